@@ -1,0 +1,133 @@
+"""Values that are well-formed and still must not start: one rule per function."""
+
+import base64
+import binascii
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from service.config.errors import Problem
+from service.config.sections import LOOPBACK, Config, Server, ServerAuth, is_loopback_http
+
+
+def unsafe(config: Config) -> Iterator[Problem]:
+    """Everything about this configuration that is refused."""
+    yield from _vault_key(config.vault_key)
+    yield from _database(config.database.url)
+    yield from _listening(config)
+    yield from _public_url(config)
+    yield from _oauth(config)
+    for name, server in config.servers.items():
+        yield from _server(f"servers.{name}", server)
+
+
+def _vault_key(text: str) -> Iterator[Problem]:
+    step = "head -c 32 /dev/urandom | base64, or unset it and let `twinport keys init` make one"
+    if not text:
+        return
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        yield Problem("vault_key", "is not base64", step)
+        return
+    if len(key) != 32:
+        yield Problem("vault_key", f"holds {len(key)} bytes where 32 are needed", step)
+    elif len(set(key)) < 16:
+        yield Problem("vault_key", "is not random", step)
+
+
+def _database(url: str) -> Iterator[Problem]:
+    if url and not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        step = "use sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME"
+        yield Problem("database.url", "names a database that is not supported", step)
+    elif url in {"sqlite:///", "sqlite:///:memory:"}:
+        step = "name a file, or leave it empty for one in the home"
+        yield Problem("database.url", "would forget everything at exit", step)
+
+
+def _listening(config: Config) -> Iterator[Problem]:
+    web = config.web
+    if web.host in LOOPBACK:
+        return
+    if web.debug:
+        yield Problem(
+            "web.debug", "debug mode is for this machine only", "set web.host = 127.0.0.1"
+        )
+    if web.tls == "none":
+        step = "set web.tls = proxy (TLS ends in front of it) or listen on 127.0.0.1"
+        yield Problem("web.host", "listens beyond this machine and nothing states TLS", step)
+
+
+def _public_url(config: Config) -> Iterator[Problem]:
+    origin = config.web.origin
+    yield from _https("web.public_url", origin)
+    if urlsplit(origin).path:
+        yield Problem("web.public_url", "has a path", "give scheme, host and port only")
+    if config.web.cookie_secure is False and not is_loopback_http(origin):
+        step = "remove it; the right value follows from web.public_url"
+        yield Problem("web.cookie_secure", "would send session cookies in the clear", step)
+
+
+def _oauth(config: Config) -> Iterator[Problem]:
+    oauth = config.oauth
+    if not oauth.issuer:
+        if oauth.audience or oauth.jwks_url or oauth.jwks_file:
+            yield Problem("oauth.issuer", "is missing", "name the issuer, or drop section oauth")
+        return
+    yield from _https("oauth.issuer", oauth.issuer)
+    if not oauth.audience:
+        yield Problem("oauth.audience", "is missing", "name the audience tokens are issued for")
+    if bool(oauth.jwks_url) == bool(oauth.jwks_file):
+        step = "give exactly one of oauth.jwks_url and oauth.jwks_file"
+        yield Problem("oauth.jwks_url", "the issuer's keys need one source", step)
+    if oauth.jwks_url:
+        yield from _https("oauth.jwks_url", oauth.jwks_url)
+    if oauth.jwks_file and not Path(oauth.jwks_file).is_file():
+        yield Problem("oauth.jwks_file", "is not a file", "correct the path")
+
+
+def _server(path: str, server: Server) -> Iterator[Problem]:
+    yield from _https(f"{path}.base_url", server.base_url, allow_plain=server.allow_plain_http)
+    if urlsplit(server.base_url).query:
+        yield Problem(f"{path}.base_url", "has a query", "give the FHIR base only")
+    if server.ca_file and not Path(server.ca_file).is_file():
+        yield Problem(f"{path}.ca_file", "is not a file", "correct the path")
+    yield from _server_auth(f"{path}.auth", server.auth)
+    if server.auth.token_url:
+        yield from _https(f"{path}.auth.token_url", server.auth.token_url)
+
+
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "basic": ("username", "password"),
+    "bearer": ("token",),
+    "smart-backend": ("client_id", "key_file"),
+}
+
+
+def _server_auth(path: str, auth: ServerAuth) -> Iterator[Problem]:
+    for name in _NEEDED[auth.kind]:
+        if not getattr(auth, name):
+            yield Problem(f"{path}.{name}", f"is needed for {auth.kind}", "set it")
+
+
+def _https(path: str, url: str, *, allow_plain: bool = False) -> Iterator[Problem]:
+    parts = _parts(url)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        yield Problem(path, "is not an http(s) address", "write it as https://HOST/…")
+        return
+    if parts.username or parts.password:
+        yield Problem(path, "carries a user name or password", "take it out of the address")
+    if parts.fragment:
+        yield Problem(path, "carries a fragment", "take it out of the address")
+    if parts.scheme == "http" and not allow_plain and parts.hostname not in LOOPBACK:
+        yield Problem(path, "is plain http beyond this machine", "use https")
+
+
+def _parts(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where the port is not a number
+    except ValueError:
+        return None
+    return parts

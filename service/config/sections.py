@@ -1,0 +1,276 @@
+"""Every setting, declared once: type, default, check, sentence for the documentation.
+
+A nested section is its own default: ``field(default_factory=Section)``. The dataclass is what the program uses; ``schema.py`` derives the marshmallow schema from it and
+``table.py`` the documentation, so a setting cannot exist in one and not in the others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from marshmallow import fields, validate
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_NAME = validate.Regexp(
+    r"^[a-z0-9][a-z0-9_-]{0,39}\Z",
+    error="Use 1-40 of a-z, 0-9, '-' and '_', starting with a letter or digit",
+)
+
+
+def setting(
+    default: Any,
+    check: fields.Field[Any],
+    text: str,
+    *,
+    secret: bool = False,
+    env_only: bool = False,
+) -> Any:
+    """One setting. ``default`` ``MISSING`` means required; a secret never shows in a repr."""
+    metadata = {"check": check, "text": text, "secret": secret, "env_only": env_only}
+    if default is MISSING:
+        return field(metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+def table_of(kind: type, key: str) -> Any:
+    """A table of named sections, such as ``servers.<name>``."""
+    return field(default_factory=dict, metadata={"section": kind, "key": key})
+
+
+def _text(*checks: Any) -> fields.Field[Any]:
+    return fields.String(validate=list(checks) or None)
+
+
+def _choice(*values: str) -> fields.Field[Any]:
+    return fields.String(validate=validate.OneOf(values))
+
+
+def _whole(low: int, high: int) -> fields.Field[Any]:
+    return fields.Integer(strict=True, validate=validate.Range(low, high))
+
+
+def _names() -> fields.Field[Any]:
+    return fields.List(_text(_NAME))
+
+
+@dataclass(frozen=True)
+class Project:
+    """What separates one use from another: pseudonyms are never shared between projects."""
+
+    name: str = setting(
+        "default", _text(_NAME), "Project name; pseudonyms are separate per project."
+    )
+
+
+@dataclass(frozen=True)
+class Policy:
+    """De-identification."""
+
+    default: str = setting("safe-harbor", _text(_NAME), "Policy used when a run names none.")
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where twins, ledger, vault rows, runs and sessions are kept."""
+
+    url: str = setting(
+        "",
+        _text(),
+        "`sqlite:///PATH` or `postgresql+psycopg://…`. Empty: `twinport.db` in the home.",
+        secret=True,
+    )
+    pool_size: int = setting(5, _whole(1, 100), "Connections kept open (PostgreSQL).")
+    busy_seconds: int = setting(10, _whole(1, 120), "How long to wait for a lock before giving up.")
+
+
+@dataclass(frozen=True)
+class Web:
+    """The HTTP service."""
+
+    host: str = setting("127.0.0.1", _text(validate.Length(1)), "Address to listen on.")
+    port: int = setting(8080, _whole(0, 65535), "Port to listen on; 0 takes a free one.")
+    tls: str = setting(
+        "none",
+        _choice("none", "proxy", "isolated"),
+        "How traffic is protected: `none` (this machine only), `proxy` (TLS ends in front), "
+        "`isolated` (closed network, stated by the operator).",
+    )
+    public_url: str = setting(
+        "", _text(), "Address as browsers see it. Empty: `http://127.0.0.1:<port>`."
+    )
+    cookie_secure: bool | None = setting(
+        None,
+        fields.Boolean(allow_none=True),
+        "Send cookies over TLS only. Unset: yes, unless `public_url` is HTTP on this machine.",
+    )
+    session_hours: int = setting(8, _whole(1, 24), "A browser session ends after this many hours.")
+    idle_minutes: int = setting(
+        30, _whole(1, 480), "A browser session ends after this long unused."
+    )
+    sign_in_attempts: int = setting(
+        10, _whole(1, 100), "Sign-in attempts per address and window before a pause."
+    )
+    sign_in_window_minutes: int = setting(15, _whole(1, 1440), "Length of that window.")
+    sign_in_code_minutes: int = setting(15, _whole(1, 1440), "Life of a one-time sign-in code.")
+    requests_per_minute: int = setting(600, _whole(1, 100_000), "API calls per caller and minute.")
+    trusted_proxies: int = setting(
+        0, _whole(0, 10), "Proxies in front whose `X-Forwarded-*` headers are believed."
+    )
+    workers: int = setting(1, _whole(1, 64), "gunicorn worker processes.")
+    threads: int = setting(8, _whole(1, 128), "Threads per worker process.")
+    debug: bool = setting(False, fields.Boolean(), "Flask debug mode; this machine only.")
+
+    @property
+    def origin(self) -> str:
+        """The address browsers use, without a trailing slash."""
+        return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
+    def secure_cookies(self) -> bool:
+        if self.cookie_secure is not None:
+            return self.cookie_secure
+        return not is_loopback_http(self.origin)
+
+
+@dataclass(frozen=True)
+class OAuth:
+    """Bearer tokens of an identity provider. Off while ``issuer`` is empty."""
+
+    issuer: str = setting("", _text(), "Issuer (`iss`) whose tokens are accepted. Empty: none.")
+    audience: str = setting("", _text(), "Audience (`aud`) a token must name.")
+    jwks_url: str = setting("", _text(), "Where the issuer publishes its keys.")
+    jwks_file: str = setting("", _text(), "A file holding the issuer's keys, instead of the URL.")
+    skew_seconds: int = setting(60, _whole(0, 300), "Clock difference tolerated.")
+    patient_claim: str = setting(
+        "twinport_twin", _text(validate.Length(1)), "Claim holding the twin a patient is bound to."
+    )
+    cache_seconds: int = setting(3600, _whole(60, 86_400), "How long fetched keys are kept.")
+
+
+@dataclass(frozen=True)
+class ServerAuth:
+    """How Twinport signs in to one FHIR server."""
+
+    kind: str = setting(
+        "none", _choice("none", "basic", "bearer", "smart-backend"), "Way of signing in."
+    )
+    username: str = setting("", _text(), "User name (`basic`).")
+    password: str = setting("", _text(), "Password (`basic`).", secret=True)
+    token: str = setting("", _text(), "Token (`bearer`).", secret=True)
+    client_id: str = setting("", _text(), "Client id (`smart-backend`).")
+    token_url: str = setting("", _text(), "Token endpoint (`smart-backend`). Empty: discovered.")
+    key_file: str = setting("", _text(), "Private JWK or PEM file (`smart-backend`).")
+    scopes: tuple[str, ...] = setting(
+        (
+            "system/*.rs",
+            "system/RiskAssessment.crus",
+            "system/Device.crus",
+            "system/Provenance.crus",
+        ),
+        fields.List(_text(validate.Length(1))),
+        "Scopes to ask for (`smart-backend`).",
+    )
+
+
+@dataclass(frozen=True)
+class Server:
+    """One FHIR server that callers may name. Callers over HTTP can never give a URL."""
+
+    base_url: str = setting(MISSING, _text(validate.Length(1)), "FHIR base URL.")
+    auth: ServerAuth = field(default_factory=ServerAuth)
+    allow_plain_http: bool = setting(
+        False, fields.Boolean(), "Accept an `http:` base beyond this machine (closed network)."
+    )
+    probability_scale: str = setting(
+        "percent", _choice("percent", "fraction"), "Scale of probabilities this server expects."
+    )
+    persona: str = setting("standard", _text(_NAME), "How this vendor's server behaves.")
+    write_back: bool = setting(True, fields.Boolean(), "Whether results may be written here.")
+    ca_file: str = setting("", _text(), "Extra certificate authority for this server.")
+    timeout_seconds: int = setting(30, _whole(1, 600), "Longest wait for one answer.")
+    page_size: int = setting(200, _whole(1, 1000), "`_count` asked for when searching.")
+    max_pages: int = setting(500, _whole(1, 100_000), "Pages read of one search before stopping.")
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The durable queue of runs."""
+
+    workers: int = setting(2, _whole(0, 64), "Runs worked on at once in one process; 0: none here.")
+    lease_seconds: int = setting(
+        60, _whole(5, 3600), "A run whose worker is silent this long is taken over."
+    )
+    attempts: int = setting(3, _whole(1, 20), "Tries before a run is marked failed.")
+    poll_seconds: float = setting(
+        0.5, fields.Float(validate=validate.Range(0.01, 60)), "Pause between looks at the queue."
+    )
+    stop_seconds: int = setting(20, _whole(0, 600), "How long a stop waits for runs in hand.")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that keep one caller or one record from exhausting the service."""
+
+    body_bytes: int = setting(10_485_760, _whole(1024, 2**31), "Largest request body.")
+    file_bytes: int = setting(1_073_741_824, _whole(1024, 2**40), "Largest file read, unpacked.")
+    response_bytes: int = setting(
+        104_857_600, _whole(1024, 2**34), "Largest single answer read from a FHIR server."
+    )
+    resources: int = setting(250_000, _whole(1, 10**8), "Most resources of one patient.")
+    run_seconds: int = setting(900, _whole(1, 86_400), "Longest run.")
+
+
+@dataclass(frozen=True)
+class Logging:
+    """Structured logs; no patient value is ever in them."""
+
+    level: str = setting("info", _choice("debug", "info", "warning", "error"), "Least severity.")
+    format: str = setting("json", _choice("json", "text"), "One JSON object per line, or text.")
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which registered models run."""
+
+    default: tuple[str, ...] = setting((), _names(), "Models run when none is named. Empty: all.")
+    disabled: tuple[str, ...] = setting((), _names(), "Models that never run here.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration, checked."""
+
+    home: Path = field(metadata={"home": True})
+    vault_key: str = setting(
+        "",
+        _text(),
+        "Vault key, 32 random bytes in base64, instead of the key file in the home.",
+        secret=True,
+        env_only=True,
+    )
+    project: Project = field(default_factory=Project)
+    policy: Policy = field(default_factory=Policy)
+    database: Database = field(default_factory=Database)
+    web: Web = field(default_factory=Web)
+    oauth: OAuth = field(default_factory=OAuth)
+    servers: Mapping[str, Server] = table_of(Server, "name")
+    jobs: Jobs = field(default_factory=Jobs)
+    limits: Limits = field(default_factory=Limits)
+    logging: Logging = field(default_factory=Logging)
+    models: Models = field(default_factory=Models)
+
+    @property
+    def database_url(self) -> str:
+        return self.database.url or f"sqlite:///{self.home / 'twinport.db'}"
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.home / "keys"
+
+
+def is_loopback_http(url: str) -> bool:
+    """Plain HTTP that never leaves this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and (parts.hostname or "") in LOOPBACK
