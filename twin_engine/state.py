@@ -1,0 +1,452 @@
+"""The state of one twin at its `now`: the single place models read from.
+
+Every answer names the sources it rests on, and an answer that cannot be given says why. Three rules
+hold throughout:
+
+- nothing dated after `now`, or after death, is used;
+- a censored, preliminary or set-aside value is never turned into a number;
+- absence means "no" only where the slices it would have come from are complete.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+MissingReason: TypeAlias = Literal[
+    "never-recorded", "stale", "censored", "set-aside", "slice-incomplete"
+]
+PresenceReason: TypeAlias = Literal[
+    "recorded",  # a current fact exists
+    "not-current",  # only resolved or ended facts, and the slices are complete
+    "declared-absent",  # the slices are complete and hold none
+    "unconfirmed",  # suspected, provisional or of unknown status: neither yes nor no
+    "slice-incomplete",  # nothing current seen, but not everything was seen
+]
+Verdict: TypeAlias = Literal["complete", "partial", "unknown"]
+
+UNITS_PER_DAY = {"d": 1, "min": 1440}
+NOT_FINAL = frozenset({"preliminary", "registered", "unknown"})
+
+CONDITION_PAST = frozenset({"inactive", "remission", "resolved"})
+CONDITION_DOUBTFUL = frozenset({"unconfirmed", "provisional", "differential"})
+MEDICATION_NEVER = frozenset({"not-taken", "cancelled", "draft", "intended"})
+PROCEDURE_DONE = frozenset({"completed", "in-progress"})
+PROCEDURE_NEVER = frozenset({"not-done", "preparation"})
+
+OBSERVATION_SLICES = ("Observation",)
+CONDITION_SLICES = ("Condition",)
+MEDICATION_SLICES = ("MedicationRequest", "MedicationStatement")
+PROCEDURE_SLICES = ("Procedure",)
+FAMILY_SLICES = ("FamilyMemberHistory",)
+
+
+class Reading(NamedTuple):
+    """One number. `n` > 1: the mean of several readings of the same moment (see `State.latest`)."""
+
+    concept: str
+    value: float
+    unit: str
+    t: int
+    age_days: int
+    sources: tuple[int, ...]
+    comparator: str = ""
+    origin: str = "measured"
+    status: str = "final"
+    precision: str = "day"
+    n: int = 1
+
+
+class Usual(NamedTuple):
+    """The mean of the daily means within a window: `n` days, `sd` between them (None below two)."""
+
+    concept: str
+    value: float
+    unit: str
+    n: int
+    sd: float | None
+    t: int  # of the newest reading in it
+    age_days: int
+    sources: tuple[int, ...]
+    censored: int  # readings in the window that could not take part
+
+
+class CodedReading(NamedTuple):
+    """One answer out of a closed list."""
+
+    concept: str
+    code: str
+    t: int
+    age_days: int
+    sources: tuple[int, ...]
+    status: str = "final"
+    precision: str = "day"
+
+
+class Missing(NamedTuple):
+    """Why there is no value. `newest` is the newest reading that exists but could not be used."""
+
+    concept: str
+    reason: MissingReason
+    newest: Reading | CodedReading | None = None
+    verdict: Verdict = "unknown"  # of the slice the value would have come from
+
+
+class Presence(NamedTuple):
+    """Whether a condition, medication or procedure is there; None where that cannot be known.
+
+    `value` speaks of now, `ever` of the whole record. `sources` are those of the current facts
+    when `value` is true, otherwise those of all facts the answer rests on. `since` is the earliest
+    known start among the same facts.
+    """
+
+    value: bool | None
+    ever: bool | None
+    reason: PresenceReason
+    sources: tuple[int, ...] = ()
+    since: int | None = None
+
+
+class _Sorted(NamedTuple):
+    """The entries of one group, by what they say about now."""
+
+    current: list[Mapping[str, Any]]
+    past: list[Mapping[str, Any]]
+    doubtful: list[Mapping[str, Any]]
+
+
+_Standing: TypeAlias = Literal["current", "past", "doubtful", "never"]
+
+
+class State:
+    """A read-only view of one twin document. Build it once per twin; it caches what it derives."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        twin, subject = document["twin"], document["subject"]
+        self.document = document
+        self.now: int = twin["now"]
+        self.time_unit: str = twin["timeUnit"]
+        self.sex: str = subject["sex"]
+        self.age: int | None = subject.get("age")
+        self.age_top_coded: bool = subject.get("ageTopCoded", False)
+        self.deceased: bool = subject.get("deceased", False)
+        self.deceased_at: int | None = subject.get("deceasedAt")
+        self._per_day = UNITS_PER_DAY[self.time_unit]
+        self._end = self.now if self.deceased_at is None else min(self.now, self.deceased_at)
+        slices = document["completeness"]["slices"]
+        self._verdicts = _verdicts(slices)
+        self._not_offered = {part["type"] for part in slices} - self._verdicts.keys()
+        self._signals: dict[str, tuple[Reading, ...]] = {}
+        self._answers: dict[str, tuple[CodedReading, ...]] = {}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "State":
+        return cls(document)
+
+    # -- numbers ------------------------------------------------------------------------------
+
+    def latest(self, concept: str, within_days: int | None = None) -> Reading | Missing:
+        """The newest usable number, or why there is none.
+
+        Readings of the same moment (the same day, where a twin counts days) have no order among
+        them: their mean is the answer, with all their sources. A newest reading that is censored
+        is not passed over for an older number, which would no longer be true.
+        """
+        found = self.readings(concept, within_days)
+        if not found:
+            return self._missing(concept, within_days)
+        newest = [reading for reading in found if reading.t == found[0].t]
+        exact = [reading for reading in newest if not reading.comparator]
+        if not exact:
+            return Missing(concept, "censored", newest[0], self.completeness("Observation"))
+        return _merge(exact)
+
+    def readings(
+        self, concept: str, within_days: int | None = None, *, preliminary: bool = False
+    ) -> tuple[Reading, ...]:
+        """All readings, newest first, censored ones included; preliminary ones only when asked."""
+        found = self._signals.get(concept)
+        if found is None:
+            found = self._signals[concept] = self._read_signal(concept)
+        return tuple(
+            reading
+            for reading in found
+            if self._within(reading.t, within_days)
+            and (preliminary or reading.status not in NOT_FINAL)
+        )
+
+    def usual(self, concept: str, within_days: int) -> Usual | Missing:
+        """The usual level: each day counts once, however often it was measured that day."""
+        found = self.readings(concept, within_days)
+        exact = [reading for reading in found if not reading.comparator]
+        if not exact:
+            missing = self.latest(concept, within_days)
+            assert isinstance(missing, Missing)
+            return missing
+        return _usual(exact, self._by_day(exact), censored=len(found) - len(exact))
+
+    # -- coded answers ------------------------------------------------------------------------
+
+    def coded(self, concept: str, within_days: int | None = None) -> CodedReading | Missing:
+        """The newest answer. Different answers of the same moment contradict: none is used."""
+        found = [
+            answer
+            for answer in self.answers(concept)
+            if self._within(answer.t, within_days) and answer.status not in NOT_FINAL
+        ]
+        if not found:
+            return self._missing(concept, within_days)
+        newest = [answer for answer in found if answer.t == found[0].t]
+        if len({answer.code for answer in newest}) > 1:
+            return Missing(concept, "set-aside", newest[0], self.completeness("Observation"))
+        return newest[0]._replace(sources=_sources(newest))
+
+    def answers(self, concept: str) -> tuple[CodedReading, ...]:
+        """All coded answers up to now, newest first."""
+        found = self._answers.get(concept)
+        if found is None:
+            found = self._answers[concept] = self._read_coded(concept)
+        return found
+
+    # -- presence -----------------------------------------------------------------------------
+
+    def condition(self, *groups: str) -> Presence:
+        """Whether a diagnosis of any of these groups is current. Refuted ones never count."""
+        entries = _of(self.document["conditions"], "group", groups)
+        return self._presence(entries, self._condition_standing, "onset", CONDITION_SLICES)
+
+    def medication(self, *classes: str) -> Presence:
+        """Whether a medicine of any of these classes is being taken or prescribed."""
+        wanted = set(classes)
+        entries = (
+            entry
+            for entry in self.document["medications"]
+            if not wanted.isdisjoint(entry.get("classes", ()))
+        )
+        return self._presence(entries, self._medication_standing, "start", MEDICATION_SLICES)
+
+    def procedure(self, *groups: str) -> Presence:
+        """Whether a procedure of any of these groups was done. `value` and `ever` are the same."""
+        entries = _of(self.document["procedures"], "group", groups)
+        return self._presence(entries, self._procedure_standing, "start", PROCEDURE_SLICES)
+
+    def family(self, group: str, relationships: Iterable[str] | None = None) -> Presence:
+        """Whether a relative (of the relationships given) has or had a condition of the group."""
+        wanted = None if relationships is None else set(relationships)
+        entries = (
+            entry
+            for entry in _of(self.document["family"], "group", (group,))
+            if wanted is None or entry["relationship"] in wanted
+        )
+        return self._presence(entries, lambda _: "current", "", FAMILY_SLICES)
+
+    # -- completeness -------------------------------------------------------------------------
+
+    def completeness(self, resource_type: str) -> Verdict:
+        """The verdict over all slices of one resource type; `unknown` when it was never asked."""
+        return self._verdicts.get(resource_type, "unknown")
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _within(self, t: int, within_days: int | None) -> bool:
+        return within_days is None or self.now - t <= within_days * self._per_day
+
+    def _age_days(self, t: int) -> int:
+        return (self.now - t) // self._per_day
+
+    def _read_signal(self, concept: str) -> tuple[Reading, ...]:
+        signal = self.document["signals"].get(concept)
+        if signal is None:
+            return ()
+        times, unit = signal["t"], signal["unit"]
+        comparator, origin = signal.get("comparator", {}), signal.get("origin", {})
+        status, precision = signal.get("status", {}), signal.get("precision", {})
+        return tuple(
+            Reading(
+                concept,
+                signal["v"][i],
+                unit,
+                times[i],
+                self._age_days(times[i]),
+                (signal["src"][i],),
+                comparator.get(str(i), ""),
+                origin.get(str(i), "measured"),
+                status.get(str(i), "final"),
+                precision.get(str(i), "day"),
+            )
+            for i in sorted(range(len(times)), key=lambda i: -times[i])
+            if times[i] <= self._end
+        )
+
+    def _read_coded(self, concept: str) -> tuple[CodedReading, ...]:
+        column = self.document["coded"].get(concept)
+        if column is None:
+            return ()
+        times, status = column["t"], column.get("status", {})
+        precision = column.get("precision", {})
+        return tuple(
+            CodedReading(
+                concept,
+                column["code"][i],
+                times[i],
+                self._age_days(times[i]),
+                (column["src"][i],),
+                status.get(str(i), "final"),
+                precision.get(str(i), "day"),
+            )
+            for i in sorted(range(len(times)), key=lambda i: -times[i])
+            if times[i] <= self._end
+        )
+
+    def _missing(self, concept: str, within_days: int | None) -> Missing:
+        """Why nothing usable lies in the window; the most informative reason wins."""
+        verdict = self.completeness("Observation")
+        everything: tuple[Reading | CodedReading, ...]
+        everything = self.readings(concept, preliminary=True) or self.answers(concept)
+        newest = everything[0] if everything else None
+        if self._was_set_aside(concept, within_days) or (
+            newest is not None and self._within(newest.t, within_days)
+        ):
+            return Missing(concept, "set-aside", newest, verdict)
+        if newest is not None:
+            return Missing(concept, "stale", newest, verdict)
+        reason: MissingReason = "never-recorded" if verdict == "complete" else "slice-incomplete"
+        return Missing(concept, reason, None, verdict)
+
+    def _was_set_aside(self, concept: str, within_days: int | None) -> bool:
+        return any(
+            entry.get("concept") == concept
+            and ("t" not in entry or self._within(entry["t"], within_days))
+            for entry in self.document["quality"]["setAside"]
+        )
+
+    def _by_day(self, readings: list[Reading]) -> list[float]:
+        days: dict[int, list[float]] = {}
+        for reading in readings:
+            days.setdefault(reading.t // self._per_day, []).append(reading.value)
+        return [sum(values) / len(values) for values in days.values()]
+
+    def _presence(
+        self,
+        entries: Iterable[Mapping[str, Any]],
+        standing: Callable[[Mapping[str, Any]], _Standing],
+        start: str,
+        slices: tuple[str, ...],
+    ) -> Presence:
+        known = (e for e in entries if e.get(start) is None or e[start] <= self.now)
+        found = _sort(known, standing)
+        seen = found.current + found.past
+        if found.current:
+            return _answer(True, True, "recorded", found.current, start)
+        if found.doubtful:
+            ever = True if found.past else None
+            return _answer(None, ever, "unconfirmed", found.past + found.doubtful, start)
+        if not self._all_complete(slices):
+            return _answer(None, True if seen else None, "slice-incomplete", seen, start)
+        if seen:
+            return _answer(False, True, "not-current", seen, start)
+        return Presence(False, False, "declared-absent")
+
+    def _all_complete(self, slices: tuple[str, ...]) -> bool:
+        """A type no server offers cannot hide a fact, as long as another one is offered."""
+        asked = [kind for kind in slices if kind not in self._not_offered]
+        return bool(asked) and all(self._verdicts.get(kind) == "complete" for kind in asked)
+
+    def _condition_standing(self, entry: Mapping[str, Any]) -> _Standing:
+        verification, abatement = entry.get("verification"), entry.get("abatement")
+        if verification == "refuted":
+            return "never"
+        if verification in CONDITION_DOUBTFUL:
+            return "doubtful"
+        ended = abatement is not None and abatement <= self.now
+        return "past" if ended or entry.get("clinical") in CONDITION_PAST else "current"
+
+    def _medication_standing(self, entry: Mapping[str, Any]) -> _Standing:
+        status = entry["status"]
+        if status in MEDICATION_NEVER:
+            return "never"
+        if status == "active" or entry.get("end", self.now) > self.now:
+            return "current"
+        return "doubtful" if status == "unknown" else "past"
+
+    def _procedure_standing(self, entry: Mapping[str, Any]) -> _Standing:
+        if entry["status"] in PROCEDURE_NEVER:
+            return "never"
+        return "current" if entry["status"] in PROCEDURE_DONE else "doubtful"
+
+
+def _verdicts(slices: Iterable[Mapping[str, Any]]) -> dict[str, Verdict]:
+    """One verdict per type a server offers: complete only when every slice of it is."""
+    verdicts: dict[str, set[Verdict]] = {}
+    for part in slices:
+        if part.get("offered", True):
+            verdicts.setdefault(part["type"], set()).add(part["verdict"])
+    return {kind: _weakest(found) for kind, found in verdicts.items()}
+
+
+def _weakest(verdicts: set[Verdict]) -> Verdict:
+    weakest_first: tuple[Verdict, ...] = ("partial", "unknown", "complete")
+    return next(verdict for verdict in weakest_first if verdict in verdicts)
+
+
+def _of(
+    entries: Iterable[Mapping[str, Any]], key: str, wanted: Iterable[str]
+) -> list[Mapping[str, Any]]:
+    names = set(wanted)
+    return [entry for entry in entries if entry.get(key) in names]
+
+
+def _merge(readings: list[Reading]) -> Reading:
+    first = readings[0]
+    if len(readings) == 1:
+        return first
+    value = math.fsum(reading.value for reading in readings) / len(readings)
+    origins = {reading.origin for reading in readings}
+    return first._replace(
+        value=value,
+        sources=_sources(readings),
+        origin=first.origin if len(origins) == 1 else "derived",
+        n=len(readings),
+    )
+
+
+def _usual(readings: list[Reading], days: list[float], *, censored: int) -> Usual:
+    newest = readings[0]
+    return Usual(
+        newest.concept,
+        statistics.fmean(days),
+        newest.unit,
+        len(days),
+        statistics.stdev(days) if len(days) > 1 else None,
+        newest.t,
+        newest.age_days,
+        _sources(readings),
+        censored,
+    )
+
+
+def _sources(readings: Iterable[Reading | CodedReading]) -> tuple[int, ...]:
+    return tuple(sorted({src for reading in readings for src in reading.sources}))
+
+
+def _sort(
+    entries: Iterable[Mapping[str, Any]], standing: Callable[[Mapping[str, Any]], _Standing]
+) -> _Sorted:
+    found = _Sorted([], [], [])
+    for entry in entries:
+        place = standing(entry)
+        if place != "never":
+            getattr(found, place).append(entry)
+    return found
+
+
+def _answer(
+    value: bool | None,
+    ever: bool | None,
+    reason: PresenceReason,
+    entries: list[Mapping[str, Any]],
+    start: str,
+) -> Presence:
+    starts = [entry[start] for entry in entries if entry.get(start) is not None]
+    sources = tuple(sorted({entry["src"] for entry in entries}))
+    return Presence(value, ever, reason, sources, min(starts, default=None))
