@@ -12,7 +12,8 @@ from service.config.sections import LOOPBACK, Config, Server, ServerAuth, is_loo
 
 def unsafe(config: Config) -> Iterator[Problem]:
     """Everything about this configuration that is refused."""
-    yield from _vault_key(config.vault_key)
+    yield from _vault_key("vault_key", config.vault_key)
+    yield from _vault_key("vault_key_previous", config.vault_key_previous)
     yield from _database(config.database.url)
     yield from _listening(config)
     yield from _public_url(config)
@@ -21,19 +22,19 @@ def unsafe(config: Config) -> Iterator[Problem]:
         yield from _server(f"servers.{name}", server)
 
 
-def _vault_key(text: str) -> Iterator[Problem]:
+def _vault_key(path: str, text: str) -> Iterator[Problem]:
     step = "head -c 32 /dev/urandom | base64, or unset it and let `twinport keys init` make one"
     if not text:
         return
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        yield Problem("vault_key", "is not base64", step)
+        yield Problem(path, "is not base64", step)
         return
     if len(key) != 32:
-        yield Problem("vault_key", f"holds {len(key)} bytes where 32 are needed", step)
+        yield Problem(path, f"holds {len(key)} bytes where 32 are needed", step)
     elif len(set(key)) < 16:
-        yield Problem("vault_key", "is not random", step)
+        yield Problem(path, "is not random", step)
 
 
 def _database(url: str) -> Iterator[Problem]:

@@ -1,7 +1,8 @@
 """Every setting, declared once: type, default, check, sentence for the documentation.
 
-A nested section is its own default: ``field(default_factory=Section)``. The dataclass is what the program uses; ``schema.py`` derives the marshmallow schema from it and
-``table.py`` the documentation, so a setting cannot exist in one and not in the others.
+A nested section is its own default: ``field(default_factory=Section)``. The dataclass is what
+the program uses; ``schema.py`` derives the marshmallow schema from it and ``table.py`` the
+documentation, so a setting cannot exist in one and not in the others.
 """
 
 from collections.abc import Mapping
@@ -247,6 +248,13 @@ class Config:
         "",
         _text(),
         "Vault key, 32 random bytes in base64, instead of the key file in the home.",
+        secret=True,
+        env_only=True,
+    )
+    vault_key_previous: str = setting(
+        "",
+        _text(),
+        "The vault key before the last rotation, until everything is wrapped anew.",
         secret=True,
         env_only=True,
     )

@@ -1,0 +1,6 @@
+"""Keys: ``KeyRing.open(...)`` loads them, making them on first use; ``rotate`` renews one kind."""
+
+from service.keys.errors import KeyRefusedError
+from service.keys.ring import KeyRing, Kind, RetiredKey, SecretKey, SigningKey
+
+__all__ = ["KeyRefusedError", "KeyRing", "Kind", "RetiredKey", "SecretKey", "SigningKey"]

@@ -1,0 +1,132 @@
+"""Engines and transactions: the only place that knows how SQLite and PostgreSQL differ."""
+
+import os
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+WRITES = "twinport_writes"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def open_engine(url: str, *, pool_size: int = 5, busy_seconds: int = 10) -> Engine:
+    """An engine with the settings both databases need for durable, concurrent use."""
+    if make_url(url).get_backend_name() == "sqlite":
+        return _sqlite(url, busy_seconds)
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": busy_seconds},
+        hide_parameters=True,
+    )
+
+
+def open_database(url: str, *, pool_size: int = 5, busy_seconds: int = 10) -> "Database":
+    return Database(open_engine(url, pool_size=pool_size, busy_seconds=busy_seconds))
+
+
+def _sqlite(url: str, busy_seconds: int) -> Engine:
+    _create_private(make_url(url).database)
+    engine = create_engine(url, connect_args={"timeout": busy_seconds}, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        # SQLAlchemy begins transactions below; the driver must not begin its own.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute("PRAGMA secure_delete=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A reader that turns writer midway fails at once where another writes; taking the write
+        # lock at the start makes it wait its turn instead.
+        writes = connection.get_execution_options().get(WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _create_private(database: str | None) -> None:
+    """SQLite gives its journal files the mode of the database file: 0600 from the first byte."""
+    if not database or database == ":memory:":
+        return
+    path = Path(database)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+class Database:
+    """Transactions over one engine.
+
+    ``write()`` inside ``write()`` of the same thread joins the outer transaction, so a caller
+    can make several repositories' changes one: all of them happen, or none.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._writing = engine.execution_options(**{WRITES: True})
+        self._open = threading.local()
+
+    @property
+    def is_postgresql(self) -> bool:
+        return self.engine.dialect.name == "postgresql"
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that commits at the end and rolls back on any error."""
+        outer = self._current()
+        if outer is not None:
+            yield outer
+            outer.flush()
+            return
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            self._open.session = session
+            try:
+                yield session
+            finally:
+                self._open.session = None
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction for reading; inside ``write()`` it sees what was written there."""
+        outer = self._current()
+        if outer is not None:
+            yield outer
+            return
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def lock(self, session: Session, name: str) -> None:
+        """Let one writer at a time pass, until the transaction ends."""
+        if self.is_postgresql:  # SQLite writers already have the whole database
+            number = zlib.crc32(name.encode())
+            session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+    def insert(self, table: type[Any]) -> Any:
+        """An INSERT with the ON CONFLICT clause that both databases understand."""
+        build: Any = postgresql_insert if self.is_postgresql else sqlite_insert
+        return build(table)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _current(self) -> Session | None:
+        return getattr(self._open, "session", None)

@@ -1,0 +1,23 @@
+"""What a store may answer with instead of data.
+
+StoreError
+├── ConflictError        somebody else changed it first: read again and retry
+├── NotFoundError        no such row
+└── SchemaMismatchError  the database is not at this software's revision
+"""
+
+
+class StoreError(Exception):
+    """Base of all store errors; the message names table and cause, never a value."""
+
+
+class ConflictError(StoreError):
+    """The row changed since it was read, or exists already."""
+
+
+class NotFoundError(StoreError):
+    """No such row."""
+
+
+class SchemaMismatchError(StoreError):
+    """The database's revision is not the one this software needs."""

@@ -1,0 +1,100 @@
+"""The durable outbox of write-back: implements ``service.fhir.outbox.OutboxStore``."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, or_, select, update
+
+from service.fhir.outbox import FINAL_STATES, OutboxItem, OutboxState
+from service.stores.database import Database, utc_now
+from service.stores.tables import OutboxRow
+
+_CLAIMED = (OutboxState.SENDING, OutboxState.SENT)
+
+
+class SqlOutbox:
+    """Items are taken by a conditional UPDATE that raises ``attempt``; that number is the claim."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+
+    def enqueue(self, key: str, payload: bytes) -> bool:
+        now = self._clock()
+        values = {
+            "key": key,
+            "state": OutboxState.PENDING,
+            "sealed_payload": payload,
+            "attempt": 0,
+            "detail": "",
+            "created": now,
+            "updated": now,
+        }
+        with self._database.write() as session:
+            added = self._database.insert(OutboxRow).values(values).on_conflict_do_nothing()
+            return session.execute(added.returning(OutboxRow.key)).first() is not None
+
+    def get(self, key: str) -> OutboxItem | None:
+        with self._database.read() as session:
+            row = session.get(OutboxRow, key)
+            return None if row is None else _item(row)
+
+    def claim(
+        self, *, limit: int = 1, lease_seconds: int = 300, key: str | None = None
+    ) -> list[OutboxItem]:
+        now = self._clock()
+        free = _claimable(now) if key is None else and_(OutboxRow.key == key, _claimable(now))
+        oldest = select(OutboxRow).where(free).order_by(OutboxRow.created, OutboxRow.key)
+        with self._database.write() as session:
+            # PostgreSQL: rows another caller is just claiming are passed over, not waited for.
+            rows = session.scalars(oldest.limit(limit).with_for_update(skip_locked=True)).all()
+            for row in rows:
+                row.state = OutboxState.SENDING
+                row.attempt += 1
+                row.lease_until = now + timedelta(seconds=lease_seconds)
+                row.updated = now
+            return [_item(row) for row in rows]
+
+    def mark(
+        self,
+        key: str,
+        attempt: int,
+        state: OutboxState,
+        detail: str = "",
+        result: bytes | None = None,
+    ) -> bool:
+        values: dict[str, object] = {"state": state, "detail": detail, "updated": self._clock()}
+        if result is not None:
+            values["sealed_result"] = result
+        if state not in _CLAIMED:
+            values["lease_until"] = None
+        mine = and_(
+            OutboxRow.key == key,
+            OutboxRow.attempt == attempt,
+            OutboxRow.state.not_in(FINAL_STATES),
+        )
+        moved = update(OutboxRow).where(mine).values(values).returning(OutboxRow.key)
+        with self._database.write() as session:
+            return session.execute(moved).first() is not None
+
+    def waiting(self) -> int:
+        """How many items have not ended yet."""
+        with self._database.read() as session:
+            unfinished = select(OutboxRow.key).where(OutboxRow.state.not_in(FINAL_STATES))
+            return len(session.scalars(unfinished).all())
+
+
+def _claimable(now: datetime) -> ColumnElement[bool]:
+    abandoned = and_(OutboxRow.state.in_(_CLAIMED), OutboxRow.lease_until < now)
+    return or_(OutboxRow.state == OutboxState.PENDING, abandoned)
+
+
+def _item(row: OutboxRow) -> OutboxItem:
+    return OutboxItem(
+        key=row.key,
+        state=OutboxState(row.state),
+        payload=row.sealed_payload,
+        attempt=row.attempt,
+        detail=row.detail,
+        result=row.sealed_result,
+    )

@@ -1,0 +1,273 @@
+"""The queue of runs. A run is held by whoever holds its ``owner`` token and an unexpired lease."""
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy.orm import Session
+
+from service.stores.database import Database, utc_now
+from service.stores.errors import NotFoundError
+from service.stores.tables import RunRow
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = frozenset({RunState.DONE, RunState.FAILED, RunState.CANCELLED})
+_CODE = re.compile(r"[a-z][a-z0-9.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as anybody allowed to see it may see it: codes, counts and pseudonyms."""
+
+    id: str
+    kind: str
+    server: str | None
+    requested_by: str | None
+    state: RunState
+    attempt: int
+    cancel_asked: bool
+    stage: str | None
+    counts: Mapping[str, int]
+    twin: str | None
+    twin_version: int | None
+    error: str | None
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRun:
+    """A run in hand: its sealed request, and the token without which nothing can be recorded."""
+
+    run: Run
+    owner: str
+    sealed_request: bytes
+
+
+class RunStore:
+    """Every change of state is one conditional UPDATE: it happens to one caller or to none."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+
+    # -- callers' side -------------------------------------------------------------------------
+
+    def enqueue(
+        self,
+        sealed_request: bytes,
+        *,
+        kind: str,
+        server: str | None = None,
+        requested_by: str | None = None,
+        run_id: str | None = None,
+    ) -> str:
+        """Write a run down; from here on it is never lost. Returns its id."""
+        row = RunRow(
+            id=run_id or new_run_id(),
+            kind=code(kind),
+            server=server,
+            requested_by=requested_by,
+            sealed_request=sealed_request,
+            state=RunState.QUEUED,
+            attempt=0,
+            counts={},
+            created=self._clock(),
+        )
+        with self._database.write() as session:
+            session.add(row)
+        return row.id
+
+    def get(self, run_id: str) -> Run | None:
+        with self._database.read() as session:
+            row = session.get(RunRow, run_id)
+            return None if row is None else _run(row)
+
+    def recent(self, limit: int = 50, *, requested_by: str | None = None) -> list[Run]:
+        """Latest runs first."""
+        query = select(RunRow).order_by(RunRow.created.desc(), RunRow.id).limit(limit)
+        if requested_by is not None:
+            query = query.where(RunRow.requested_by == requested_by)
+        with self._database.read() as session:
+            return [_run(row) for row in session.scalars(query)]
+
+    def of_twin(self, twin: str, limit: int = 50) -> list[Run]:
+        query = select(RunRow).where(RunRow.twin == twin).order_by(RunRow.created.desc())
+        with self._database.read() as session:
+            return [_run(row) for row in session.scalars(query.limit(limit))]
+
+    def counts_by_state(self) -> dict[str, int]:
+        query = select(RunRow.state, func.count().label("number")).group_by(RunRow.state)
+        with self._database.read() as session:
+            return {row.state: row.number for row in session.execute(query)}
+
+    def cancel(self, run_id: str) -> RunState:
+        """Ask for an end: a waiting run ends now, a running one at its next check."""
+        now = self._clock()
+        with self._database.write() as session:
+            waiting = and_(RunRow.id == run_id, RunRow.state == RunState.QUEUED)
+            _move(session, waiting, RunState.CANCELLED, now, cancel_asked=True)
+            running = and_(RunRow.id == run_id, RunRow.state == RunState.RUNNING)
+            session.execute(update(RunRow).where(running).values(cancel_asked=True))
+            state = session.scalar(select(RunRow.state).where(RunRow.id == run_id))
+        if state is None:
+            raise NotFoundError("runs: no such run")
+        return RunState(state)
+
+    # -- workers' side -------------------------------------------------------------------------
+
+    def claim(self, *, lease_seconds: float) -> ClaimedRun | None:
+        """Take the oldest waiting run, or None. No other caller gets it while the lease lasts."""
+        now = self._clock()
+        oldest = select(RunRow).where(RunRow.state == RunState.QUEUED)
+        oldest = oldest.order_by(RunRow.created, RunRow.id).limit(1)
+        with self._database.write() as session:
+            row = session.scalars(oldest.with_for_update(skip_locked=True)).first()
+            if row is None or row.sealed_request is None:
+                return None
+            row.state = RunState.RUNNING
+            row.owner = owner = secrets.token_hex(16)
+            row.lease_until = now + timedelta(seconds=lease_seconds)
+            row.attempt += 1
+            row.started = row.started or now
+            return ClaimedRun(_run(row), owner, row.sealed_request)
+
+    def renew(self, run_id: str, owner: str, *, lease_seconds: float) -> bool:
+        """Say that the worker still lives. False: the run is no longer its own."""
+        until = self._clock() + timedelta(seconds=lease_seconds)
+        return self._change(_held(run_id, owner), lease_until=until)
+
+    def progress(self, run_id: str, owner: str, stage: str, counts: Mapping[str, int]) -> bool:
+        """Record where a run is. False: the run is no longer the caller's."""
+        return self._change(_held(run_id, owner), stage=code(stage), counts=_counted(counts))
+
+    def is_cancelled(self, run_id: str) -> bool:
+        with self._database.read() as session:
+            return bool(session.scalar(select(RunRow.cancel_asked).where(RunRow.id == run_id)))
+
+    def complete(
+        self,
+        run_id: str,
+        owner: str,
+        *,
+        twin: str | None,
+        twin_version: int | None,
+        counts: Mapping[str, int],
+    ) -> bool:
+        """Record the one completion of a run. False: somebody else holds or ended it."""
+        return self._end(
+            run_id,
+            owner,
+            RunState.DONE,
+            twin=twin,
+            twin_version=twin_version,
+            counts=_counted(counts),
+        )
+
+    def fail(self, run_id: str, owner: str, error: str) -> bool:
+        return self._end(run_id, owner, RunState.FAILED, error=code(error))
+
+    def end_cancelled(self, run_id: str, owner: str) -> bool:
+        return self._end(run_id, owner, RunState.CANCELLED)
+
+    def hand_back(self, run_id: str, owner: str) -> bool:
+        """Put an unfinished run back; the try does not count, since nothing went wrong with it."""
+        values = {"state": RunState.QUEUED, "owner": None, "lease_until": None}
+        return self._change(_held(run_id, owner), **values, attempt=RunRow.attempt - 1)
+
+    def retry(self, run_id: str, owner: str) -> bool:
+        """Put a run back after a failure that may pass; the try counts."""
+        values = {"state": RunState.QUEUED, "owner": None, "lease_until": None}
+        return self._change(_held(run_id, owner), **values)
+
+    def recover(self, *, attempts: int) -> int:
+        """Deal with runs whose worker fell silent: queue them again, or end them with a reason."""
+        now = self._clock()
+        silent = and_(RunRow.state == RunState.RUNNING, RunRow.lease_until < now)
+        exhausted = RunRow.attempt >= attempts
+        with self._database.write() as session:
+            ended = _move(session, and_(silent, RunRow.cancel_asked), RunState.CANCELLED, now)
+            lost = {"error": "worker-lost"}
+            ended += _move(session, and_(silent, exhausted), RunState.FAILED, now, **lost)
+            again = update(RunRow).where(silent).returning(RunRow.id)
+            again = again.values(state=RunState.QUEUED, owner=None, lease_until=None)
+            return ended + len(session.execute(again).all())
+
+    def _end(self, run_id: str, owner: str, state: RunState, **values: Any) -> bool:
+        with self._database.write() as session:
+            held = _held(run_id, owner)
+            return _move(session, held, state, self._clock(), **values) == 1
+
+    def _change(self, where: ColumnElement[bool], **values: Any) -> bool:
+        change = update(RunRow).where(where).values(**values).returning(RunRow.id)
+        with self._database.write() as session:
+            return session.execute(change).first() is not None
+
+
+def new_run_id() -> str:
+    return secrets.token_urlsafe(16)
+
+
+def code(text: str) -> str:
+    """Kinds, stages and errors are codes: a sentence could carry somebody's name."""
+    if not _CODE.fullmatch(text):
+        raise ValueError("runs: kind, stage and error must be codes such as 'server-refused'")
+    return text
+
+
+def _counted(counts: Mapping[str, int]) -> dict[str, int]:
+    for name, number in counts.items():
+        if not _CODE.fullmatch(name) or type(number) is not int:
+            raise ValueError("runs: counts must map codes to whole numbers")
+    return dict(counts)
+
+
+def _held(run_id: str, owner: str) -> ColumnElement[bool]:
+    return and_(RunRow.id == run_id, RunRow.owner == owner, RunRow.state == RunState.RUNNING)
+
+
+def _move(
+    session: Session, where: ColumnElement[bool], state: RunState, now: datetime, **values: Any
+) -> int:
+    """End runs. The sealed request has served its purpose and is destroyed with it."""
+    ending = {"state": state, "finished": now, "owner": None, "lease_until": None, **values}
+    change = update(RunRow).where(where).values(sealed_request=None, **ending)
+    return len(session.execute(change.returning(RunRow.id)).all())
+
+
+def _run(row: RunRow) -> Run:
+    return Run(
+        id=row.id,
+        kind=row.kind,
+        server=row.server,
+        requested_by=row.requested_by,
+        state=RunState(row.state),
+        attempt=row.attempt,
+        cancel_asked=bool(row.cancel_asked),
+        stage=row.stage,
+        counts=dict(row.counts),
+        twin=row.twin,
+        twin_version=row.twin_version,
+        error=row.error,
+        created=row.created,
+        started=row.started,
+        finished=row.finished,
+    )

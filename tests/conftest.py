@@ -1,0 +1,3 @@
+"""Fixtures every suite may use."""
+
+pytest_plugins = ("support.databases",)

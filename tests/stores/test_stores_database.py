@@ -1,0 +1,44 @@
+"""Transactions: all of it or none, also across repositories."""
+
+import pytest
+from support.databases import Clock
+
+from service.stores import Database
+from service.stores.audit import AuditStore
+from service.stores.runs import RunStore
+
+
+def test_changes_of_several_repositories_are_one(database: Database, clock: Clock) -> None:
+    runs, audit = RunStore(database, clock), AuditStore(database, clock)
+
+    def change_both_then_fail() -> None:
+        with database.write():
+            run_id = runs.enqueue(b"x", kind="run")
+            audit.record(role="ehr", subject="key.1", action="run.start", outcome="ok")
+            assert runs.get(run_id) is not None  # visible inside
+            audit.record(role="no code", subject="key.1", action="run.start", outcome="ok")
+
+    with pytest.raises(ValueError, match="role"):
+        change_both_then_fail()
+    assert runs.recent() == []
+    assert audit.recent() == []
+
+
+def test_audit_events_are_kept_in_order(database: Database, clock: Clock) -> None:
+    audit = AuditStore(database, clock)
+    for twin in ("a", "b", "a"):
+        audit.record(role="patient", subject="s.1", action="twin.read", outcome="ok", object=twin)
+    assert [event.object for event in audit.recent()] == ["a", "b", "a"]
+    assert [event.seq for event in audit.about("a")] == [3, 1]
+    assert [event.seq for event in audit.recent(before=2)] == [1]
+    assert audit.recent()[0].time == clock.now
+
+
+@pytest.mark.parametrize("field", ["role", "subject", "action", "outcome", "object"])
+@pytest.mark.parametrize("text", ["Erika Mustermann", "", "a@b.org", "x" * 65])
+def test_free_text_cannot_enter_an_audit_event(
+    database: Database, clock: Clock, field: str, text: str
+) -> None:
+    event = {"role": "ehr", "subject": "s", "action": "a", "outcome": "ok", "object": "p"}
+    with pytest.raises(ValueError, match=field):
+        AuditStore(database, clock).record(**{**event, field: text})

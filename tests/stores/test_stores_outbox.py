@@ -1,0 +1,76 @@
+"""The outbox: an item is held by one sender, and ends once."""
+
+import pytest
+from support.databases import Clock
+from support.threads import at_once
+
+from service.fhir.outbox import OutboxState, OutboxStore
+from service.stores import Database
+from service.stores.outbox import SqlOutbox
+
+
+@pytest.fixture
+def outbox(database: Database, clock: Clock) -> OutboxStore:
+    return SqlOutbox(database, clock)
+
+
+def test_an_item_is_kept_once(outbox: OutboxStore) -> None:
+    assert outbox.enqueue("k", b"sealed")
+    assert not outbox.enqueue("k", b"other")
+    item = outbox.get("k")
+    assert item is not None
+    assert (item.state, item.payload, item.attempt) == (OutboxState.PENDING, b"sealed", 0)
+    assert outbox.get("unknown") is None
+
+
+def test_of_eight_that_enqueue_the_same_one_succeeds(outbox: OutboxStore) -> None:
+    assert sum(at_once(8, lambda i: outbox.enqueue("k", bytes([i])))) == 1
+
+
+def test_of_eight_claimants_one_gets_the_item(outbox: OutboxStore) -> None:
+    outbox.enqueue("k", b"sealed")
+    claimed = [item for part in at_once(8, lambda _: outbox.claim()) for item in part]
+    assert [(i.state, i.attempt) for i in claimed] == [(OutboxState.SENDING, 1)]
+
+
+def test_the_oldest_comes_first_and_a_named_one_alone(outbox: OutboxStore, clock: Clock) -> None:
+    for key in ("a", "b", "c"):
+        outbox.enqueue(key, b"x")
+        clock.forward(seconds=1)
+    assert [i.key for i in outbox.claim(key="b")] == ["b"]
+    assert [i.key for i in outbox.claim(limit=5)] == ["a", "c"]
+    assert outbox.claim(limit=5) == []
+
+
+def test_an_abandoned_item_is_claimed_again_and_the_first_sender_is_shut_out(
+    outbox: OutboxStore, clock: Clock
+) -> None:
+    outbox.enqueue("k", b"x")
+    (first,) = outbox.claim(lease_seconds=60)
+    assert outbox.mark("k", first.attempt, OutboxState.SENT, result=b"sealed-ref")
+    assert outbox.claim() == []
+    clock.forward(seconds=61)
+    (second,) = outbox.claim()
+    assert (second.attempt, second.result) == (2, b"sealed-ref")
+    assert not outbox.mark("k", first.attempt, OutboxState.CONFIRMED)
+    assert outbox.mark("k", second.attempt, OutboxState.CONFIRMED)
+
+
+@pytest.mark.parametrize(
+    "final", [OutboxState.CONFIRMED, OutboxState.FAILED, OutboxState.SUPERSEDED]
+)
+def test_what_has_ended_stays_ended(outbox: OutboxStore, clock: Clock, final: OutboxState) -> None:
+    outbox.enqueue("k", b"x")
+    (item,) = outbox.claim()
+    assert outbox.mark("k", item.attempt, final, detail="gone")
+    clock.forward(days=1)
+    assert outbox.claim() == []
+    assert not outbox.mark("k", item.attempt, OutboxState.PENDING)
+
+
+def test_a_released_item_may_be_claimed_at_once(outbox: OutboxStore) -> None:
+    outbox.enqueue("k", b"x")
+    (item,) = outbox.claim()
+    assert outbox.mark("k", item.attempt, OutboxState.PENDING, detail="server-busy")
+    (again,) = outbox.claim()
+    assert (again.attempt, again.detail) == (2, "server-busy")
