@@ -1,0 +1,244 @@
+"""What the web needs from the service behind it: one protocol, plain values, one error.
+
+`service/pipeline.py` implements it; the web is handed the object and knows nothing behind it.
+A method that finds nothing raises `ServiceError(Failure.NOT_FOUND)`. Who may see what is the
+web's business: it asks by pseudonym only after it has checked the caller's binding.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from service.stores.runs import ENDED, Run, RunState
+from service.stores.twins import TwinVersion
+
+__all__ = [
+    "ENDED",
+    "Assessed",
+    "Failure",
+    "FhirPage",
+    "FhirQuery",
+    "LedgerCheck",
+    "OwnResource",
+    "Principal",
+    "Run",
+    "RunRequest",
+    "RunService",
+    "RunState",
+    "ServiceError",
+    "Token",
+    "TwinVersion",
+    "UpdatedBound",
+]
+
+Json = dict[str, Any]
+
+
+class Failure(StrEnum):
+    """Why the service could not do what was asked; also what a failed run records."""
+
+    NOT_FOUND = "not-found"
+    UNKNOWN_SERVER = "unknown-server"
+    UNKNOWN_MODEL = "unknown-model"
+    UNKNOWN_POLICY = "unknown-policy"
+    WRITE_BACK_OFF = "write-back-off"
+    PATIENT_NOT_FOUND = "patient-not-found"
+    GATE_BLOCKED = "gate-blocked"
+    RUN_ENDED = "run-ended"
+    CANCELLED = "cancelled"
+    TOO_LARGE = "too-large"
+    UPSTREAM_UNREACHABLE = "upstream-unreachable"
+    UPSTREAM_REFUSED = "upstream-refused"
+    UPSTREAM_BAD_ANSWER = "upstream-bad-answer"
+    UPSTREAM_TIMEOUT = "upstream-timeout"
+    UPSTREAM_THROTTLED = "upstream-throttled"
+    WRITE_BACK_FAILED = "write-back-failed"
+    BUSY = "busy"
+    FAILED = "failed"
+
+
+class ServiceError(Exception):
+    """Something expected went wrong. Carries a code and a next step, never a value."""
+
+    def __init__(
+        self,
+        failure: Failure,
+        *,
+        next_step: str = "",
+        run_id: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        self.failure = failure
+        self.next_step = next_step
+        self.run_id = run_id
+        self.retry_after = retry_after
+        super().__init__(failure.value)
+
+
+class Principal(Protocol):
+    """Who is asking. `twin` is set for a patient and names the one twin they may see."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def scopes(self) -> frozenset[str]: ...
+    @property
+    def twin(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One patient of one configured server. `patient` is identified: it is never shown."""
+
+    server: str
+    patient: str = field(repr=False)
+    models: tuple[str, ...] = ()  # empty: the configured default
+    policy: str | None = None  # None: the configured default
+    write_back: bool | None = None  # None: as the server's entry says
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """A finished run and what it made, as it is or would be written back."""
+
+    run: Run
+    bundle: Json = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerCheck:
+    """What verifying the whole ledger found. `problems` are sentences without values."""
+
+    ok: bool
+    entries: int
+    head: str | None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnResource:
+    """A resource we made, as the façade shows it: it names a twin, never a patient."""
+
+    type: str
+    id: str
+    version: int
+    updated: datetime
+    twin: str | None  # None: about no patient (a Device)
+    resource: Json = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token search value. `system` None: any system; empty: none."""
+
+    system: str | None
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedBound:
+    """`_lastUpdated` as a half-open range; None is open."""
+
+    start: datetime | None
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FhirQuery:
+    """A search over our own resources. All filters must hold; within one, any value may."""
+
+    type: str
+    twins: tuple[str, ...] | None = None
+    ids: tuple[str, ...] | None = None
+    identifiers: tuple[Token, ...] | None = None
+    targets: tuple[str, ...] | None = None  # `Type/id` a Provenance points at
+    updated: tuple[UpdatedBound, ...] = ()
+    limit: int = 50
+    after: str | None = None  # id of the last one on the page before
+
+
+@dataclass(frozen=True, slots=True)
+class FhirPage:
+    """One page in the order of ids, the number of all matches, and whether more follow."""
+
+    resources: Sequence[OwnResource]
+    total: int
+    more: bool
+
+
+class RunService(Protocol):
+    """Everything the web asks for."""
+
+    # -- runs ----------------------------------------------------------------------------------
+
+    def start(self, request: RunRequest, principal: Principal) -> Run:
+        """Run now and return the ended run; a failed run is returned, not raised."""
+        ...
+
+    def enqueue(self, request: RunRequest, principal: Principal) -> str:
+        """Write the run down durably and return its id."""
+        ...
+
+    def cancel(self, run_id: str) -> Run:
+        """Ask for an end. `RUN_ENDED` when it has ended already."""
+        ...
+
+    def run(self, run_id: str) -> Run: ...
+
+    def runs(self, limit: int = 50, *, requested_by: str | None = None) -> Sequence[Run]:
+        """Latest first."""
+        ...
+
+    # -- twins ---------------------------------------------------------------------------------
+
+    def twin(self, pseudonym: str, version: int | None = None) -> bytes:
+        """The exact signed file (payload and proof); the newest version when none is named."""
+        ...
+
+    def versions(self, pseudonym: str) -> Sequence[TwinVersion]:
+        """Newest first."""
+        ...
+
+    def assessments(self, pseudonym: str) -> Sequence[Json]:
+        """The assessments of the newest version, as the twin document holds them."""
+        ...
+
+    def ledger(self, pseudonym: str) -> Sequence[Json]:
+        """The ledger's entries about one twin, oldest first."""
+        ...
+
+    def verify_ledger(self) -> LedgerCheck: ...
+
+    # -- models --------------------------------------------------------------------------------
+
+    def models(self) -> Sequence[Json]:
+        """`{"id", "version", "title"}` of every model that may run here."""
+        ...
+
+    def model(self, model_id: str) -> Json:
+        """One model's card."""
+        ...
+
+    # -- FHIR ----------------------------------------------------------------------------------
+
+    def assess(self, request: RunRequest, principal: Principal) -> Assessed:
+        """Like `start`, with the resources; a failed run raises with its `run_id`."""
+        ...
+
+    def bundle(self, run_id: str) -> Json:
+        """The Bundle of a run that is done."""
+        ...
+
+    def fhir_resource(self, resource_type: str, resource_id: str) -> OwnResource: ...
+
+    def fhir_search(self, query: FhirQuery) -> FhirPage: ...
+
+    # -- health --------------------------------------------------------------------------------
+
+    def readiness(self) -> Mapping[str, bool]:
+        """Each thing needed to work (`database`, `migrations`, `keys`) and whether it is there."""
+        ...
