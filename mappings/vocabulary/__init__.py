@@ -1,0 +1,87 @@
+"""The clinical vocabulary: concepts, codes, units, groups. Tables are data; this is the way in."""
+
+from importlib import resources
+
+from mappings.vocabulary.answers import (
+    body_site_labels,
+    coded_answers,
+    hl7_codes,
+    modality_labels,
+    smoking_status,
+)
+from mappings.vocabulary.concepts import (
+    CodeRule,
+    Concept,
+    concept,
+    concept_for,
+    concepts,
+    decimals,
+    preferred_code,
+)
+from mappings.vocabulary.groups import (
+    Membership,
+    condition_groups,
+    condition_labels,
+    condition_membership,
+    procedure_groups,
+    procedure_labels,
+)
+from mappings.vocabulary.guards import is_known_code
+from mappings.vocabulary.medications import Medicine, ingredients, medication, medication_labels
+from mappings.vocabulary.rules import Rule, rules
+from mappings.vocabulary.systems import short_name, uri
+from mappings.vocabulary.tables import VocabularyError
+from mappings.vocabulary.units import (
+    Converted,
+    Refused,
+    UnitRule,
+    convert,
+    is_known_unit,
+    unit_rule,
+    unit_spellings,
+)
+
+
+def attribution() -> str:
+    """The notices that the sources of the tables ask for (Markdown)."""
+    return resources.files(__package__).joinpath("attribution.md").read_text("utf-8")
+
+
+__all__ = [
+    "CodeRule",
+    "Concept",
+    "Converted",
+    "Medicine",
+    "Membership",
+    "Refused",
+    "Rule",
+    "UnitRule",
+    "VocabularyError",
+    "attribution",
+    "body_site_labels",
+    "coded_answers",
+    "concept",
+    "concept_for",
+    "concepts",
+    "condition_groups",
+    "condition_labels",
+    "condition_membership",
+    "convert",
+    "decimals",
+    "hl7_codes",
+    "ingredients",
+    "is_known_code",
+    "is_known_unit",
+    "medication",
+    "medication_labels",
+    "modality_labels",
+    "preferred_code",
+    "procedure_groups",
+    "procedure_labels",
+    "rules",
+    "short_name",
+    "smoking_status",
+    "unit_rule",
+    "unit_spellings",
+    "uri",
+]
