@@ -1,0 +1,383 @@
+"""The sandbox FHIR server: an application factory, an in-memory store and nothing else."""
+
+import email.utils
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from hmac import compare_digest
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import orjson
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException
+
+from service.sandbox.capability import capability_statement
+from service.sandbox.errors import FhirError, outcome, outcome_of
+from service.sandbox.paging import OpenSearch, Pages
+from service.sandbox.persona import Persona, Settings
+from service.sandbox.population import PatientBundle
+from service.sandbox.search import Query, everything, included, known_types, parse_query, run_query
+from service.sandbox.store import Clock, Resource, Store, instant, utc_now
+from service.sandbox.writes import Writer, Written, check_id, etag, known, same_version
+
+FHIR_JSON = "application/fhir+json"
+ACCEPTED = {FHIR_JSON, "application/json", "application/*", "*/*", "application/json+fhir"}
+FORMATS = {"json", FHIR_JSON, "application/json", "application/fhir json"}
+SOFTWARE_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class LoggedRequest:
+    """What a client did, for assertions: names only, no value of any kind."""
+
+    method: str
+    route: str
+    kind: str
+    parameters: tuple[str, ...]
+    status: int
+
+
+@dataclass
+class Sandbox:
+    """What one running sandbox holds; reached from an app as `sandbox_of(app)`."""
+
+    store: Store
+    settings: Settings
+    persona: Persona
+    pages: Pages
+    prefix: str
+    started: datetime
+    requests: list[LoggedRequest] = field(default_factory=list)
+
+    def writer(self) -> Writer:
+        return Writer(self.store, self.settings, self.persona, base_url())
+
+
+def create_sandbox(
+    population: Iterable[PatientBundle] = (),
+    persona: Persona | None = None,
+    settings: Settings | None = None,
+    *,
+    prefix: str = "/fhir",
+    clock: Clock = utc_now,
+) -> Flask:
+    """A Flask app that serves this population under `prefix`."""
+    persona = persona or Persona()
+    settings = persona.settings(settings or Settings())
+    store = Store(clock)
+    for patient in population:
+        store.load(patient.resources)
+    app = Flask("twinport.sandbox")
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    pages = Pages(settings.page_lifetime_seconds, settings.max_open_searches)
+    app.extensions["sandbox"] = Sandbox(store, settings, persona, pages, prefix, clock())
+    _add_routes(app, prefix)
+    _add_hooks(app)
+    return app
+
+
+def sandbox_of(app: Flask) -> Sandbox:
+    found: Sandbox = app.extensions["sandbox"]
+    return found
+
+
+def _here() -> Sandbox:
+    return sandbox_of(current_app)
+
+
+def base_url() -> str:
+    return request.host_url.rstrip("/") + _here().prefix
+
+
+# -- routes --------------------------------------------------------------------------------------
+
+
+def _add_routes(app: Flask, prefix: str) -> None:
+    routes = (
+        ("/metadata", "metadata", metadata, ["GET"]),
+        ("", "page", next_page, ["GET"]),
+        ("", "bundle", bundle, ["POST"]),
+        ("/<kind>", "search", search, ["GET"]),
+        ("/<kind>", "create", create, ["POST"]),
+        ("/<kind>", "conditional-update", conditional_update, ["PUT"]),
+        ("/<kind>/_search", "post-search", post_search, ["POST"]),
+        ("/<kind>/<identity>", "read", read, ["GET"]),
+        ("/<kind>/<identity>", "update", update, ["PUT"]),
+        ("/<kind>/<identity>/_history/<version>", "vread", vread, ["GET"]),
+        ("/Patient/<identity>/$everything", "everything", patient_everything, ["GET"]),
+    )
+    for path, name, view, methods in routes:
+        app.add_url_rule(prefix + path, name, view, methods=methods, strict_slashes=False)
+
+
+def metadata() -> Response:
+    sandbox = _here()
+    statement = capability_statement(
+        base_url(), sandbox.settings, instant(sandbox.started), SOFTWARE_VERSION
+    )
+    return _json(sandbox.persona.capability(statement))
+
+
+def read(kind: str, identity: str) -> Response:
+    resource = _here().store.read(known(kind), check_id(identity))
+    if resource is None:
+        raise FhirError(404, "not-found", f"no such {kind}")
+    seen = request.headers.get("If-None-Match")
+    if seen and same_version(seen, resource):
+        return _with_version(Response(status=304), resource)
+    return _with_version(_json(resource), resource)
+
+
+def vread(kind: str, identity: str, version: str) -> Response:
+    resource = _here().store.version(known(kind), check_id(identity), version)
+    if resource is None:
+        raise FhirError(404, "not-found", f"no such version of this {kind}")
+    return _with_version(_json(resource), resource)
+
+
+def create(kind: str) -> Response:
+    condition = request.headers.get("If-None-Exist")
+    return _written(_here().writer().create(kind, _body(), condition))
+
+
+def update(kind: str, identity: str) -> Response:
+    return _written(
+        _here().writer().update(kind, identity, _body(), request.headers.get("If-Match"))
+    )
+
+
+def conditional_update(kind: str) -> Response:
+    query = request.query_string.decode("ascii", "replace")
+    if not query:
+        raise FhirError(400, "required", "PUT needs an id or a condition in the URL")
+    writer = _here().writer()
+    return _written(
+        writer.conditional_update(kind, query, _body(), request.headers.get("If-Match"))
+    )
+
+
+def bundle() -> Response:
+    return _json(_here().writer().bundle(_body()))
+
+
+def search(kind: str) -> Response:
+    return _search(kind, _query_pairs())
+
+
+def post_search(kind: str) -> Response:
+    if request.mimetype != "application/x-www-form-urlencoded":
+        raise FhirError(415, "not-supported", "_search takes application/x-www-form-urlencoded")
+    form = parse_qsl(request.get_data(as_text=True), keep_blank_values=True)
+    return _search(kind, _query_pairs() + form)
+
+
+def patient_everything(identity: str) -> Response:
+    sandbox = _here()
+    if not sandbox.settings.everything:
+        raise FhirError(404, "not-supported", "$everything is not supported")
+    if sandbox.store.read("Patient", check_id(identity)) is None:
+        raise FhirError(404, "not-found", "no such Patient")
+    query = Query("Patient", count=sandbox.settings.max_count)
+    for name, value in _query_pairs():
+        if name != "_count" or not value.isdecimal() or int(value) < 1:
+            raise FhirError(400, "not-supported", "$everything takes only _count here")
+        query.count = min(int(value), sandbox.settings.max_count)
+    found = everything(sandbox.store, identity)
+    return _page(OpenSearch(query, found, 0, len(found), 0.0), request.base_url)
+
+
+def next_page() -> Response:
+    token = request.args.get("_page")
+    if token is None or len(request.args) > 1:
+        raise FhirError(400, "not-supported", "searching across types is not supported")
+    return _page(_here().pages.resume(token), request.url)
+
+
+# -- searching -----------------------------------------------------------------------------------
+
+
+def _query_pairs() -> list[tuple[str, str]]:
+    return [(name, value) for name, value in request.args.items(multi=True)]
+
+
+def _search(kind: str, pairs: list[tuple[str, str]]) -> Response:
+    sandbox = _here()
+    settings = sandbox.settings
+    strict = settings.strict_search or "handling=strict" in request.headers.get("Prefer", "")
+    query = parse_query(
+        known(kind),
+        pairs,
+        default_count=settings.default_count,
+        max_count=settings.max_count,
+        strict=strict,
+    )
+    query = sandbox.persona.search(query)
+    found = run_query(sandbox.store, query, base_url())
+    self_link = f"{base_url()}/{kind}?{urlencode(query.understood())}"
+    return _page(OpenSearch(query, found, 0, len(found), 0.0), self_link)
+
+
+def _page(page: OpenSearch, self_link: str) -> Response:
+    sandbox = _here()
+    query = page.query
+    end = page.offset + query.count
+    answer: dict[str, Any] = {
+        "resourceType": "Bundle",
+        "type": "searchset",
+        "total": page.total,
+        "link": [{"relation": "self", "url": self_link}],
+    }
+    if not query.summary_count:
+        if end < page.total:
+            token = sandbox.pages.remember(query, page.found, end)
+            answer["link"].append({"relation": "next", "url": f"{base_url()}?_page={token}"})
+        if entries := _entries(page, end):
+            answer["entry"] = entries
+    return _json(sandbox.persona.page(answer, query))
+
+
+def _entries(page: OpenSearch, end: int) -> list[dict[str, Any]]:
+    matched = page.found[page.offset : end]
+    entries = [_entry(resource, "match") for resource in matched]
+    entries += [_entry(r, "include") for r in included(_here().store, page.query, matched)]
+    if page.query.ignored and page.offset == 0:
+        text = f"ignored {len(page.query.ignored)} unknown search parameter(s); the self link shows what was used"
+        note = outcome("not-supported", text, "warning")
+        entries.append({"resource": note, "search": {"mode": "outcome"}})
+    return entries
+
+
+def _entry(resource: Resource, mode: str) -> dict[str, Any]:
+    url = f"{base_url()}/{resource['resourceType']}/{resource['id']}"
+    return {"fullUrl": url, "resource": resource, "search": {"mode": mode}}
+
+
+# -- bodies and answers --------------------------------------------------------------------------
+
+
+def _body() -> Any:
+    if request.mimetype not in (FHIR_JSON, "application/json"):
+        raise FhirError(415, "not-supported", f"send {FHIR_JSON}")
+    try:
+        # Decimal keeps the digits that were sent: 1.00 is not 1.
+        return json.loads(request.get_data(), parse_float=Decimal)
+    except (ValueError, RecursionError):
+        raise FhirError(400, "structure", "the body is not JSON") from None
+
+
+def _raw_number(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError(type(value).__name__)
+
+
+def _json(body: dict[str, Any], status: int = 200) -> Response:
+    data = orjson.dumps(body, default=_raw_number)
+    return Response(data, status=status, content_type=f"{FHIR_JSON}; charset=utf-8")
+
+
+def _with_version(response: Response, resource: Resource) -> Response:
+    updated = datetime.fromisoformat(resource["meta"]["lastUpdated"])
+    response.headers["ETag"] = etag(resource)
+    response.headers["Last-Modified"] = email.utils.format_datetime(updated.astimezone(UTC), usegmt=True)
+    return response
+
+
+def _written(written: Written) -> Response:
+    resource = written.resource
+    prefer = request.headers.get("Prefer", "")
+    if "return=minimal" in prefer:
+        response = Response(status=written.status)
+    elif "return=OperationOutcome" in prefer:
+        response = _json(outcome("informational", "stored", "information"), written.status)
+    else:
+        response = _json(resource, written.status)
+    version = resource["meta"]["versionId"]
+    location = f"{base_url()}/{resource['resourceType']}/{resource['id']}/_history/{version}"
+    response.headers["Location"] = location
+    return _with_version(response, resource)
+
+
+# -- before, after and errors --------------------------------------------------------------------
+
+
+def _add_hooks(app: Flask) -> None:
+    app.before_request(_check_token)
+    app.before_request(_check_accept)
+    app.after_request(_finish)
+    app.register_error_handler(FhirError, _fhir_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _bug)
+
+
+def _check_token() -> None:
+    token = _here().settings.bearer_token
+    if token is None or request.endpoint == "metadata":
+        return
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and compare_digest(given.encode(), token.encode()):
+        return
+    challenge = 'Bearer realm="sandbox"' + (', error="invalid_token"' if given else "")
+    raise FhirError(
+        401, "login", "a valid bearer token is needed", headers={"WWW-Authenticate": challenge}
+    )
+
+
+def _check_accept() -> None:
+    asked = request.args.get("_format")
+    if asked is not None:
+        if asked.split(";")[0].strip() not in FORMATS:
+            raise FhirError(406, "not-supported", "only JSON is served")
+        return
+    offered = [part.split(";")[0].strip() for part in request.headers.get("Accept", "").split(",")]
+    if any(offered) and not ACCEPTED & set(offered):
+        raise FhirError(406, "not-supported", "only JSON is served")
+
+
+def _finish(response: Response) -> Response:
+    sandbox = _here()
+    response.headers["Cache-Control"] = "no-store"
+    kind = (request.view_args or {}).get("kind", "")
+    sandbox.requests.append(
+        LoggedRequest(
+            request.method,
+            request.endpoint or "",
+            kind if kind in known_types() else "",
+            tuple(sorted(set(request.args))),
+            response.status_code,
+        )
+    )
+    return sandbox.persona.respond(response)
+
+
+def _fhir_error(error: FhirError) -> Response:
+    response = _json(outcome_of(error), error.status)
+    response.headers.update(error.headers)
+    return response
+
+
+_HTTP_CODES = {
+    404: "not-found",
+    405: "not-supported",
+    413: "too-long",
+    414: "too-long",
+    429: "throttled",
+}
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    response = _json(outcome(_HTTP_CODES.get(status, "processing"), error.name), status)
+    for name, value in error.get_headers():
+        if name in ("Allow", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+def _bug(error: Exception) -> Response:
+    """A defect of the sandbox itself: the type is enough to find it, the message might hold a value."""
+    current_app.logger.error("sandbox: %s on %s", type(error).__name__, request.endpoint)
+    return _json(outcome("exception", f"internal error: {type(error).__name__}", "fatal"), 500)
