@@ -16,7 +16,6 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
-    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -120,7 +119,7 @@ class RunRow(Base):
     attempt: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
-    cancel_asked: Mapped[bool] = mapped_column(default=False, server_default=false())
+    cancel_asked: Mapped[bool] = mapped_column(default=False)
     stage: Mapped[str | None]
     counts: Mapped[dict[str, int]] = mapped_column(default=dict)
     twin: Mapped[str | None] = mapped_column(index=True)

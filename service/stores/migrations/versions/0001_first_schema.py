@@ -75,7 +75,7 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("owner", sa.String(length=64), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("cancel_asked", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("cancel_asked", sa.Boolean(), nullable=False),
         sa.Column("stage", sa.String(length=64), nullable=True),
         sa.Column("counts", sa.JSON(), nullable=False),
         sa.Column("twin", sa.String(length=64), nullable=True),
