@@ -26,6 +26,7 @@ PresenceReason: TypeAlias = Literal[
 Verdict: TypeAlias = Literal["complete", "partial", "unknown"]
 
 UNITS_PER_DAY = {"d": 1, "min": 1440}
+NOT_OFFERED = "not-supported"
 NOT_FINAL = frozenset({"preliminary", "registered", "unknown"})
 
 CONDITION_PAST = frozenset({"inactive", "remission", "resolved"})
@@ -379,9 +380,14 @@ def _verdicts(slices: Iterable[Mapping[str, Any]]) -> dict[str, Verdict]:
     """One verdict per type a server offers: complete only when every slice of it is."""
     verdicts: dict[str, set[Verdict]] = {}
     for part in slices:
-        if part.get("offered", True):
+        if not _not_offered(part):
             verdicts.setdefault(part["type"], set()).add(part["verdict"])
     return {kind: _weakest(found) for kind, found in verdicts.items()}
+
+
+def _not_offered(part: Mapping[str, Any]) -> bool:
+    """Whether the server said that it has no such resources at all."""
+    return part["verdict"] == "unknown" and part.get("reason") == NOT_OFFERED
 
 
 def _weakest(verdicts: set[Verdict]) -> Verdict:

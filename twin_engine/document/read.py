@@ -1,0 +1,142 @@
+"""Bytes in, a twin out, or one clear sentence why not."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+import orjson
+
+from twin_engine.document.lineage import ENTRIES, SPARSE
+from twin_engine.document.octets import digest, dump
+from twin_engine.document.schema import VERSION, SchemaError, check
+from twin_engine.state import State
+
+# A century of one reading a minute would be larger; no record that a person carries is.
+LARGEST = 64 * 1024 * 1024
+
+
+class DocumentError(ValueError):
+    """These bytes are not a twin this software can read. Says what and where, never a value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """One version of a twin, read-only, beside the bytes it was read from."""
+
+    document: Mapping[str, Any]
+    payload: bytes
+    digest: str
+
+    @property
+    def id(self) -> str:
+        return str(self.document["twin"]["id"])
+
+    @property
+    def version(self) -> int:
+        return int(self.document["twin"]["version"])
+
+    @property
+    def parent(self) -> str | None:
+        """The digest of the version before, or None for the first."""
+        above = self.document["twin"]["parent"]
+        return None if above is None else str(above)
+
+    @property
+    def now(self) -> int:
+        return int(self.document["twin"]["now"])
+
+    @property
+    def assessments(self) -> Sequence[Mapping[str, Any]]:
+        return tuple(self.document["assessments"])
+
+    @cached_property
+    def state(self) -> State:
+        return State.from_document(self.document)
+
+
+def read(payload: bytes, *, largest: int = LARGEST) -> Twin:
+    """Read a twin document; refuses anything this version of the software cannot vouch for."""
+    if len(payload) > largest:
+        raise DocumentError(f"the document has {len(payload)} bytes; at most {largest} are read")
+    document = _parse(payload)
+    _check_version(document)
+    try:
+        check(document)
+    except SchemaError as error:
+        raise DocumentError(str(error)) from None
+    _check_positions(document)
+    return Twin(document, bytes(payload), digest(payload))
+
+
+def _parse(payload: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise DocumentError(f"not JSON at byte {error.pos}") from None
+    if not isinstance(document, dict):
+        raise DocumentError("not a twin document: the outermost value is not an object")
+    if dump(document) != payload:  # bytes of ours come back the same, which a repeated key cannot
+        json.loads(payload, object_pairs_hook=_refuse_repeated)
+    return document
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise DocumentError("an object repeats a key, so two readers could read it differently")
+    return found
+
+
+def _check_version(document: Mapping[str, Any]) -> None:
+    heading = document.get("twin")
+    version = heading.get("schema") if isinstance(heading, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise DocumentError("not a twin document: twin/schema is missing")
+    if version > VERSION:
+        raise DocumentError(
+            f"this twin is a version {version} document and this software reads up to version "
+            f"{VERSION}; update twinport to read it"
+        )
+
+
+def _check_positions(document: Mapping[str, Any]) -> None:
+    """What a JSON Schema cannot say: columns of one length, sources that exist, order of time."""
+    count = sum(len(row["ids"]) for row in document["sources"])
+    if len({pseudonym for row in document["sources"] for pseudonym in row["ids"]}) != count:
+        _refuse("sources", "names a pseudonym twice")
+    for part in ("signals", "coded"):
+        for concept, column in document[part].items():
+            _check_column(f"{part}/{concept}", column, count)
+    for part in ENTRIES:
+        _check_entries(part, document[part], count)
+    _check_entries("quality/setAside", document["quality"]["setAside"], count)
+    _check_entries("subject", [document["subject"]], count)
+    for assessment in document["assessments"]:
+        for used in assessment["inputs"]:
+            _check_sources("assessments", used.get("src", ()), count)
+
+
+def _check_column(path: str, column: Mapping[str, Any], count: int) -> None:
+    length = len(column["t"])
+    if any(len(column[name]) != length for name in ("v", "code", "src") if name in column):
+        _refuse(path, "has columns of different lengths")
+    if any(int(at) >= length for name in SPARSE if name in column for at in column[name]):
+        _refuse(path, "has an exception for a position it does not have")
+    if any(a > b for a, b in zip(column["t"], column["t"][1:], strict=False)):
+        _refuse(path, "is not in the order of time")
+    _check_sources(path, column["src"], count)
+
+
+def _check_entries(path: str, entries: Sequence[Mapping[str, Any]], count: int) -> None:
+    _check_sources(path, [entry["src"] for entry in entries if "src" in entry], count)
+
+
+def _check_sources(path: str, sources: Sequence[int], count: int) -> None:
+    if sources and max(sources) >= count:
+        _refuse(path, "names a source that is not listed")
+
+
+def _refuse(path: str, why: str) -> NoReturn:
+    raise DocumentError(f"not a twin document: {path} {why}")

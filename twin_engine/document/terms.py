@@ -1,0 +1,61 @@
+"""The closed lists a document is written with: our vocabulary, and the words of `words.toml`."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+from mappings import vocabulary
+
+# A unit a value came in that is not one of the vocabulary's spellings is recorded as this.
+OTHER_UNIT = "other"
+
+
+class Terms(NamedTuple):
+    """What the clinical vocabulary contributes; the schema of a document is made from it."""
+
+    units: Mapping[str, str]  # concept -> canonical unit
+    plausible: Mapping[str, tuple[float, float]]  # concept -> what a value can possibly be
+    answers: Mapping[str, tuple[str, ...]]  # coded concept -> its possible answers
+    spellings: frozenset[str]  # units as servers write them
+    conditions: tuple[str, ...]
+    medications: tuple[str, ...]
+    ingredients: tuple[str, ...]
+    procedures: tuple[str, ...]
+    rules: tuple[str, ...]
+    modalities: tuple[str, ...]
+    body_sites: tuple[str, ...]
+    relationships: tuple[str, ...]
+
+
+class Words(NamedTuple):
+    """One list of `words.toml`."""
+
+    words: tuple[str, ...]
+    source: str
+
+
+@cache
+def words() -> dict[str, Words]:
+    table = tomllib.loads(resources.files(__package__).joinpath("words.toml").read_text("utf-8"))
+    return {name: Words(tuple(row["words"]), row["source"]) for name, row in table.items()}
+
+
+@cache
+def load() -> Terms:
+    """The shipped vocabulary."""
+    return Terms(
+        units={concept.id: concept.unit for concept in vocabulary.concepts()},
+        plausible={concept.id: concept.plausible for concept in vocabulary.concepts()},
+        answers=vocabulary.coded_answers(),
+        spellings=vocabulary.unit_spellings() - {""},
+        conditions=tuple(sorted(vocabulary.condition_labels())),
+        medications=tuple(sorted(vocabulary.medication_labels())),
+        ingredients=vocabulary.ingredients(),
+        procedures=tuple(sorted(vocabulary.procedure_labels())),
+        rules=tuple(sorted(vocabulary.rules())),
+        modalities=tuple(sorted(vocabulary.modality_labels())),
+        body_sites=tuple(sorted(vocabulary.body_site_labels())),
+        relationships=tuple(sorted(vocabulary.hl7_codes("relationship"))),
+    )
