@@ -1,0 +1,104 @@
+"""Roles, the scopes they hold, and the principal that a request is made by."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from service.auth.errors import AuthError, AuthErrorCode
+
+
+class Role(StrEnum):
+    EHR = "ehr"
+    PATIENT = "patient"
+    PRIVACY_OFFICER = "privacy-officer"
+    ADMIN = "admin"
+
+
+class Scope(StrEnum):
+    """What a caller may do. A patient's scopes reach their own twin only: see ``may_see``."""
+
+    RUNS_WRITE = "runs:write"
+    RUNS_READ = "runs:read"
+    TWINS_READ = "twins:read"
+    TWINS_EXPORT = "twins:export"
+    FHIR_READ = "fhir:read"
+    FHIR_ASSESS = "fhir:assess"
+    LEDGER_READ = "ledger:read"
+    AUDIT_READ = "audit:read"
+    POLICIES_READ = "policies:read"
+    KEYS_WRITE = "keys:write"
+    OPERATIONS_READ = "operations:read"
+
+
+# An administrator runs the installation and sees no twin; a privacy officer sees what was done to
+# every twin (runs, ledger, audit), and no value in one.
+ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
+    Role.EHR: frozenset(
+        {
+            Scope.RUNS_WRITE,
+            Scope.RUNS_READ,
+            Scope.TWINS_READ,
+            Scope.FHIR_READ,
+            Scope.FHIR_ASSESS,
+            Scope.LEDGER_READ,
+        }
+    ),
+    Role.PATIENT: frozenset(
+        {Scope.TWINS_READ, Scope.TWINS_EXPORT, Scope.LEDGER_READ, Scope.AUDIT_READ}
+    ),
+    Role.PRIVACY_OFFICER: frozenset(
+        {Scope.RUNS_READ, Scope.LEDGER_READ, Scope.AUDIT_READ, Scope.POLICIES_READ}
+    ),
+    Role.ADMIN: frozenset({Scope.KEYS_WRITE, Scope.OPERATIONS_READ, Scope.RUNS_READ}),
+}
+
+PSEUDONYM = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+class Kind(StrEnum):
+    """By what means a principal was recognised. Only a session needs CSRF protection."""
+
+    API_KEY = "api-key"
+    SESSION = "session"
+    TOKEN = "token"  # noqa: S105 - a kind of credential, not one
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking. ``subject`` is pseudonymous and fit for logs and audit events."""
+
+    role: Role
+    scopes: frozenset[Scope]
+    subject: str
+    kind: Kind
+    twin: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.role is Role.PATIENT) != (self.twin is not None):
+            raise ValueError("a patient is bound to exactly one twin, and nobody else is")
+        if not self.scopes <= ROLE_SCOPES[self.role]:
+            raise ValueError("a principal holds no scope beyond its role")
+
+    def require(self, scope: Scope) -> None:
+        if scope not in self.scopes:
+            raise AuthError(AuthErrorCode.FORBIDDEN)
+
+    def may_see(self, twin: str) -> bool:
+        """Whether a twin is within reach at all: a patient's own, or any for the others."""
+        return self.twin is None or self.twin == twin
+
+    def require_twin(self, twin: str, scope: Scope) -> None:
+        """Both checks. Beyond reach looks like the missing scope: existence is not told."""
+        self.require(scope)
+        if not self.may_see(twin):
+            raise AuthError(AuthErrorCode.FORBIDDEN)
+
+
+def check_binding(role: Role, twin: str | None) -> None:
+    """Refuse a patient without a twin, a twin for anybody else, and what is no pseudonym."""
+    if role is not Role.PATIENT:
+        if twin is not None:
+            raise ValueError("only the role patient is bound to a twin")
+    elif twin is None or not PSEUDONYM.fullmatch(twin):
+        raise ValueError("the role patient needs the pseudonym of its twin")
