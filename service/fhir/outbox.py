@@ -1,8 +1,9 @@
 """What write-back needs from a durable outbox.
 
-An item goes `pending → sending → sent → confirmed`, or ends `failed` or `superseded`. A process that dies
-while an item is `sending` or `sent` leaves it there; once its lease has run out another may claim it, and because
-the write is idempotent on the server (it looks before it writes) the second run finishes the first.
+An item goes `pending → sending → sent → confirmed`, or ends `failed` or `superseded`. A process
+that dies while an item is `sending` or `sent` leaves it there; once its lease has run out another
+may claim it, and because the write is idempotent on the server (it looks before it writes) the
+second run finishes the first.
 
 Everything a store is handed about a patient is sealed bytes. `key` and `detail` are safe to read: a
 digest and a code from a closed list.
@@ -14,7 +15,7 @@ from typing import Protocol
 
 
 class OutboxState(StrEnum):
-    PENDING = "pending"  # written down, nothing sent
+    PENDING = "pending"  # to be sent, or to be looked after again
     SENDING = "sending"  # claimed; a request may be under way
     SENT = "sent"  # the server answered; not yet read back
     CONFIRMED = "confirmed"  # read back: exactly one of each
@@ -42,7 +43,11 @@ class OutboxStore(Protocol):
     """Each method is one transaction, safe between processes."""
 
     def enqueue(self, key: str, payload: bytes) -> bool:
-        """Add a pending item. False, and nothing changed, when the key is known already."""
+        """Add a pending item. False, and nothing changed, when the key is known already.
+
+        Except where it is known as failed: then it is opened again, pending, with this payload,
+        its attempts counted on. Failed means that nothing was written.
+        """
         ...
 
     def get(self, key: str) -> OutboxItem | None: ...
@@ -52,8 +57,9 @@ class OutboxStore(Protocol):
     ) -> list[OutboxItem]:
         """Take items for sending: pending ones, and sending/sent ones whose lease has run out.
 
-        Each comes back as `sending` with `attempt` one higher and a fresh lease; no other caller gets it meanwhile.
-        With `key`, only that item is looked at. Oldest first.
+        Each comes back as `sending` with `attempt` one higher and a fresh lease; no other caller
+        gets it meanwhile; `detail` stays as it was. With `key`, only that item is looked at.
+        Oldest first.
         """
         ...
 
@@ -65,6 +71,9 @@ class OutboxStore(Protocol):
         detail: str = "",
         result: bytes | None = None,
     ) -> bool:
-        """Move an item. False, and nothing changed, when `attempt` is no longer the current one, or the item is
-        final. `result` None keeps what is there. `pending` releases the claim: it may be claimed again at once."""
+        """Move an item. `result` None keeps what is there.
+
+        False, and nothing changed, when `attempt` is no longer the current one or the item is
+        final. `pending` releases the claim: the item may be claimed again at once.
+        """
         ...

@@ -1,0 +1,96 @@
+"""What a server says it can do. Read with tolerance: many statements are incomplete or wrong."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.fhir.errors import BadAnswer, Refused
+from service.fhir.http import FhirClient
+
+
+@dataclass(frozen=True, slots=True)
+class TypeCapability:
+    interactions: frozenset[str] = frozenset()
+    search_params: frozenset[str] = frozenset()
+    operations: frozenset[str] = frozenset()
+    conditional_create: bool = False
+    conditional_update: bool = False
+    update_create: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """`stated` False: no usable statement, so nothing is ruled out and nothing promised."""
+
+    stated: bool = False
+    fhir_version: str = ""
+    types: dict[str, TypeCapability] = field(default_factory=dict)
+    interactions: frozenset[str] = frozenset()
+
+    def of(self, kind: str) -> TypeCapability:
+        return self.types.get(kind, TypeCapability())
+
+    def can(self, kind: str, interaction: str) -> bool:
+        """Whether trying makes sense. A type listed without interactions is tried."""
+        if not self.stated:
+            return True
+        listed = self.types.get(kind)
+        return listed is not None and (
+            not listed.interactions or interaction in listed.interactions
+        )
+
+    @property
+    def transaction(self) -> bool:
+        return "transaction" in self.interactions
+
+    @property
+    def everything(self) -> bool:
+        return "everything" in self.of("Patient").operations
+
+
+def read_capability(client: FhirClient) -> Capability:
+    """The server's statement; an empty one where it has none or hides it."""
+    try:
+        answer = client.metadata()
+    except (Refused, BadAnswer):
+        return Capability()
+    return parse_capability(answer.resource)
+
+
+def parse_capability(statement: Any) -> Capability:
+    if not isinstance(statement, dict):
+        return Capability()
+    rest = next(
+        (r for r in _dicts(statement.get("rest")) if r.get("mode", "server") == "server"), None
+    )
+    if statement.get("resourceType") != "CapabilityStatement" or rest is None:
+        return Capability()
+    listed = {_text(row.get("type")): _type(row) for row in _dicts(rest.get("resource"))}
+    return Capability(
+        stated=bool(listed),
+        fhir_version=_text(statement.get("fhirVersion")),
+        types=listed,
+        interactions=_names(rest.get("interaction"), "code"),
+    )
+
+
+def _type(row: dict[str, Any]) -> TypeCapability:
+    return TypeCapability(
+        interactions=_names(row.get("interaction"), "code"),
+        search_params=_names(row.get("searchParam"), "name"),
+        operations=frozenset(n.lstrip("$") for n in _names(row.get("operation"), "name")),
+        conditional_create=row.get("conditionalCreate") is True,
+        conditional_update=row.get("conditionalUpdate") is True,
+        update_create=row.get("updateCreate") is True,
+    )
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def _names(value: Any, key: str) -> frozenset[str]:
+    return frozenset(_text(row.get(key)) for row in _dicts(value)) - {""}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,60 @@
+"""The resource types we ask for, from `types.toml`."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    name: str
+    subject: tuple[str, ...]
+    withdrawn: Mapping[str, frozenset[str | bool]]
+    split: tuple[str, tuple[str, ...]] | None
+    """(search parameter, its values)"""
+
+
+def _kind(name: str, row: Mapping[str, Any]) -> Kind:
+    split = [(parameter, tuple(values)) for parameter, values in row.get("split", {}).items()]
+    return Kind(
+        name=name,
+        subject=tuple(row["subject"]),
+        withdrawn={element: frozenset(codes) for element, codes in row["withdrawn"].items()},
+        split=split[0] if split else None,
+    )
+
+
+def _load() -> Mapping[str, Kind]:
+    text = files("service.fhir").joinpath("types.toml").read_text(encoding="utf-8")
+    return {name: _kind(name, row) for name, row in tomllib.loads(text).items()}
+
+
+KINDS: Mapping[str, Kind] = _load()
+ALL: tuple[str, ...] = tuple(KINDS)
+# Types that come along without being searched by patient.
+CARRIED: tuple[str, ...] = ("Patient", "Medication")
+
+
+def withdrawn(resource: Resource) -> str | None:
+    """Why a resource is no fact, as a reason for the count of drops; None when it is one."""
+    kind = KINDS.get(resource["resourceType"])
+    for element, codes in kind.withdrawn.items() if kind else ():
+        for value in _codes(resource.get(element)):
+            if value in codes:
+                return f"{value}" if isinstance(value, str) else "do-not-perform"
+    return None
+
+
+def _codes(value: Any) -> list[str | bool]:
+    """The code(s) of a `code`, `boolean` or `CodeableConcept` element."""
+    if isinstance(value, str | bool):
+        return [value]
+    codings = value.get("coding") if isinstance(value, dict) else None
+    if not isinstance(codings, list):
+        return []
+    found = (coding.get("code") for coding in codings if isinstance(coding, dict))
+    return [code for code in found if isinstance(code, str)]

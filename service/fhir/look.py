@@ -1,0 +1,128 @@
+"""Is it on the server already? The question before each write, after it, and after any accident."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from service.fhir.capability import Capability
+from service.fhir.errors import NotFound
+from service.fhir.http import FhirClient, Resource
+from service.fhir.paging import Page, read_pages
+from service.fhir.references import reference_of, rewriter
+from service.fhir.wanted import Wanted
+
+_HUMAN_TOUCHED = frozenset({"final", "amended", "corrected"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    reference: str
+    resource: Resource
+
+    @property
+    def rank(self) -> tuple[bool, str, str]:
+        """What a person accepted comes first, then the oldest."""
+        changed = str((self.resource.get("meta") or {}).get("lastUpdated", ""))
+        return not self.accepted, changed, self.reference
+
+    @property
+    def accepted(self) -> bool:
+        return self.resource.get("status") in _HUMAN_TOUCHED
+
+
+class Looker:
+    def __init__(self, client: FhirClient, capability: Capability) -> None:
+        self._client, self._capability = client, capability
+        self._plain = rewriter(client.server.bases)
+
+    def can_find(self, wanted: Wanted) -> bool:
+        """By search; or, where we choose the id, by reading it."""
+        return self._searchable(wanted) or self._own_id(wanted)
+
+    def _searchable(self, wanted: Wanted) -> bool:
+        parameter = "identifier" if wanted.identifier else "target"
+        listed = self._capability.of(wanted.type).search_params
+        known = not listed or parameter in listed
+        return known and self._capability.can(wanted.type, "search-type")
+
+    def _own_id(self, wanted: Wanted) -> bool:
+        return wanted.identifier is not None and self._capability.of(wanted.type).update_create
+
+    def by_identifier(self, wanted: Wanted) -> list[Found]:
+        """Those that carry its identifier and are not withdrawn, the one to keep first."""
+        assert wanted.identifier is not None
+        if not self._searchable(wanted):
+            own = f"{wanted.type}/{wanted.own_id}"
+            return self.by_reference(wanted, own) if self._own_id(wanted) else []
+        system, value = (_escaped(part) for part in wanted.identifier)
+        found = self._search(wanted.type, ("identifier", f"{system}|{value}"))
+        return _ordered(r for r in found if _carries(r, wanted.identifier))
+
+    def by_target(self, wanted: Wanted, target: str, agents: frozenset[str]) -> list[Found]:
+        """Provenances like `wanted` of one result: same activity, an agent in common."""
+        found = self._search(wanted.type, ("target", target))
+        return _ordered(
+            r
+            for r in found
+            if target in _targets(r)
+            and _activity(r) == _activity(wanted.body)
+            and (not agents or agents & _agents(r))
+        )
+
+    def by_reference(self, wanted: Wanted, reference: str) -> list[Found]:
+        """Read it directly: a search index may lag behind."""
+        try:
+            resource = self._client.read(*reference.split("/", 1)).resource
+        except NotFound:
+            return []
+        if resource is None or (wanted.identifier and not _carries(resource, wanted.identifier)):
+            return []
+        return [Found(reference, resource)]
+
+    def _search(self, kind: str, condition: tuple[str, str]) -> list[Resource]:
+        found: dict[str, Resource] = {}
+
+        def take(page: Page) -> bool:
+            before = len(found)
+            for entry in page.entries():
+                resource = entry.get("resource")
+                if isinstance(resource, dict) and resource.get("resourceType") == kind:
+                    self._plain(resource)
+                    found[str(resource.get("id"))] = resource
+            return len(found) > before
+
+        read_pages(self._client, kind, (condition,), take)
+        return list(found.values())
+
+
+def _ordered(resources: Iterable[Resource]) -> list[Found]:
+    alive = (r for r in resources if r.get("status") != "entered-in-error")
+    return sorted((Found(f"{r['resourceType']}/{r['id']}", r) for r in alive), key=lambda f: f.rank)
+
+
+def _carries(resource: Resource, identifier: tuple[str, str]) -> bool:
+    """Checked here, too: a server that ignores the parameter returns everything."""
+    listed = resource.get("identifier")
+    return isinstance(listed, list) and any(
+        isinstance(i, dict) and (i.get("system"), i.get("value")) == identifier for i in listed
+    )
+
+
+def _targets(resource: Resource) -> set[str]:
+    listed = resource.get("target") or []
+    return {str(t.get("reference", "")).split("/_history/")[0] for t in listed}
+
+
+def _agents(resource: Resource) -> set[str]:
+    return {ref for agent in resource.get("agent") or [] if (ref := reference_of(agent, "who"))}
+
+
+def _activity(resource: Resource) -> set[str]:
+    codings = (resource.get("activity") or {}).get("coding") or []
+    return {str(coding.get("code")) for coding in codings}
+
+
+def _escaped(text: str) -> str:
+    """As FHIR escapes the separators of a token search."""
+    for character in ("\\", "|", "$", ","):
+        text = text.replace(character, f"\\{character}")
+    return text

@@ -1,0 +1,98 @@
+"""One patient's resources as a source gave them, and how complete they are."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.fhir.errors import FhirError
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyEvent:
+    """Something that could have put another person's data into this record. Holds no identity."""
+
+    kind: str
+    """`foreign-subject`, `parameter-ignored`, `patient-merged`, `patient-mismatch`"""
+    type: str
+    count: int
+
+
+@dataclass(slots=True)
+class PatientRecord:
+    patient_id: str
+    base: str
+    """What makes the ids unique: the server's base URL, or a name for a file without one."""
+    resources: list[Resource]
+    completeness: dict[str, Any]
+    safety: list[SafetyEvent] = field(default_factory=list)
+    out_of_scope: dict[str, int] = field(default_factory=dict)
+    """Resources of types nobody here reads, by type."""
+
+
+Pulled = PatientRecord
+
+
+@dataclass(slots=True)
+class Slice:
+    """What was asked and answered for one resource type."""
+
+    type: str
+    queries: int = 0
+    refused: int = 0
+    pages: int = 0
+    matches: int = 0
+    duplicates: int = 0
+    outcomes: int = 0
+    truncated: bool = False
+    server_total: int | None = None
+    dropped: Counter[str] = field(default_factory=Counter)
+    lost: bool = False
+    """Something that belonged here did not arrive."""
+    finished: int = 0
+    """Queries answered to the last page."""
+    reason: str | None = None
+
+    def failed(self, error: FhirError) -> None:
+        self.refused += 1
+        self.reason = self.reason or error.code
+
+    def not_asked(self, reason: str) -> None:
+        self.reason = self.reason or reason
+
+    def cut(self, reason: str) -> None:
+        self.truncated = True
+        self.reason = self.reason or reason
+
+    def lose(self, reason: str) -> None:
+        self.lost = True
+        self.reason = self.reason or reason
+
+    @property
+    def verdict(self) -> str:
+        """complete: all that was asked was answered to the last page; unknown: nothing was."""
+        if self.finished == 0 and self.matches == 0:
+            return "unknown"
+        whole = self.finished == self.queries and not (self.truncated or self.lost)
+        return "complete" if whole else "partial"
+
+    def as_dict(self) -> dict[str, Any]:
+        verdict = self.verdict
+        row: dict[str, Any] = {
+            "type": self.type,
+            "verdict": verdict,
+            "queries": self.queries,
+            "refused": self.refused,
+            "pages": self.pages,
+            "matches": self.matches,
+            "duplicates": self.duplicates,
+            "dropped": dict(sorted(self.dropped.items())),
+            "outcomes": self.outcomes,
+            "truncated": self.truncated,
+        }
+        if self.server_total is not None:
+            row["serverTotal"] = self.server_total
+        if verdict != "complete":
+            row["reason"] = self.reason or "not-asked"
+        return row

@@ -1,0 +1,104 @@
+"""The resources to be written, and how they refer to one another before they exist."""
+
+import copy
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.fhir.errors import SetupError
+
+Resource = dict[str, Any]
+
+# Companions accompany a result; the result is worth writing where the server does not take them.
+COMPANIONS = frozenset({"Device", "Provenance"})
+_ORDER: Mapping[str, int] = {"Device": 0, "Provenance": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One resource that shall exist exactly once."""
+
+    url: str
+    """`urn:uuid:…`: its name while it has no id."""
+    type: str
+    body: Resource
+    identifier: tuple[str, str] | None
+
+    @property
+    def own_id(self) -> str:
+        """The same id each time, for servers that let a client choose."""
+        assert self.identifier is not None
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, "|".join(self.identifier)))
+
+    @property
+    def condition(self) -> str:
+        """As the search that finds it."""
+        assert self.identifier is not None
+        return f"identifier={self.identifier[0]}|{self.identifier[1]}"
+
+
+def wanted_from(resources: Iterable[Resource]) -> list[Wanted]:
+    """Resources named by their `id` (a UUID), or entries of a Bundle named by their `fullUrl`.
+
+    In the order in which they can be written: what is referred to first.
+    """
+    entries = [entry for item in resources for entry in _entries(item)]
+    found = [_wanted(url, resource) for url, resource in entries]
+    return sorted(found, key=lambda w: _ORDER.get(w.type, 1))
+
+
+def _entries(item: Resource) -> list[tuple[str, Resource]]:
+    if item.get("resourceType") != "Bundle":
+        return [(f"urn:uuid:{item.get('id', '')}", item)]
+    return [(str(e.get("fullUrl", "")), e["resource"]) for e in item.get("entry", [])]
+
+
+def _wanted(url: str, resource: Resource) -> Wanted:
+    kind = resource["resourceType"]
+    identifier = _identifier(resource)
+    if identifier is None and kind != "Provenance":
+        raise SetupError(f"write {kind}", next_step="It needs an identifier to be written once.")
+    body = {k: v for k, v in resource.items() if k != "id"}
+    return Wanted(url, kind, body, identifier)
+
+
+def _identifier(resource: Resource) -> tuple[str, str] | None:
+    for item in resource.get("identifier", ()):
+        if item.get("system") and item.get("value"):
+            return item["system"], item["value"]
+    return None
+
+
+def resolved(wanted: Wanted, known: Mapping[str, str], others: Iterable[Wanted]) -> Resource:
+    """Its body with references to those already on the server, the others by identifier.
+
+    `known` maps urn:uuid to `Type/id`. What is in neither stays: a transaction resolves it.
+    """
+    logical = {o.url: o for o in others if o.identifier is not None}
+    body = copy.deepcopy(wanted.body)
+    stack: list[Any] = [body]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            _resolve(node, known, logical)
+        stack.extend(v for v in _children(node) if isinstance(v, dict | list))
+    return body
+
+
+def _children(node: Any) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node
+
+
+def _resolve(node: Resource, known: Mapping[str, str], logical: Mapping[str, Wanted]) -> None:
+    text = node.get("reference")
+    if not isinstance(text, str):
+        return
+    if text in known:
+        node["reference"] = known[text]
+    elif text in logical:
+        target = logical[text]
+        assert target.identifier is not None
+        system, value = target.identifier
+        del node["reference"]
+        node |= {"type": target.type, "identifier": {"system": system, "value": value}}

@@ -1,0 +1,164 @@
+"""One request on the wire: bounded in time and size, requests' exceptions turned into ours.
+
+Knows nothing of FHIR, sign-in or repetition. The environment is not consulted (no `.netrc`, no
+proxy variables): what is sent where is decided by the configuration alone.
+"""
+
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from service.fhir.body import read_capped
+from service.fhir.errors import (
+    ConnectionLost,
+    TimedOut,
+    TransportError,
+    Unreachable,
+    UnsafeAddress,
+)
+from service.fhir.origin import Origin, origin_of
+from service.fhir.retry import Clock
+from service.fhir.servers import ServerConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    status: int
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Wire:
+    """A `requests` session for one server."""
+
+    def __init__(self, server: ServerConfig) -> None:
+        self._limits = server.limits
+        self._session = requests.Session()
+        self._session.trust_env = False
+        adapter = _Adapter(server)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        clock: Clock,
+        what: str,
+    ) -> RawAnswer:
+        try:
+            with _slot(origin_of(url), self._limits.concurrency):
+                return self._exchange(method, url, headers, body, clock, what)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            failure = translate(error, what)
+        # Outside of the handler on purpose: the cause names the URL, and the URL names the patient.
+        raise failure
+
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        clock: Clock,
+        what: str,
+    ) -> RawAnswer:
+        left = clock.left(what)
+        limits = self._limits
+        with self._session.request(
+            method,
+            url,
+            headers={"Accept-Encoding": "gzip", **headers},
+            data=body,
+            stream=True,
+            allow_redirects=False,
+            timeout=(min(limits.connect_seconds, left), min(limits.read_seconds, left)),
+        ) as response:
+            content = read_capped(
+                lambda n: response.raw.read1(n, decode_content=False) or b"",
+                response.headers.get("Content-Encoding", ""),
+                limits.body_bytes,
+                what,
+                lambda: clock.left(what),
+            )
+            return RawAnswer(response.status_code, response.url, response.headers, content)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class _Adapter(HTTPAdapter):
+    """Trusts the usual certificate authorities and, where given, one more."""
+
+    def __init__(self, server: ServerConfig) -> None:
+        self._ca_file = server.ca_file
+        size = max(4, server.limits.concurrency)
+        super().__init__(pool_connections=4, pool_maxsize=size, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        if self._ca_file:
+            context = ssl.create_default_context()
+            context.load_verify_locations(self._ca_file)
+            kwargs["ssl_context"] = context
+        super().init_poolmanager(*args, **kwargs)
+
+
+# Requests under way at once, per origin and for the whole process: a hospital's server is shared.
+_SLOTS: dict[Origin, threading.BoundedSemaphore] = {}
+_SLOTS_LOCK = threading.Lock()
+
+
+def _slot(origin: Origin, size: int) -> threading.BoundedSemaphore:
+    with _SLOTS_LOCK:
+        return _SLOTS.setdefault(origin, threading.BoundedSemaphore(size))
+
+
+def translate(error: Exception, what: str) -> TransportError | UnsafeAddress:
+    """The one place where the lower libraries' exceptions become ours."""
+    if isinstance(error, _BAD_URL):
+        return UnsafeAddress(what)
+    if isinstance(error, _NEVER_SENT) or _never_connected(error):
+        return Unreachable(what)
+    if isinstance(error, _TOO_SLOW):
+        return TimedOut(what)
+    return ConnectionLost(what)
+
+
+_BAD_URL = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidHeader,
+    urllib3.exceptions.LocationValueError,
+)
+_NEVER_SENT = (
+    requests.exceptions.ConnectTimeout,
+    requests.exceptions.SSLError,
+    requests.exceptions.ProxyError,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.SSLError,
+)
+_TOO_SLOW = (
+    requests.exceptions.Timeout,
+    urllib3.exceptions.TimeoutError,
+    TimeoutError,
+)
+
+
+def _never_connected(error: Exception) -> bool:
+    """requests wraps "could not connect" and "connection reset" in the same ConnectionError."""
+    inner = error.args[0] if error.args else None
+    if isinstance(inner, urllib3.exceptions.MaxRetryError):
+        inner = inner.reason
+    return isinstance(inner, _NEVER_SENT)

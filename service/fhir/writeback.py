@@ -1,0 +1,359 @@
+"""Writes a set of resources exactly once, whatever happens in between.
+
+Look, write what is missing, look again. A break whose outcome is unknown (time-out, reset, 5xx)
+leads back to the look, never to a blind repetition. The outbox remembers across a death of the
+process, and keeps two processes from sending the same key at once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from service.fhir.capability import Capability, read_capability
+from service.fhir.errors import (
+    Cancelled,
+    Conflict,
+    ConnectionLost,
+    FhirError,
+    NotFhir,
+    Precondition,
+    Refused,
+    ServerFailed,
+    SetupError,
+    Throttled,
+    TimedOut,
+    Unreachable,
+)
+from service.fhir.http import FhirClient, Resource
+from service.fhir.look import Found, Looker
+from service.fhir.outbox import OutboxItem, OutboxState, OutboxStore
+from service.fhir.retry import pause_before
+from service.fhir.send import Sender, Sent
+from service.fhir.wanted import COMPANIONS, Wanted, wanted_from
+
+Seal = Callable[[bytes], bytes]
+
+ROUNDS = 4
+LOOKS = 4
+LEASE_SECONDS = 600
+NOT_SENT = "not-sent"
+
+# After these nobody knows whether the server did it. Look, then decide.
+_OUTCOME_UNKNOWN = (TimedOut, ConnectionLost, ServerFailed, Conflict, Precondition, NotFhir)
+_NOTHING_SENT = (Unreachable, Throttled)
+
+
+@dataclass(slots=True)
+class WriteResult:
+    """References as `Type/id`. `detail` is a code from a closed list."""
+
+    state: OutboxState
+    written: list[str] = field(default_factory=list)
+    existing: list[str] = field(default_factory=list)
+    rung: str = ""
+    """The type that carries the result: RiskAssessment, Observation …"""
+    strategy: str = ""
+    verified: bool = False
+    retired: list[str] = field(default_factory=list)
+    """Duplicates found and marked entered-in-error."""
+    duplicates_left: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Companions that this server does not take: type → code."""
+    detail: str = ""
+    next_step: str = ""
+
+
+def write_back(
+    client: FhirClient,
+    resources: Sequence[Resource],
+    outbox: OutboxStore,
+    key: str,
+    seal: Seal,
+    *,
+    capability: Capability | None = None,
+) -> WriteResult:
+    """See that these exist exactly once on the server. Answers with what it found and did;
+    raises only where the set itself is unusable or we are cancelled."""
+    if not client.server.write_back:
+        raise SetupError(f"servers.{client.server.name}", next_step="Set `write_back = true`.")
+    wanted = wanted_from(resources)
+    payload = {"server": client.server.name, "resources": list(resources)}
+    outbox.enqueue(key, seal(orjson.dumps(payload)))
+    claimed = outbox.claim(key=key, lease_seconds=LEASE_SECONDS)
+    able = read_capability(client) if capability is None else capability
+    writer = _Writer(client, able, wanted)
+    if not claimed:
+        return writer.report_on(outbox.get(key))
+    return _deliver(writer, outbox, claimed[0], seal)
+
+
+def resume(
+    outbox: OutboxStore,
+    client_for: Callable[[str], FhirClient],
+    seal: Seal,
+    unseal: Seal,
+    *,
+    limit: int = 10,
+) -> list[WriteResult]:
+    """Finish what an earlier process left behind."""
+    results = []
+    for item in outbox.claim(limit=limit, lease_seconds=LEASE_SECONDS):
+        payload = orjson.loads(unseal(item.payload))
+        client = client_for(payload["server"])
+        writer = _Writer(client, read_capability(client), wanted_from(payload["resources"]))
+        results.append(_deliver(writer, outbox, item, seal))
+    return results
+
+
+def _deliver(writer: "_Writer", outbox: OutboxStore, item: OutboxItem, seal: Seal) -> WriteResult:
+    """Run the writer and keep the item's state in step with it."""
+
+    def mark(state: OutboxState, detail: str, references: list[str] | None = None) -> None:
+        sealed = seal(orjson.dumps(references)) if references is not None else None
+        outbox.mark(item.key, item.attempt, state, detail, sealed)
+
+    first = item.attempt == 1 or item.detail == NOT_SENT
+    try:
+        result = writer.run(first, lambda: mark(OutboxState.SENDING, ""))
+    except Cancelled:
+        mark(OutboxState.SENT if writer.sent_something else OutboxState.PENDING, NOT_SENT)
+        raise
+    mark(result.state, result.detail, [*result.existing, *result.written])
+    return result
+
+
+class _Writer:
+    """One set of resources on its way to one server."""
+
+    def __init__(self, client: FhirClient, capability: Capability, wanted: list[Wanted]) -> None:
+        self._client, self._wanted = client, wanted
+        self._looker = Looker(client, capability)
+        self._sender = Sender(client, capability)
+        self._rung = next((w.type for w in wanted if w.type not in COMPANIONS), "")
+        self._created: dict[str, str] = {}
+        self._existing: dict[str, str] = {}
+        self._skipped: dict[str, str] = {}
+        self._strategy = ""
+        self.sent_something = False
+
+    def run(self, first: bool, about_to_send: Callable[[], None]) -> WriteResult:
+        try:
+            return self._run(first, about_to_send)
+        except Cancelled:
+            raise
+        except _NOTHING_SENT as error:
+            state = OutboxState.SENT if self.sent_something else OutboxState.PENDING
+            return self._failure(state, error, NOT_SENT)
+        except _OUTCOME_UNKNOWN as error:
+            # Where we can look, the next run may go ahead; where not, nobody sends it again.
+            state = OutboxState.PENDING if self._can_look() else OutboxState.SENT
+            return self._failure(state, error, "outcome-unknown")
+        except FhirError as error:
+            return self._failure(OutboxState.FAILED, error, error.code)
+
+    def _run(self, first: bool, about_to_send: Callable[[], None]) -> WriteResult:
+        for attempt in range(1, ROUNDS + 1):
+            missing = self._missing()
+            if not missing:
+                break
+            if not (first and attempt == 1) and not self._can_look():
+                return self._unverified()
+            about_to_send()
+            error = self._try_sending(missing)
+            if error is None:
+                break
+            if attempt == ROUNDS:
+                raise error
+            self._client.clock.wait(pause_before(attempt, None, 5), "write-back")
+        return self._verify()
+
+    def report_on(self, item: OutboxItem | None) -> WriteResult:
+        """For an item that is not ours to send: what is there now? Nothing is written.
+
+        What was confirmed once and is gone was removed by somebody, and stays removed.
+        """
+        state = item.state if item else OutboxState.FAILED
+        try:
+            gone = self._missing()
+        except FhirError as error:
+            return self._failure(state, error, error.code)
+        result = self._result(state)
+        result.verified = not gone and self._can_look()
+        if gone and state is OutboxState.CONFIRMED:
+            result.detail = "removed-on-server"
+        return result
+
+    # What is there
+
+    def _can_look(self) -> bool:
+        return all(self._looker.can_find(w) for w in self._wanted if w.identifier)
+
+    def _missing(self) -> list[Wanted]:
+        """Those neither found on the server nor written or skipped by us."""
+        missing = []
+        for wanted in self._wanted:
+            if wanted.url in self._created or wanted.url in self._skipped:
+                continue
+            found = self._find(wanted)
+            if found:
+                self._existing[wanted.url] = found[0].reference
+            elif found is not None:
+                missing.append(wanted)
+        return missing
+
+    def _find(self, wanted: Wanted) -> list[Found] | None:
+        """None: it cannot be looked for, and is to be taken as there."""
+        if wanted.identifier is not None:
+            return self._looker.by_identifier(wanted)
+        target = self._result_reference()
+        if target is None:
+            return []
+        if not self._looker.can_find(wanted):
+            return None if self._result_existed() else []
+        return self._looker.by_target(wanted, target, self._agents())
+
+    def _known(self) -> dict[str, str]:
+        return {url: ref for url, ref in {**self._existing, **self._created}.items() if ref}
+
+    def _result_reference(self) -> str | None:
+        known = self._known()
+        return next(
+            (known[w.url] for w in self._wanted if w.type == self._rung and w.url in known), None
+        )
+
+    def _result_existed(self) -> bool:
+        return any(w.type == self._rung and w.url in self._existing for w in self._wanted)
+
+    def _agents(self) -> frozenset[str]:
+        known = self._known()
+        return frozenset(
+            known[w.url] for w in self._wanted if w.type == "Device" and w.url in known
+        )
+
+    # Sending
+
+    def _try_sending(self, missing: list[Wanted]) -> FhirError | None:
+        """An error after which a look is needed; others are raised."""
+        sent = Sent()
+        try:
+            self._sender.send(missing, self._known(), self._wanted, sent)
+        except _OUTCOME_UNKNOWN as error:
+            self.sent_something = True
+            return error
+        finally:
+            self._take_over(sent)
+        return None
+
+    def _take_over(self, sent: Sent) -> None:
+        self._created |= sent.created
+        self._existing |= sent.existing
+        self._skipped |= sent.skipped
+        self._strategy = sent.strategy or self._strategy
+        self.sent_something = self.sent_something or bool(sent.created)
+
+    # Reading back
+
+    def _verify(self) -> WriteResult:
+        result = self._result(OutboxState.CONFIRMED)
+        checked = [self._verify_one(w, result) for w in self._wanted if w.url not in self._skipped]
+        result.verified = all(checked) and not result.duplicates_left
+        if not all(checked):
+            result.state, result.detail = OutboxState.SENT, "not-read-back"
+        elif result.duplicates_left:
+            result.detail = "duplicates-left"
+        elif result.skipped:
+            result.detail = "without-companions"
+        return result
+
+    def _verify_one(self, wanted: Wanted, result: WriteResult) -> bool:
+        found = self._find_patiently(wanted)
+        if not found:
+            return False
+        keep, *surplus = found
+        self._adopt(wanted, keep.reference, result)
+        for duplicate in surplus:
+            if self._retire(wanted, duplicate):
+                result.retired.append(duplicate.reference)
+            else:
+                result.duplicates_left += 1
+        return True
+
+    def _adopt(self, wanted: Wanted, reference: str, result: WriteResult) -> None:
+        """The one that stays may be another than the one we wrote."""
+        ours = self._created.get(wanted.url)
+        if ours is not None and ours != reference:
+            del self._created[wanted.url]
+            self._existing[wanted.url] = reference
+        result.written, result.existing = self._lists()
+
+    def _find_patiently(self, wanted: Wanted) -> list[Found]:
+        """A search index may lag behind a write; reading by reference does not."""
+        reference = self._known().get(wanted.url, "")
+        for attempt in range(1, LOOKS + 1):
+            found = self._find(wanted)
+            if found:
+                return found
+            direct = self._looker.by_reference(wanted, reference) if reference else []
+            if direct:
+                return direct
+            if attempt < LOOKS:
+                self._client.clock.wait(pause_before(attempt - 1, None, 2), "read back")
+        return []
+
+    def _retire(self, wanted: Wanted, duplicate: Found) -> bool:
+        """Mark a duplicate entered-in-error. What a person accepted is never touched."""
+        if duplicate.accepted:
+            return False
+        kind, identity = duplicate.reference.split("/", 1)
+        if wanted.identifier is None:
+            return self._attempt("DELETE", (kind, identity), None, {})
+        version = (duplicate.resource.get("meta") or {}).get("versionId")
+        condition = {"If-Match": f'W/"{version}"'} if version else {}
+        withdrawn = duplicate.resource | {"status": "entered-in-error"}
+        return self._attempt("PUT", (kind, identity), withdrawn, condition)
+
+    def _attempt(
+        self, method: str, path: tuple[str, str], body: Resource | None, condition: dict[str, str]
+    ) -> bool:
+        try:
+            self._client.write(method, path, body, condition=condition)
+        except (Refused, NotFhir, TimedOut, ConnectionLost):
+            return False
+        return True
+
+    # Answers
+
+    def _lists(self) -> tuple[list[str], list[str]]:
+        order = [w.url for w in self._wanted]
+        written = [self._created[url] for url in order if self._created.get(url)]
+        existing = [
+            self._existing[url]
+            for url in order
+            if self._existing.get(url) and url not in self._created
+        ]
+        return written, existing
+
+    def _result(self, state: OutboxState) -> WriteResult:
+        types = {w.url: w.type for w in self._wanted}
+        written, existing = self._lists()
+        return WriteResult(
+            state=state,
+            written=written,
+            existing=existing,
+            rung=self._rung,
+            strategy=self._strategy,
+            skipped={types[url]: code for url, code in self._skipped.items()},
+        )
+
+    def _unverified(self) -> WriteResult:
+        """An earlier attempt may have written, and this server cannot be asked. Never twice."""
+        result = self._result(OutboxState.SENT)
+        result.detail = "outcome-unknown"
+        result.next_step = "Look in the chart; this server cannot be searched by identifier."
+        return result
+
+    def _failure(self, state: OutboxState, error: FhirError, detail: str) -> WriteResult:
+        result = self._result(state)
+        result.detail, result.next_step = detail, str(error)
+        return result
