@@ -1,0 +1,196 @@
+"""The de-identifier: resources in, records without identity out, everything counted.
+
+deidentifier = Deidentifier(load_policy("safe-harbor"), guards)      # once; threads share it
+session = deidentifier.session(SubjectContext.of(patient, epoch=..., now=..., pseudonym=...))
+record = session.apply(resource)                                     # a dict, or `Refused`
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from privacy.compile import Compiler, Refusal, Rule
+from privacy.elements import IN_SCOPE, RESOURCE_TYPES
+from privacy.policy import Policy
+from privacy.subject import SubjectContext
+from privacy.times import Clock, parse
+
+Count = tuple[str, str, str]  # resource type, path inside it, what was done
+
+_LITERAL = re.compile(r"([A-Za-z]{1,64})/([A-Za-z0-9\-.]{1,64})")
+_VERSION = re.compile(r"/_history/[A-Za-z0-9\-.]{1,64}\Z")
+_PEOPLE = frozenset({"Patient", "RelatedPerson", "Person", "Practitioner", "Group"})
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """The caller's vocabulary. `known_unit` judges unit spellings and UCUM codes alike."""
+
+    known_code: Callable[[str, str], bool]
+    known_unit: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A resource that may not be used, by type, path and rule; never with a value."""
+
+    type: str
+    reason: str
+    path: str = ""
+
+
+class Target(NamedTuple):
+    """What a reference points at. `text` is its pseudonymous form, None when there is none."""
+
+    type: str
+    id: str
+    text: str | None
+    reason: str
+
+
+class Deidentifier:
+    """One policy, compiled against one vocabulary. Holds no patient; safe to share."""
+
+    def __init__(self, policy: Policy, guards: Guards) -> None:
+        compiler = Compiler(policy, guards.known_code, guards.known_unit)
+        self.policy = policy
+        self.tables: dict[str, Rule] = compiler.tables()
+        self.slots: tuple[Count, ...] = tuple(compiler.slots)
+
+    def session(self, subject: SubjectContext) -> "Session":
+        return Session(self, subject)
+
+
+class Session:
+    """One patient's run through a de-identifier. Not shared between threads."""
+
+    def __init__(self, deidentifier: Deidentifier, subject: SubjectContext) -> None:
+        policy = deidentifier.policy
+        self._tables, self._slots, self._subject = deidentifier.tables, deidentifier.slots, subject
+        self.policy = policy
+        self.today = subject.now.date() if isinstance(subject.now, datetime) else subject.now
+        self.life = subject.life.until(self.today)
+        self.top_coded = self.life.may_be_over(policy.age.top, self.today)
+        self.clock = Clock(policy.time, subject.epoch, subject.now, self.reference_day())
+        # Written by the compiled rules.
+        self.hits = [0] * len(deidentifier.slots)
+        self.special = 0
+        self.extensions: Counter[Count] = Counter()
+        self.labels: Counter[tuple[str, str]] = Counter()
+        self.refusals: Counter[tuple[str, str]] = Counter()  # (resource type, reason)
+        self._offsets: dict[str, tuple[int, str] | str] = {}
+        self._targets: dict[str, Target] = {}
+
+    def reference_day(self) -> date:
+        return self.life.reference(self.today)
+
+    @property
+    def now(self) -> int:
+        """The offset of the as-of moment."""
+        return self.clock.now
+
+    @property
+    def counts(self) -> Counter[Count]:
+        """How often each action was taken at each path."""
+        found = Counter({self._slots[i]: n for i, n in enumerate(self.hits) if n})
+        return found + self.extensions
+
+    def apply(self, resource: Any) -> dict[str, Any] | Refused:
+        """The de-identified record of one resource. Whatever goes wrong, nothing passes through."""
+        name = resource.get("resourceType") if type(resource) is dict else None
+        rule = self._tables.get(name) if type(name) is str else None
+        if rule is None:
+            return self.refuse(name, "no-type" if name is None else "type-out-of-scope")
+        try:
+            if name == "Patient":
+                self.require_patient(resource)
+            kept = rule(resource, self)
+        except Refusal as refusal:
+            return self.refuse(name, refusal.reason, refusal.path)
+        if name == "Patient":
+            kept |= self.patient_life()
+        return dict(kept)
+
+    def refuse(self, name: Any, reason: str, path: str = "") -> Refused:
+        known = name if type(name) is str and name in RESOURCE_TYPES else "unknown"
+        self.refusals[(known, reason)] += 1
+        return Refused(known, reason, path)
+
+    def require_patient(self, resource: dict[str, Any]) -> None:
+        if resource.get("id") != self._subject.patient_id:
+            raise Refusal("Patient.id", "another-patient")
+
+    def patient_life(self) -> dict[str, Any]:
+        """Age and death, from the birth and death that the context has read."""
+        found: dict[str, Any] = {}
+        age = self.life.age(self.today)
+        top = self.policy.age.top
+        if self.top_coded and age is not None:
+            found |= {"age": top, "ageTopCoded": True}
+        elif age is not None:
+            found |= {"age": age, "ageTopCoded": False}
+        if self.life.dead:
+            found["deceased"] = True
+            at = self.clock.offset(self.life.died)
+            if type(at) is tuple:
+                found["deceasedAt"] = list(at)
+        else:
+            found["deceased"] = False
+        return found
+
+    # Called by the compiled rules ----------------------------------------------------------------
+
+    def pseudonym(self, resource_type: str, resource_id: str) -> str:
+        return self._subject.pseudonym(resource_type, resource_id)
+
+    def offset(self, text: Any) -> tuple[int, str] | str:
+        if type(text) is not str:
+            return "invalid-date"
+        found = self._offsets.get(text)
+        if found is None:
+            found = self._offsets[text] = self.clock.offset(parse(text))
+        return found
+
+    def reference(self, text: Any) -> Target:
+        if type(text) is not str or not text:
+            return Target("", "", None, "no-literal")
+        found = self._targets.get(text)
+        if found is None:
+            found = self._targets[text] = self._resolve(text)
+        return found
+
+    def _resolve(self, text: str) -> Target:
+        if text.startswith("#"):
+            return Target("", "", None, "contained")
+        literal = _LITERAL.fullmatch(self._relative(_VERSION.sub("", text)))
+        if literal is None or literal[1] not in RESOURCE_TYPES:
+            return Target("", "", None, "unresolved")
+        kind, identity = literal.groups()
+        if kind not in IN_SCOPE:
+            return Target(kind, identity, None, "out-of-scope")
+        return Target(kind, identity, f"{kind}/{self.pseudonym(kind, identity)}", "")
+
+    def _relative(self, text: str) -> str:
+        """`Type/id` of a fullUrl of the same Bundle, or of a URL below a base of the server."""
+        linked = self._subject.links.get(text)
+        if linked is not None:
+            return linked
+        for base in self._subject.bases:
+            if text.startswith(base):
+                return text[len(base) :]
+        return text
+
+    def require_own(self, target: Target, path: str, action: str) -> None:
+        """Refuse what is somebody else's; `about` may also point at things."""
+        mine = target.type == "Patient" and target.id == self._subject.patient_id
+        if mine or target.reason in {"contained", "no-literal"}:
+            return
+        if action == "subject":
+            raise Refusal(
+                path, "another-patient" if target.type == "Patient" else "unknown-subject"
+            )
+        if target.type in _PEOPLE:
+            raise Refusal(path, "about-somebody-else")
