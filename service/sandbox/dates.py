@@ -53,7 +53,7 @@ def parse_interval(text: str) -> Interval:
 
 
 def interval_of(value: Any) -> Interval | None:
-    """The interval of a date string or a Period as found in a resource; None if it cannot be read."""
+    """The interval of a date string or a Period in a resource; None if unreadable."""
     try:
         if isinstance(value, str):
             return parse_interval(value)

@@ -1,4 +1,4 @@
-"""Every refusal of the sandbox is a FhirError, and every FhirError leaves as an OperationOutcome."""
+"""Every refusal of the sandbox is a FhirError and leaves as an OperationOutcome."""
 
 from dataclasses import dataclass, field
 from typing import Any

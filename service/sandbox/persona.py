@@ -1,7 +1,7 @@
 """How one vendor's server differs from the plain R4 server underneath: the only place for it.
 
-A persona overrides the hooks it needs; each hook gets what the plain server would do and returns (or
-refuses, by raising FhirError) what this vendor does. `Settings` are the switches that need no code.
+A persona overrides the hooks it needs; each hook gets what the plain server would do and returns
+what this vendor does (or refuses by raising FhirError). `Settings` are switches that need no code.
 """
 
 from dataclasses import dataclass

@@ -74,7 +74,7 @@ def _codings(value: Any) -> list[tuple[str, str]]:
         return []
     if "coding" in value:
         return [(c.get("system", ""), c.get("code", "")) for c in value["coding"]]
-    return [(value.get("system", ""), value.get("code", value.get("value", "")))]
+    return [(str(value.get("system", "")), str(value.get("code", value.get("value", ""))))]
 
 
 def _token_matches(asked: str, pairs: Iterable[tuple[str, str]]) -> bool:

@@ -186,7 +186,7 @@ def patient_everything(identity: str) -> Response:
             raise FhirError(400, "not-supported", "$everything takes only _count here")
         query.count = min(int(value), sandbox.settings.max_count)
     found = everything(sandbox.store, identity)
-    return _page(OpenSearch(query, found, 0, len(found), 0.0), request.base_url)
+    return _page(OpenSearch(query, found, 0, len(found), 0.0), request.url)
 
 
 def next_page() -> Response:
@@ -244,7 +244,7 @@ def _entries(page: OpenSearch, end: int) -> list[dict[str, Any]]:
     entries = [_entry(resource, "match") for resource in matched]
     entries += [_entry(r, "include") for r in included(_here().store, page.query, matched)]
     if page.query.ignored and page.offset == 0:
-        text = f"ignored {len(page.query.ignored)} unknown search parameter(s); the self link shows what was used"
+        text = f"{len(page.query.ignored)} unknown parameter(s) ignored; see the self link"
         note = outcome("not-supported", text, "warning")
         entries.append({"resource": note, "search": {"mode": "outcome"}})
     return entries
@@ -280,9 +280,9 @@ def _json(body: dict[str, Any], status: int = 200) -> Response:
 
 
 def _with_version(response: Response, resource: Resource) -> Response:
-    updated = datetime.fromisoformat(resource["meta"]["lastUpdated"])
+    updated = datetime.fromisoformat(resource["meta"]["lastUpdated"]).astimezone(UTC)
     response.headers["ETag"] = etag(resource)
-    response.headers["Last-Modified"] = email.utils.format_datetime(updated.astimezone(UTC), usegmt=True)
+    response.headers["Last-Modified"] = email.utils.format_datetime(updated, usegmt=True)
     return response
 
 
@@ -378,6 +378,6 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _bug(error: Exception) -> Response:
-    """A defect of the sandbox itself: the type is enough to find it, the message might hold a value."""
+    """A defect of the sandbox itself: only its type is told, the message might hold a value."""
     current_app.logger.error("sandbox: %s on %s", type(error).__name__, request.endpoint)
     return _json(outcome("exception", f"internal error: {type(error).__name__}", "fatal"), 500)

@@ -12,6 +12,7 @@ from typing import Any
 
 Resource = dict[str, Any]
 Clock = Callable[[], datetime]
+Table = OrderedDict[str, tuple[Resource, ...]]
 
 
 def utc_now() -> datetime:
@@ -35,17 +36,17 @@ class Store:
     def __init__(self, clock: Clock = utc_now) -> None:
         self.lock = threading.RLock()
         self._clock = clock
-        self._versions: dict[str, OrderedDict[str, tuple[Resource, ...]]] = {}
+        self._versions: dict[str, Table] = {}
         self._of_patient: dict[tuple[str, str], OrderedDict[str, None]] = {}
 
     # -- reading ---------------------------------------------------------------------------------
 
     def read(self, kind: str, identity: str) -> Resource | None:
-        versions = self._versions.get(kind, {}).get(identity)
+        versions = self._versions.get(kind, Table()).get(identity)
         return versions[-1] if versions else None
 
     def version(self, kind: str, identity: str, version: str) -> Resource | None:
-        for resource in self._versions.get(kind, {}).get(identity, ()):
+        for resource in self._versions.get(kind, Table()).get(identity, ()):
             if resource["meta"]["versionId"] == version:
                 return resource
         return None
@@ -56,7 +57,7 @@ class Store:
 
     def of_patient(self, kind: str, patient: str) -> list[Resource]:
         with self.lock:
-            table = self._versions.get(kind, {})
+            table = self._versions.get(kind, Table())
             return [table[identity][-1] for identity in self._of_patient.get((kind, patient), ())]
 
     def count(self, kind: str) -> int:
@@ -109,7 +110,7 @@ class Store:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _table(self, kind: str) -> OrderedDict[str, tuple[Resource, ...]]:
+    def _table(self, kind: str) -> Table:
         return self._versions.setdefault(kind, OrderedDict())
 
     def _index(self, resource: Resource) -> None:

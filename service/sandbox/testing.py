@@ -1,4 +1,4 @@
-"""A real sandbox on a real port for tests: `with running_sandbox() as sandbox: … sandbox.base_url …`."""
+"""A real sandbox on a real port for tests: `with running_sandbox() as sandbox: …`."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

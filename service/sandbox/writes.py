@@ -1,4 +1,4 @@
-"""Create, update, their conditional forms, batch and transaction. Everything here runs under the store's lock."""
+"""Create, update, their conditional forms, batch and transaction; under the store's lock."""
 
 import uuid
 from collections.abc import Iterable
@@ -129,7 +129,7 @@ class Writer:
             raise FhirError(412, "invalid", "a condition needs at least one search parameter")
         return run_query(self.store, parsed, self.base)
 
-    # -- batch and transaction -----------------------------------------------------------------------
+    # -- batch and transaction ---------------------------------------------------------------------
 
     def bundle(self, body: Any) -> dict[str, Any]:
         if not self.settings.transactions:
@@ -171,7 +171,7 @@ class Writer:
         return [answers[entry.position] for entry in entries]
 
     def _new_urls(self, entries: list["_Entry"], ids: dict[int, str]) -> dict[str, str]:
-        """fullUrl → the reference it will have, conditional creates that find something included."""
+        """fullUrl → the reference it will have; conditional creates may find an existing one."""
         urls: dict[str, str] = {}
         for entry in entries:
             if not entry.full_url or entry.method == "GET":
@@ -212,7 +212,7 @@ class Writer:
             matches = self.matches(kind, query)
             if len(matches) != 1:
                 raise FhirError(412, "multiple-matches" if matches else "not-found",
-                                "a conditional reference does not match exactly one resource", path)  # fmt: skip
+                                "a conditional reference must match once", path)  # fmt: skip
             return f"{kind}/{matches[0]['id']}"
         return value
 
@@ -280,7 +280,8 @@ class _Entry:
             raise FhirError(400, "not-supported", "entries may be POST, PUT or GET",
                             f"Bundle.entry[{position}].request.method")  # fmt: skip
         return cls(position, method, kind, identity, query, entry.get("fullUrl", ""),
-                   entry.get("resource"), request.get("ifNoneExist"), request.get("ifMatch"))  # fmt: skip
+                   entry.get("resource"), request.get("ifNoneExist"),
+                   request.get("ifMatch"))  # fmt: skip
 
 
 def new_id() -> str:

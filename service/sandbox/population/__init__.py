@@ -1,4 +1,4 @@
-"""A made-up population: the same seed and anchor day give the same bytes, and nothing in it ages."""
+"""A made-up population: the same seed and anchor day give the same bytes; it never ages."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -13,7 +13,7 @@ from service.sandbox.population.tables import patients
 DEFAULT_SEED = 20
 
 DEMO_PATIENTS = ("demo-001", "demo-002", "demo-003")
-"""A full answer, a partial one because measurements are missing, and a refusal for known disease."""
+"""A full answer, a partial one for want of measurements, and a refusal for known disease."""
 
 
 @dataclass(frozen=True)

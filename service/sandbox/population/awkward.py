@@ -1,7 +1,7 @@
 """What makes real records awkward, one function per oddity, each used by name in patients.toml.
 
 Names that change how measurements are written (old-bp-panel, ifcc-hba1c, k-per-ul, lipid-panel,
-contained-medication) are read where those are written; here are the ones that add or bend resources.
+contained-medication) are read where those are written; here are those that add or bend resources.
 """
 
 from collections.abc import Callable

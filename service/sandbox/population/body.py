@@ -6,6 +6,7 @@ clinician and move together; they are no model of disease and nothing predicts f
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -25,6 +26,13 @@ class Course:
 
     def active(self, t: float) -> bool:
         return self.start <= t and (self.end is None or t < self.end)
+
+
+def effect(course: Course, t: float) -> float:
+    """How much of a drug's effect is there: it builds up over RAMP_YEARS and fades as fast."""
+    rising = min(1.0, max(0.0, (t - course.start) / RAMP_YEARS))
+    fading = 0.0 if course.end is None else min(1.0, max(0.0, (t - course.end) / RAMP_YEARS))
+    return rising * (1.0 - fading)
 
 
 def courses(items: list[list[Any]]) -> list[Course]:
@@ -64,24 +72,17 @@ class Body:
         return max(-2.5, min(2.5, self.rng.gauss(0, 1))) * sd
 
     def _drug_sum(self, column: str, t: float) -> float:
-        return sum(
-            float(drugs()[c.key][column]) * self._ramp(c, t) for c in self.drugs if c.active(t)
-        )
+        return sum(float(drugs()[c.key][column]) * effect(c, t) for c in self.drugs)
 
     def _drug_product(self, column: str, t: float) -> float:
-        factors = [
-            float(drugs()[c.key][column]) ** self._ramp(c, t) for c in self.drugs if c.active(t)
-        ]
-        return math.prod(factors)
-
-    def _ramp(self, course: Course, t: float) -> float:
-        return min(1.0, max(0.0, (t - course.start) / RAMP_YEARS))
+        factors = [float(drugs()[c.key][column]) ** effect(c, t) for c in self.drugs]
+        return float(math.prod(factors))
 
     def _fraction(self, t: float) -> float:
         """0 at the start of the record, 1 on the anchor day."""
         return 1.0 if self.record <= 0 else min(1.0, max(0.0, 1 + t / self.record))
 
-    # -- size --------------------------------------------------------------------------------------
+    # -- size ------------------------------------------------------------------------------------
 
     def height(self, t: float) -> float:
         if self.age_now < 18:
@@ -104,7 +105,8 @@ class Body:
     def _pregnant_bmi(self, t: float) -> float:
         weeks = max(0.0, self.weeks_pregnant(t))
         share = weeks / float(self.spec["pregnant_weeks"])
-        return self.values["bmi_was"] + (self.values["bmi"] - self.values["bmi_was"]) * share**1.4
+        gain = self.values["bmi"] - self.values["bmi_was"]
+        return float(self.values["bmi_was"] + gain * share**1.4)
 
     def weeks_pregnant(self, t: float) -> float:
         return float(self.spec.get("pregnant_weeks", -1000)) + t * 52.18
@@ -113,7 +115,7 @@ class Body:
         column = f"{'female' if self.female else 'male'}_{unit}"
         table = [(float(row["age"]), float(row[column])) for row in rows("growth.csv")]
         age = max(0.0, self.age(t))
-        for (a0, v0), (a1, v1) in zip(table, table[1:], strict=False):
+        for (a0, v0), (a1, v1) in pairwise(table):
             if age <= a1:
                 return v0 + (v1 - v0) * (age - a0) / (a1 - a0)
         return table[-1][1]
@@ -123,14 +125,14 @@ class Body:
         age = max(0.0, self.age(t))
         return 34.6 + 12.0 * (1 - math.exp(-1.9 * age))
 
-    # -- circulation -------------------------------------------------------------------------------
+    # -- circulation -----------------------------------------------------------------------------
 
     def pressure(self, t: float) -> tuple[float, float]:
         base = self.values["sbp"]
         if self.age_now < 18:
             systolic = base - 1.9 * max(0.0, -t) * (base > 90) + self._noise(4)
         else:
-            systolic = base + 0.45 * (t + self.record) + self._drug_sum("sbp", t) + self._noise(5)
+            systolic = base + 0.3 * (t + self.record) + self._drug_sum("sbp", t) + self._noise(5)
             systolic -= 14 if self.has("heart-failure", t) else 0
         widening = 0.28 * max(0.0, self.age(t) - 50)
         diastolic = 0.40 * systolic + 29 - widening + self._noise(3)
@@ -149,7 +151,7 @@ class Body:
     def saturation(self, t: float) -> float:
         return min(100.0, self.values.get("spo2", 97.6) + self._noise(0.8))
 
-    # -- blood ---------------------------------------------------------------------------------------
+    # -- blood -----------------------------------------------------------------------------------
 
     def lipids(self, t: float) -> dict[str, float]:
         factor = self._drug_product("ldl_factor", t)
@@ -180,8 +182,8 @@ class Body:
         return min(starts) if starts else None
 
     def glucose(self, a1c: float) -> float:
-        """Nathan DM et al., Diabetes Care 2008;31:1473-8: average glucose = 28.7 A1c - 46.7 (mg/dL)."""
-        return 28.7 * a1c - 46.7 - 8 + self._noise(7)
+        """Average glucose is 28.7 A1c - 46.7 mg/dL (Nathan, Diabetes Care 2008;31:1473); less fasting."""
+        return 28.7 * a1c - 46.7 - 14 + self._noise(7)
 
     def egfr(self, t: float) -> float:
         level = self.values["egfr"] - self.values["egfr_fall"] * (t + self.record)
@@ -190,7 +192,7 @@ class Body:
         return max(8.0, level + self._noise(2.5))
 
     def albuminuria(self, t: float) -> float:
-        growth = self.values.get("acr_growth", 1.0) ** (t + self.record)
+        growth = float(self.values.get("acr_growth", 1.0) ** (t + self.record))
         level = self.values["acr"] * growth * self._drug_product("acr_factor", t)
         return level * math.exp(self._noise(0.22))
 
@@ -201,7 +203,7 @@ class Body:
         level -= 1.5 if self.has("anaemia", t) else 0
         return level + self._noise(0.3)
 
-    # -- heart failure -------------------------------------------------------------------------------
+    # -- heart failure ---------------------------------------------------------------------------
 
     def ejection_fraction(self, t: float) -> float:
         start = next((c.start for c in self.conditions if c.key == "heart-failure"), None)

@@ -13,7 +13,8 @@ Resource = dict[str, Any]
 _SHORT = {
     "Encounter": "enc", "Observation": "obs", "Condition": "con", "MedicationRequest": "med",
     "Procedure": "pro", "ImagingStudy": "img", "AllergyIntolerance": "alg", "Immunization": "imm",
-    "FamilyMemberHistory": "fam", "DiagnosticReport": "rep", "DocumentReference": "doc", "Device": "dev",
+    "FamilyMemberHistory": "fam", "DiagnosticReport": "rep", "DocumentReference": "doc",
+    "Device": "dev",
 }  # fmt: skip
 
 
@@ -30,6 +31,11 @@ class Chart:
         self.resources: list[Resource] = []
         self.awkward_ids: dict[str, str] = {}
         self._counters: dict[str, int] = {}
+
+    def number(self, kind: str, prefix: str, digits: int) -> dict[str, str]:
+        """A business identifier with a random number, as every department of a hospital gives."""
+        value = self.rng.randrange(10 ** (digits - 1), 10**digits)
+        return {"system": f"{EHR}/{kind}", "value": f"{prefix}{value}"}
 
     # -- people and names ------------------------------------------------------------------------
 

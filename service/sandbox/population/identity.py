@@ -1,4 +1,4 @@
-"""Who the patient is, in every place where real records say so. All of it invented and recognisably so:
+"""Who the patient is, in every place where real records say so. All invented and recognisably so:
 555 telephone numbers, 999 social security numbers, example.org addresses, invented streets."""
 
 from typing import Any
@@ -96,7 +96,8 @@ def add_patient(chart: Chart) -> None:
     address = _address(chart)
     birth = chart.birth.isoformat()
     birth_time = f"{birth}T{chart.rng.randrange(24):02d}:{chart.rng.randrange(60):02d}:00-05:00"
-    text = f"{chart.full_name}, born {birth}, record number {chart.mrn}, {address['line'][0]}, {address['city']}"
+    home = f"{address['line'][0]}, {address['city']}"
+    text = f"{chart.full_name}, born {birth}, record number {chart.mrn}, {home}"
     patient: Resource = {
         "resourceType": "Patient",
         "id": chart.id,
@@ -174,11 +175,12 @@ def shared_resources() -> list[Resource]:
 
 def _organization() -> Resource:
     return {
-        "resourceType": "Organization", "id": "example-hospital", "meta": dict(_META), "active": True,
+        "resourceType": "Organization", "id": "example-hospital", "meta": dict(_META),
+        "active": True,
         "identifier": [{"system": NPI, "value": "9990000001"}],
         "name": "Example General Hospital",
         "telecom": [{"system": "phone", "value": "555-555-0100"}],
-        "address": [{"line": ["1 Hospital Road"], "city": "Springfield", "state": "MA", "postalCode": "01109"}],
+        "address": [{"line": ["1 Hospital Road"], "city": "Springfield", "state": "MA"}],
     }  # fmt: skip
 
 

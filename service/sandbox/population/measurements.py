@@ -1,4 +1,4 @@
-"""Observations: vital signs, laboratory results, smoking status; in the units this patient's lab uses."""
+"""Observations: vital signs, laboratory results, smoking; in the units this patient's lab uses."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -32,7 +32,7 @@ def code_of(key: str, code: str | None = None) -> Resource:
 def add_observation(
     chart: Chart, key: str, at: datetime, encounter: Resource | None, **value: Any
 ) -> Resource:
-    """An Observation of this kind at this moment; `value` holds value[x] and whatever else it needs."""
+    """An Observation of this kind at this moment; `value` holds value[x] and what else it needs."""
     row = observations()[key]
     body: Resource = {
         "status": "final",
@@ -184,7 +184,7 @@ def _add_report(chart: Chart, at: datetime, encounter: Resource, results: list[R
     category = {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "LAB"}
     chart.add("DiagnosticReport", at, {
         "text": narrative(text),
-        "identifier": [{"system": f"{EHR}/reports", "value": f"R{chart.rng.randrange(10**7, 10**8)}"}],
+        "identifier": [chart.number("reports", "R", 8)],
         "status": "final",
         "category": [{"coding": [category]}],
         "code": {"text": "Laboratory report"},

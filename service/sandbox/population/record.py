@@ -1,30 +1,38 @@
-"""The rest of a record: visits, problems, drugs, procedures, imaging, allergies, family, letters."""
+"""The rest of a record: visits, problems, drugs, procedures, imaging, allergies, family."""
 
 import base64
 from datetime import datetime, timedelta
 from typing import Any
 
 from service.sandbox.population import measurements as measure
-from service.sandbox.population.chart import EHR, Chart, Resource, narrative, stamp
+from service.sandbox.population.chart import Chart, Resource, narrative, stamp
 from service.sandbox.population.identity import any_doctor
 from service.sandbox.population.tables import coding, concept, drugs
 
 HL7 = "http://terminology.hl7.org/CodeSystem"
+DICOM = "http://dicom.nema.org/resources/ontology/DCM"
+GENDER = "http://hl7.org/fhir/administrative-gender"
 
 # -- visits ----------------------------------------------------------------------------------------
 
 
 def visit_times(chart: Chart) -> list[float]:
-    """When the patient was seen, in years from the anchor: regular with some spread, then emergencies."""
-    last = -float(chart.spec.get("died", chart.spec.get("stale", 0.05)))
+    """When the patient was seen, in years from the anchor: regular with some spread."""
+    last = _last_visit(chart)
     gap = _visit_gap(chart)
     times: list[float] = []
     t = -chart.body.record
     while t < last - 0.5 * gap:
         times.append(t)
         t += gap * chart.rng.uniform(0.85, 1.15)
-    times.append(last if chart.body.record > 0.1 else -0.006)
+    times.append(last)
     return sorted({round(t, 4) for t in times})
+
+
+def _last_visit(chart: Chart) -> float:
+    if died := chart.spec.get("died"):
+        return -float(died) - 0.02
+    return -float(chart.spec.get("stale", min(0.05, chart.body.record * 0.2)))
 
 
 def _visit_gap(chart: Chart) -> float:
@@ -68,7 +76,7 @@ def add_encounter(chart: Chart, start: datetime, kind: str) -> Resource:
     text = f"{chart.full_name} was seen by {any_doctor(chart)['display']}"
     return chart.add("Encounter", start, {
         "text": narrative(text),
-        "identifier": [{"system": f"{EHR}/visits", "value": f"V{chart.rng.randrange(10**8, 10**9)}"}],
+        "identifier": [chart.number("visits", "V", 9)],
         "status": "finished",
         "class": {"system": f"{HL7}/v3-ActCode", "code": place},
         "type": [concept(kind)],
@@ -117,14 +125,14 @@ def add_drugs(chart: Chart) -> None:
         at = chart.moment(course.start)
         dose = drugs()[course.key]["dose"]
         chart.add("MedicationRequest", at, {
-            "identifier": [{"system": f"{EHR}/rx", "value": f"RX{chart.rng.randrange(10**6, 10**7)}"}],
+            "identifier": [chart.number("rx", "RX", 7)],
             "status": "active" if course.end is None else "stopped",
             "intent": "order",
             **_medication(chart, course.key),
             "subject": chart.subject,
             "authoredOn": stamp(at),
             "requester": any_doctor(chart),
-            "dosageInstruction": [{"text": dose, "patientInstruction": f"{chart.given}: {dose}, please."}],
+            "dosageInstruction": [{"text": dose, "patientInstruction": f"{chart.given}: {dose}"}],
         })  # fmt: skip
 
 
@@ -184,7 +192,7 @@ def add_imaging(chart: Chart) -> None:
         root = f"2.999.117.{int(at.timestamp() * 1000)}"
         series = {
             "uid": f"{root}.1", "number": 1,
-            "modality": {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": modality},
+            "modality": {"system": DICOM, "code": modality},
             "description": f"{chart.family.upper()}^{chart.given.upper()}",
             "numberOfInstances": instances,
             "bodySite": coding(site),
@@ -197,7 +205,7 @@ def add_imaging(chart: Chart) -> None:
         chart.add("ImagingStudy", at, {
             "identifier": [
                 {"system": "urn:dicom:uid", "value": f"urn:oid:{root}"},
-                {"system": f"{EHR}/accession", "value": f"IMG{chart.rng.randrange(10**6, 10**7)}"},
+                chart.number("accession", "IMG", 7),
             ],
             "status": "available",
             "subject": chart.subject,
@@ -246,8 +254,8 @@ def add_family(chart: Chart) -> None:
             "patient": chart.subject,
             "date": at.date().isoformat(),
             "name": f"{chart.rng.choice(('Padraig', 'Nnamdi', 'Ilse', 'Rosa'))} {chart.family}",
-            "relationship": {"coding": [{"system": f"{HL7}/v3-RoleCode", "code": role}], "text": label},
-            "sex": {"coding": [{"system": "http://hl7.org/fhir/administrative-gender", "code": sex}]},
+            "relationship": {**status("v3-RoleCode", role), "text": label},
+            "sex": {"coding": [{"system": GENDER, "code": sex}]},
             "condition": [{"code": concept(key), "onsetAge": onset}],
         })  # fmt: skip
 
@@ -272,12 +280,13 @@ def add_vaccines(chart: Chart) -> None:
 def add_device(chart: Chart) -> None:
     """A blood pressure monitor at home: serial number and owner in one resource."""
     at = chart.moment(-chart.body.record * 0.9)
+    owner = f"{chart.given}'s blood pressure monitor"
     chart.add("Device", at, {
-        "identifier": [{"system": f"{EHR}/devices", "value": f"BPM-{chart.rng.randrange(10**5, 10**6)}"}],
+        "identifier": [chart.number("devices", "BPM-", 6)],
         "status": "active",
         "manufacturer": "Example Instruments",
         "serialNumber": f"SN{chart.rng.randrange(10**9, 10**10)}",
-        "deviceName": [{"name": f"{chart.given}'s blood pressure monitor", "type": "user-friendly-name"}],
+        "deviceName": [{"name": owner, "type": "user-friendly-name"}],
         "patient": chart.subject,
     })  # fmt: skip
 
@@ -287,8 +296,8 @@ def add_letter(chart: Chart) -> None:
     at = chart.moment(-min(0.3, chart.body.record * 0.5) - float(chart.spec.get("died", 0)))
     age = int(chart.body.age_now)
     words = (
-        f"{at:%d %B %Y}. Dear colleague, thank you for seeing {chart.full_name} (record {chart.mrn}), "
-        f"a {age} year-old patient. Please call (555) 555-0142 with questions."
+        f"{at:%d %B %Y}. Dear colleague, thank you for seeing {chart.full_name} "
+        f"(record {chart.mrn}), a {age} year-old patient. Questions: (555) 555-0142."
     )
     attachment = {
         "contentType": "text/plain; charset=utf-8",
@@ -296,7 +305,7 @@ def add_letter(chart: Chart) -> None:
         "title": f"Letter about {chart.family}",
     }
     chart.add("DocumentReference", at, {
-        "masterIdentifier": {"system": f"{EHR}/documents", "value": f"D{chart.rng.randrange(10**7, 10**8)}"},
+        "masterIdentifier": chart.number("documents", "D", 8),
         "status": "current",
         "type": {"text": "Letter"},
         "subject": chart.subject,
