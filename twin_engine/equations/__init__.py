@@ -1,0 +1,1 @@
+"""Published risk equations as data, and the one evaluator that runs them all."""

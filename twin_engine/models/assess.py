@@ -1,0 +1,352 @@
+"""From a state to assessments: read, answer or refuse, say how sure, and say why.
+
+The shape of an assessment is stated in docs/architecture.md, section 5. The same twin and models
+give the same assessments, byte for byte; `recompute` proves it on a document from elsewhere.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from twin_engine.equations.expression import FloatArray
+from twin_engine.models import uncertainty
+from twin_engine.models.canonical import digest
+from twin_engine.models.cards import card_digest
+from twin_engine.models.contract import Input, Model, Prediction, Target
+from twin_engine.models.explain import contributions
+from twin_engine.models.helps import most_helpful
+from twin_engine.models.inputs import Barrier, Found, Gathered, gather
+from twin_engine.models.registry import all_models, get
+from twin_engine.state import State
+
+SHARE_DECIMALS = 6
+TOLERANCE = 1e-9  # of `recompute`: the same arithmetic on another processor
+
+
+class Request(NamedTuple):
+    """Which model to ask, and what of it. None: the model's own choice."""
+
+    model: Model
+    variant: str | None = None
+    targets: tuple[Target, ...] | None = None
+
+
+Asked: TypeAlias = Model | Request | str
+
+
+def request(text: str) -> Request:
+    """`prevent` or `prevent:base`: a model by id, with a variant where one is wanted."""
+    model_id, _, variant = text.partition(":")
+    model = get(model_id)
+    if variant and variant not in model.variants:
+        known = ", ".join(model.variants)
+        raise LookupError(f"model {model_id!r} has no variant {variant!r}; it has: {known}")
+    return Request(model, variant or None)
+
+
+def assess(state: State, models: Iterable[Asked] | None = None) -> list[dict[str, Any]]:
+    """One assessment per model asked, in the order asked; all installed models by default."""
+    asked = all_models().values() if models is None else models
+    return [_assess(state, _as_request(one)) for one in asked]
+
+
+def _as_request(asked: Asked) -> Request:
+    if isinstance(asked, str):
+        return request(asked)
+    return asked if isinstance(asked, Request) else Request(asked)
+
+
+# -- one model ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Case:
+    """Everything known while one assessment is written."""
+
+    state: State
+    model: Model
+    gathered: Gathered
+    prepared: Mapping[str, FloatArray]
+    prediction: Prediction
+    variant: str
+
+    def given(self) -> list[int]:
+        if self.gathered.barrier is not None:
+            return []
+        return [i for i in range(len(self.prediction.targets)) if not self.prediction.reason(i, 0)]
+
+
+def _assess(state: State, asked: Request) -> dict[str, Any]:
+    model = asked.model
+    targets = model.reported() if asked.targets is None else asked.targets
+    gathered = gather(state, model)
+    prediction = model.predict(gathered.columns, variant=asked.variant, targets=targets)
+    variant = list(model.variants)[prediction.variants[0]]
+    prepared = model.prepare(gathered.columns)
+    return _written(_Case(state, model, gathered, prepared, prediction, variant))
+
+
+def _written(case: _Case) -> dict[str, Any]:
+    refusals = _refusals(case)
+    results = _results(case)
+    used = _used_inputs(case)
+    missing = _missing(case)
+    written: dict[str, Any] = {
+        "model": {
+            "id": case.model.id,
+            "version": case.model.version,
+            "variant": case.variant,
+            "card": card_digest(case.model),
+        },
+        "at": case.state.now,
+        "answer": _verdict(results, refusals),
+        "inputs": used,
+        "snapshot": _snapshot(case, used),
+        "results": results,
+        "refusals": refusals,
+        "missing": missing,
+    }
+    helps = most_helpful(case.model, case.variant, case.prepared, refusals)
+    return written | ({"helps": helps} if helps else {})
+
+
+def _verdict(results: Sequence[Any], refusals: Sequence[Any]) -> str:
+    if not results:
+        return "refused"
+    return "partial" if refusals else "given"
+
+
+# -- results -----------------------------------------------------------------------------------
+
+
+def _results(case: _Case) -> list[dict[str, Any]]:
+    given = case.given()
+    if not given:
+        return []
+    targets = [case.prediction.targets[i] for i in given]
+    points = case.prediction.values[given]
+    ages = {name: one.age_days for name, one in case.gathered.found.items()}
+    raw = case.gathered.columns
+    spreads = uncertainty.spreads(case.model, raw, case.variant, targets, points, ages)
+    widths = uncertainty.shares(case.model, raw, case.variant, targets, ages)
+    parts = contributions(case.model, raw, case.variant, targets)
+    return [
+        _result(case.model, target, float(points[i, 0]))
+        | _interval(spreads[target], widths[target])
+        | {"contributions": _as_shares(parts[target])}
+        for i, target in enumerate(targets)
+    ]
+
+
+def _result(model: Model, target: Target, value: float) -> dict[str, Any]:
+    result: dict[str, Any] = {"outcome": target.outcome}
+    if target.horizon is not None:
+        result["horizonYears"] = target.horizon
+    result |= {"value": value, "unit": model.outcomes[target.outcome].unit}
+    category = model.category(target, value)
+    if category is not None:
+        result["category"] = {"scheme": category[0], "code": category[1]}
+    return result
+
+
+def _interval(spread: uncertainty.Spread, width: Mapping[str, float]) -> dict[str, Any]:
+    if spread.refused:
+        return {"intervalRefused": uncertainty.NO_VARIATION}
+    interval = {
+        "low": float(spread.low[0]),
+        "high": float(spread.high[0]),
+        "level": uncertainty.LEVEL,
+        "kind": uncertainty.KIND,
+    }
+    return {"interval": interval, "width": _ranked(width)}
+
+
+def _as_shares(amounts: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Signed shares: how much of all movement away from the reference person an input made."""
+    total = sum(abs(amount) for amount in amounts.values())
+    return _ranked({name: amount / total for name, amount in amounts.items() if amount})
+
+
+def _ranked(amounts: Mapping[str, float]) -> list[dict[str, Any]]:
+    order = sorted(amounts.items(), key=lambda item: (-abs(item[1]), item[0]))
+    return [{"input": name, "share": round(amount, SHARE_DECIMALS)} for name, amount in order]
+
+
+# -- refusals ----------------------------------------------------------------------------------
+
+
+def _refusals(case: _Case) -> list[dict[str, Any]]:
+    return [
+        _refusal(case, index)
+        for index in range(len(case.prediction.targets))
+        if case.gathered.barrier is not None or case.prediction.reason(index, 0)
+    ]
+
+
+def _refusal(case: _Case, index: int) -> dict[str, Any]:
+    target = case.prediction.targets[index]
+    refusal: dict[str, Any] = {"outcome": target.outcome}
+    if target.horizon is not None:
+        refusal["horizonYears"] = target.horizon
+    why = case.gathered.barrier or _why(case, index)
+    refusal["reason"] = why.reason
+    return refusal | ({"input": why.about} if why.about else {})
+
+
+def _why(case: _Case, index: int) -> Barrier:
+    """The batch says that an input is missing; the record knows why."""
+    reason, position = case.prediction.reason(index, 0), int(case.prediction.blame[index, 0])
+    if position < 0:
+        return Barrier(reason)
+    name = case.model.names[position]
+    if reason == "missing-input":
+        derived = name in case.gathered.found  # its parts are there, but could not be computed
+        reason = "out-of-range" if derived else case.gathered.problems.get(name, reason)
+    return Barrier(reason, name)
+
+
+def _missing(case: _Case) -> list[str]:
+    """Every declared input without a usable value, whether the answer needed it or not."""
+    return [
+        name
+        for name, declared in case.model.inputs.items()
+        if not declared.helper and declared.sources and np.isnan(case.prepared[name][0])
+    ]
+
+
+# -- inputs and snapshot -----------------------------------------------------------------------
+
+
+def _used_inputs(case: _Case) -> list[dict[str, Any]]:
+    """The inputs the answers rest on; for a refusal, all that the model would have read."""
+    targets = [case.prediction.targets[i] for i in case.given()] or case.prediction.targets
+    read = set().union(
+        *(uncertainty.influences(case.model, case.variant, target) for target in targets)
+    )
+    read -= _idle_parts(case)
+    return [
+        _entry(declared, float(case.prepared[name][0]), _origin(case, name))
+        for name, declared in case.model.inputs.items()
+        if name in read and name in case.gathered.found and not np.isnan(case.prepared[name][0])
+    ]
+
+
+def _idle_parts(case: _Case) -> set[str]:
+    """Parts of an input that was not derived after all, because it was given."""
+    idle: set[str] = set()
+    busy: set[str] = set()
+    for rule in case.model.derivations:
+        given = not np.isnan(case.gathered.columns[rule.input][0])
+        own = {name for name in rule.of if case.model.inputs[name].helper}
+        (idle if given else busy).update(own)
+    return idle - busy
+
+
+def _origin(case: _Case, name: str) -> Found:
+    """Where an input came from; a derived one rests on the sources of its parts."""
+    found = case.gathered.found[name]
+    if not np.isnan(found.value):
+        return found
+    rule = next(rule for rule in case.model.derivations if rule.input == name)
+    parts = [case.gathered.found[part] for part in rule.of if part in case.gathered.found]
+    times = [part.t for part in parts if part.t is not None]
+    sources = tuple(sorted({src for part in parts for src in part.sources}))
+    return Found(float("nan"), "derived", min(times, default=None), found.age_days, sources)
+
+
+def _entry(declared: Input, value: float, origin: Found) -> dict[str, Any]:
+    entry: dict[str, Any] = {"input": declared.id, **_valued(declared, value)}
+    if origin.t is not None:
+        entry["t"] = origin.t
+    if origin.sources:
+        entry["src"] = list(origin.sources)
+    return entry | {"how": origin.how}
+
+
+def _valued(declared: Input, value: float) -> dict[str, Any]:
+    if declared.choices:
+        return {"value": declared.choices[int(value)]}
+    if declared.flag:
+        return {"value": value == 1}
+    return {"value": value, "unit": declared.unit}
+
+
+def _snapshot(case: _Case, used: Iterable[Mapping[str, Any]]) -> str:
+    """Digest of what the answer depends on; sources by pseudonym, so it survives a new version."""
+    ids = [name for row in case.state.document["sources"] for name in row["ids"]]
+    inputs = [
+        {
+            "input": entry["input"],
+            "value": entry["value"],
+            "unit": entry.get("unit", ""),
+            "sources": sorted(ids[src] for src in entry.get("src", ())),
+        }
+        for entry in used
+    ]
+    content = {
+        "model": case.model.id,
+        "version": case.model.version,
+        "variant": case.variant,
+        "inputs": inputs,
+    }
+    return digest(content)
+
+
+# -- recompute ---------------------------------------------------------------------------------
+
+Outcome: TypeAlias = Literal[
+    "same", "different", "model-not-installed", "other-version", "other-now"
+]
+
+
+class Comparison(NamedTuple):
+    """One recorded assessment run again. `largest`: the largest difference of a result."""
+
+    model: str
+    version: str
+    outcome: Outcome
+    largest: float = 0.0
+
+
+def recompute(document: Mapping[str, Any]) -> list[Comparison]:
+    """Run the recorded models on the twin again and compare, without trusting what is recorded."""
+    state = State.from_document(document)
+    return [_compare(state, recorded) for recorded in document["assessments"]]
+
+
+def _compare(state: State, recorded: Mapping[str, Any]) -> Comparison:
+    model_id, version = recorded["model"]["id"], recorded["model"]["version"]
+    model = all_models().get(model_id)
+    if model is None:
+        return Comparison(model_id, version, "model-not-installed")
+    if model.version != version:
+        return Comparison(model_id, version, "other-version")
+    if recorded["at"] != state.now:
+        return Comparison(model_id, version, "other-now")
+    again = _assess(state, Request(model, recorded["model"].get("variant"), _asked(recorded)))
+    same = _content(again) == _content(recorded)
+    largest = _largest(again["results"], recorded["results"])
+    outcome: Outcome = "same" if same and largest <= TOLERANCE else "different"
+    return Comparison(model_id, version, outcome, largest)
+
+
+def _asked(recorded: Mapping[str, Any]) -> tuple[Target, ...]:
+    answered = [*recorded["results"], *recorded["refusals"]]
+    wanted = {Target(one["outcome"], one.get("horizonYears")) for one in answered}
+    known = get(recorded["model"]["id"]).targets()
+    return tuple(target for target in known if target in wanted)
+
+
+def _content(assessment: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What must be equal to the letter; values are compared apart."""
+    outcomes = [(one["outcome"], one.get("horizonYears")) for one in assessment["results"]]
+    refusals = [tuple(sorted(one.items())) for one in assessment["refusals"]]
+    return assessment["snapshot"], outcomes, refusals
+
+
+def _largest(again: Sequence[Mapping[str, Any]], recorded: Sequence[Mapping[str, Any]]) -> float:
+    pairs = zip(again, recorded, strict=False)
+    differences = (abs(a["value"] - r["value"]) for a, r in pairs)
+    return float(max(differences, default=0.0))

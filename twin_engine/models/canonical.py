@@ -1,0 +1,24 @@
+"""Canonical JSON and its digest: the same content, the same digest, whoever writes it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def digest(content: Any) -> str:
+    """sha256 of canonical JSON: sorted keys, no spaces, whole numbers without a fraction."""
+    text = json.dumps(
+        _plain(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    if isinstance(content, float) and content.is_integer():
+        return int(content)
+    return content

@@ -1,0 +1,207 @@
+"""A model's card: what it is for, what it was built on, how well it is known to work, its limits.
+
+The words of a card are data (`card.yaml`, closed list of fields in `card_fields.csv`, numbered as
+the source attributes that US certification asks of predictive decision support, 45 CFR
+170.315(b)(11)). What the code knows for certain (inputs, ranges, windows, outcomes, digests) comes
+from the model's declarations, so that a card cannot disagree with its model.
+"""
+
+import csv
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import groupby
+from typing import Any
+
+from twin_engine.models.canonical import digest
+from twin_engine.models.contract import Input, Model
+
+NOT_PUBLISHED = "Not published."
+
+
+class CardError(ValueError):
+    """A card lacks a field, or has one that is not on the list."""
+
+
+@dataclass(frozen=True)
+class CardField:
+    key: str
+    section: str
+    label: str
+    attribute: str  # number of the source attribute, "" for a field of our own
+
+
+@cache
+def card_fields() -> tuple[CardField, ...]:
+    text = files("twin_engine.models").joinpath("card_fields.csv").read_text(encoding="utf-8")
+    return tuple(CardField(**row) for row in csv.DictReader(text.splitlines()))
+
+
+def check_card(model: Model) -> None:
+    """Every field filled, none unknown. "Not published." is an answer, an empty field is not."""
+    expected = {field.key for field in card_fields()}
+    lacking = sorted(key for key in expected if not model.card.get(key))
+    unknown = sorted(model.card.keys() - expected)
+    if lacking or unknown:
+        raise CardError(f"card of {model.id}: fill {lacking}; remove {unknown}")
+
+
+def card(model: Model) -> dict[str, Any]:
+    """The whole card as plain data: words and declarations."""
+    check_card(model)
+    return {
+        "id": model.id,
+        "version": model.version,
+        "title": model.title,
+        "kind": model.kind,
+        "content": dict(model.content),
+        "fields": {field.key: model.card[field.key] for field in card_fields()},
+        "inputs": [_input(declared) for declared in model.inputs.values()],
+        "variants": {name: list(own) for name, own in model.variants.items()},
+        "outcomes": [
+            {"outcome": o.id, "unit": o.unit, "horizons": list(o.horizons), "codes": dict(o.codes)}
+            for o in model.outcomes.values()
+        ],
+        "exclusions": [
+            {"reason": rule["reason"], "condition": list(rule["condition"])}
+            for rule in model.exclusions
+        ],
+    }
+
+
+@cache
+def card_digest(model: Model) -> str:
+    """What an assessment names, so that its reader can tell which card it was made under."""
+    return digest(card(model))
+
+
+def _input(declared: Input) -> dict[str, Any]:
+    return {
+        "input": declared.id,
+        "column": declared.column,
+        "unit": declared.unit,
+        "choices": list(declared.choices),
+        "flag": declared.flag,
+        "use": "helper" if declared.helper else "optional" if declared.optional else "required",
+        "range": list(declared.bounds) if declared.bounds else None,
+        "range_at": {str(years): list(pair) for years, pair in declared.bounds_at.items()},
+        "window_days": declared.window_days,
+        "reference": declared.reference,
+    }
+
+
+# -- rendering ---------------------------------------------------------------------------------
+
+
+def html_card(model: Model) -> dict[str, Any]:
+    """The card with every text escaped: safe to place in a page as it is."""
+    escaped = _escaped(card(model))
+    escaped["digest"] = card_digest(model)
+    escaped["sections"] = [
+        {
+            "title": html.escape(section),
+            "fields": [
+                {
+                    "label": html.escape(field.label),
+                    "attribute": field.attribute,
+                    "text": escaped["fields"][field.key],
+                }
+                for field in fields
+            ],
+        }
+        for section, fields in sections()
+    ]
+    return dict(escaped)
+
+
+def sections() -> Iterator[tuple[str, list[CardField]]]:
+    for section, fields in groupby(card_fields(), key=lambda field: field.section):
+        yield section, list(fields)
+
+
+def _escaped(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {html.escape(str(key)): _escaped(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_escaped(value) for value in content]
+    return html.escape(content) if isinstance(content, str) else content
+
+
+def markdown(model: Model) -> str:
+    """The page `docs/models/<id>.md`."""
+    whole = card(model)
+    lines = [f"# {model.title}", "", _heading(model), ""]
+    for section, fields in sections():
+        lines += [f"## {section}", ""]
+        for field in fields:
+            lines += _field(field, whole["fields"][field.key])
+    lines += ["## Inputs", "", *_input_table(whole["inputs"]), ""]
+    lines += ["## Outcomes", "", *_outcome_table(whole["outcomes"], whole["variants"]), ""]
+    lines += ["## Digests", "", f"- card: `{card_digest(model)}`"]
+    lines += [f"- {name}: `{value}`" for name, value in whole["content"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _heading(model: Model) -> str:
+    return (
+        f"`{model.id}` version {model.version}. Generated from the model's own declarations and "
+        "card; numbers in brackets are the source attributes of 45 CFR 170.315(b)(11)."
+    )
+
+
+def _field(field: CardField, text: Any) -> list[str]:
+    number = f" [{field.attribute}]" if field.attribute else ""
+    if isinstance(text, list):
+        return [f"**{field.label}**{number}", "", *(f"- {_flat(one)}" for one in text), ""]
+    return [f"**{field.label}**{number}: {_flat(text)}", ""]
+
+
+def _flat(text: Any) -> str:
+    return " ".join(str(text).split())
+
+
+def _input_table(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
+    head = [
+        "| input | column | unit | use | published range | no older than |",
+        "|---|---|---|---|---|---|",
+    ]
+    return head + [
+        f"| {one['input']} | `{one['column']}` | {_unit(one)} | {one['use']} | {_range(one)} "
+        f"| {_window(one)} |"
+        for one in inputs
+    ]
+
+
+def _unit(one: Mapping[str, Any]) -> str:
+    if one["choices"]:
+        return " / ".join(one["choices"])
+    return "0 / 1" if one["flag"] else f"`{one['unit']}`"
+
+
+def _range(one: Mapping[str, Any]) -> str:
+    if one["range_at"]:
+        return "; ".join(
+            f"{_pair(pair)} ({years} years)" for years, pair in one["range_at"].items()
+        )
+    return _pair(one["range"]) if one["range"] else ""
+
+
+def _pair(pair: Sequence[float]) -> str:
+    return f"{pair[0]:g} to {pair[1]:g}"
+
+
+def _window(one: Mapping[str, Any]) -> str:
+    return f"{one['window_days']} days" if one["window_days"] else ""
+
+
+def _outcome_table(
+    outcomes: Sequence[Mapping[str, Any]], variants: Mapping[str, Sequence[str]]
+) -> list[str]:
+    head = ["| outcome | unit | horizons in years | variants |", "|---|---|---|---|"]
+    names = ", ".join(variants)
+    return head + [
+        f"| {one['outcome']} | `{one['unit']}` | {', '.join(map(str, one['horizons']))} | {names} |"
+        for one in outcomes
+    ]

@@ -1,0 +1,298 @@
+"""What a model is: the contract that ours keep and that anybody's model can keep.
+
+A model declares its inputs, outcomes, variants, exclusions and card, and computes outcomes over
+columns of numbers. One patient is a batch of one. NaN means unknown; a choice (sex, region) is
+the position in its list of choices; a flag is 0 or 1.
+
+Subclass `Model` and write `compute`. Which rows may be answered at all, which variant applies and
+why a row is refused is decided here, from the declarations alone, and so is the same for every
+model: `compute` only ever sees values that are known and inside their published range.
+"""
+
+import csv
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin_engine.equations.expression import FloatArray
+from twin_engine.equations.library import Choice, Derivation, OutcomeSpec, Target
+from twin_engine.equations.library import Variable as Input
+
+__all__ = ["REASONS", "Choice", "Input", "Model", "OutcomeSpec", "Prediction", "Reason", "Target"]
+
+Columns = Mapping[str, FloatArray]
+IntArray = NDArray[np.int16]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why there is no number. `fixable`: another measurement or a fuller record could help."""
+
+    id: str
+    fixable: bool
+    sentence: str
+
+
+def _read_reasons() -> dict[str, Reason]:
+    text = files("twin_engine.models").joinpath("reasons.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {r["reason"]: Reason(r["reason"], r["fixable"] == "yes", r["sentence"]) for r in rows}
+
+
+REASONS: Mapping[str, Reason] = _read_reasons()
+GIVEN = -1  # in Prediction.reasons
+_CODES = {reason: index for index, reason in enumerate(REASONS)}
+_NAMES = tuple(REASONS)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answers to a batch: one row per target, one column per patient.
+
+    `values` is NaN exactly where `reasons` names a refusal; `blame` is the position of the input
+    that the refusal is about, or -1.
+    """
+
+    targets: tuple[Target, ...]
+    variants: IntArray
+    values: FloatArray
+    reasons: IntArray
+    blame: IntArray
+
+    def reason(self, target: int, row: int) -> str:
+        """The refusal's machine reason, or "" where a number was given."""
+        code = int(self.reasons[target, row])
+        return "" if code == GIVEN else _NAMES[code]
+
+
+class Model(ABC):
+    """Base of every model. Class or instance attributes declare; `compute` computes."""
+
+    id: str
+    version: str
+    title: str
+    kind: str  # "probability", "quantity" or "score"
+    inputs: Mapping[str, Input]
+    outcomes: Mapping[str, OutcomeSpec]
+    card: Mapping[str, Any]  # the fields of card_fields.csv
+    content: Mapping[str, str] = {}  # digests of the files the model was made from
+    variants: Mapping[str, tuple[str, ...]]  # variant -> the optional inputs it uses
+    choices: tuple[Choice, ...]  # the rule that picks a variant by what is known
+    exclusions: tuple[Mapping[str, Any], ...] = ()
+    monotone: tuple[Mapping[str, Any], ...] = ()
+    derivations: tuple[Derivation, ...] = ()
+    requires_all: bool = False  # a variant's own optional inputs must be known
+    predictor_scale: str = ""  # what contributions are measured on, "" if the model has none
+
+    # -- to write -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def compute(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
+        """Outcomes, one row per target. Required inputs are known and in range; an optional
+        input the variant uses may be NaN unless `requires_all`; all others are NaN."""
+
+    # -- may be overridden --------------------------------------------------------------------
+
+    def predictor(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
+        """The scale on which contributions of inputs add up; the outcome itself by default."""
+        return self.compute(columns, variant, targets)
+
+    def derive(self, columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
+        """Fill inputs that were not given from those they can be computed of."""
+        return columns
+
+    def needs(self, variant: str, target: Target) -> frozenset[str]:
+        """The inputs this outcome of this variant reads: all but helpers and foreign optionals."""
+        own = self.variants[variant]
+        return frozenset(
+            name
+            for name, declared in self.inputs.items()
+            if not declared.helper and (not declared.optional or name in own)
+        )
+
+    def category(self, target: Target, value: float) -> tuple[str, str] | None:
+        """Scheme and code of the named band a value falls in."""
+        return None
+
+    # -- given --------------------------------------------------------------------------------
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.inputs)
+
+    def targets(self) -> tuple[Target, ...]:
+        """All outcomes at all horizons."""
+        return tuple(t for outcome in self.outcomes.values() for t in outcome.targets())
+
+    def reported(self) -> tuple[Target, ...]:
+        """The outcomes an assessment of a twin contains unless others are asked for."""
+        return tuple(t for t in self.targets() if self.outcomes[t.outcome].report)
+
+    def is_required(self, name: str, variant: str) -> bool:
+        optional = self.inputs[name].optional
+        return not optional or (self.requires_all and name in self.variants[variant])
+
+    def prepare(self, columns: Columns) -> dict[str, FloatArray]:
+        """All declared columns, unknown where not given, derived inputs filled in."""
+        rows = len(next(iter(columns.values())))
+        empty = np.full(rows, np.nan)
+        complete = {
+            name: np.asarray(columns[name], dtype=np.float64) if name in columns else empty
+            for name in self.inputs
+        }
+        return self.derive(complete)
+
+    def choose(self, columns: Columns) -> IntArray:
+        """The variant of each row, by the rule the model publishes."""
+        usable = {n: self._usable(n, columns[n]) for rule in self.choices for n in rule.of}
+        rows = len(next(iter(columns.values())))
+        chosen = np.full(rows, -1, dtype=np.int16)
+        order = list(self.variants)
+        for rule in self.choices:
+            known = sum((usable[n].astype(np.int16) for n in rule.of), np.zeros(rows, np.int16))
+            open_rows = (chosen < 0) & (known >= rule.known_at_least)
+            chosen[open_rows] = order.index(rule.variant)
+        return chosen
+
+    def predict(
+        self,
+        columns: Columns,
+        *,
+        variant: str | None = None,
+        targets: Sequence[Target] | None = None,
+    ) -> Prediction:
+        """Answer or refuse every row. `variant` overrides the published rule of choice."""
+        prepared = self.prepare(columns)
+        wanted = tuple(self.targets() if targets is None else targets)
+        rows = len(next(iter(prepared.values())))
+        order = list(self.variants)
+        variants = (
+            self.choose(prepared)
+            if variant is None
+            else np.full(rows, order.index(variant), dtype=np.int16)
+        )
+        shape = (len(wanted), rows)
+        found = Prediction(
+            wanted,
+            variants,
+            np.full(shape, np.nan),
+            np.full(shape, GIVEN, dtype=np.int16),
+            np.full(shape, -1, dtype=np.int16),
+        )
+        for index in np.unique(variants):
+            self._answer(prepared, order[index], variants == index, found, variant is not None)
+        return found
+
+    def respond(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
+        """Outcomes with every input moved to the nearest end of its published range.
+
+        For the spread around an answer and for comparisons of inputs, never for an answer.
+        """
+        moved = {name: self._clip(name, values) for name, values in self.prepare(columns).items()}
+        own = {name: self._fill(name, v, ~np.isnan(v), variant) for name, v in moved.items()}
+        return self.compute(own, variant, targets)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _clip(self, name: str, values: FloatArray) -> FloatArray:
+        bounds = self.inputs[name].bounds
+        return values if bounds is None else np.clip(values, *bounds)
+
+    def _answer(
+        self,
+        prepared: Columns,
+        variant: str,
+        here: BoolArray,
+        found: Prediction,
+        overridden: bool,
+    ) -> None:
+        rows = slice(None) if here.all() else np.flatnonzero(here)
+        own = {name: values[rows] for name, values in prepared.items()}
+        usable = {name: self._usable(name, values) for name, values in own.items()}
+        filled = {name: self._fill(name, own[name], usable[name], variant) for name in own}
+        values = np.array(self.compute(filled, variant, found.targets), dtype=np.float64)
+        for index, target in enumerate(found.targets):
+            reasons, blame = self._refuse(own, usable, variant, target, overridden)
+            lost = (reasons == GIVEN) & ~np.isfinite(values[index])
+            reasons[lost] = _CODES["no-equation"]
+            values[index][reasons != GIVEN] = np.nan
+            found.values[index, rows] = values[index]
+            found.reasons[index, rows] = reasons
+            found.blame[index, rows] = blame
+
+    def _usable(self, name: str, values: FloatArray) -> BoolArray:
+        """Known, and inside the widest published range."""
+        return np.asarray(_inside(self.inputs[name], values, None))
+
+    def _fill(self, name: str, values: FloatArray, usable: BoolArray, variant: str) -> FloatArray:
+        """What `compute` may see: never a value out of range, never a foreign optional input."""
+        declared = self.inputs[name]
+        if declared.optional and name not in self.variants[variant]:
+            return np.full(len(values), np.nan)
+        if usable.all():
+            return values
+        stand_in = np.nan if not self.is_required(name, variant) else declared.reference or 0.0
+        return np.where(usable, values, stand_in)
+
+    def _refuse(
+        self,
+        own: Columns,
+        usable: Mapping[str, BoolArray],
+        variant: str,
+        target: Target,
+        overridden: bool,
+    ) -> tuple[IntArray, IntArray]:
+        """The first reason of each row: what cannot be mended (a range) before what can."""
+        rows = len(next(iter(own.values())))
+        reasons = np.full(rows, GIVEN, dtype=np.int16)
+        blame = np.full(rows, -1, dtype=np.int16)
+        needed = self._ordered_needs(variant, target)
+        for name in needed:
+            if self.is_required(name, variant) or overridden:
+                outside = ~np.isnan(own[name]) & ~self._in_range(name, own[name], usable, target)
+                _mark(reasons, blame, outside, "out-of-range", self.names.index(name))
+        for name in needed:
+            if self.is_required(name, variant):
+                _mark(reasons, blame, np.isnan(own[name]), "missing-input", self.names.index(name))
+        return reasons, blame
+
+    def _in_range(
+        self, name: str, values: FloatArray, usable: Mapping[str, BoolArray], target: Target
+    ) -> BoolArray:
+        declared = self.inputs[name]
+        if target.horizon in declared.bounds_at:
+            return _inside(declared, values, target.horizon)
+        return usable[name]
+
+    def _ordered_needs(self, variant: str, target: Target) -> tuple[str, ...]:
+        needed = self.needs(variant, target)
+        return tuple(name for name in self.names if name in needed)
+
+
+def _inside(declared: Input, values: FloatArray, horizon: int | None) -> BoolArray:
+    if declared.flag:
+        return np.asarray((values == 0) | (values == 1))
+    if declared.choices:
+        return np.asarray(np.isin(values, range(len(declared.choices))))
+    bounds = declared.range_at(horizon)
+    if bounds is None:
+        return np.isfinite(values)
+    return np.asarray((values >= bounds[0]) & (values <= bounds[1]))
+
+
+def _mark(reasons: IntArray, blame: IntArray, where: BoolArray, reason: str, position: int) -> None:
+    fresh = where & (reasons == GIVEN)
+    reasons[fresh] = _CODES[reason]
+    blame[fresh] = position
+
+
+def variant_names(model: Model, prediction: Prediction) -> Iterator[str]:
+    order = list(model.variants)
+    return (order[index] for index in prediction.variants)

@@ -1,0 +1,68 @@
+"""A published equation, run through the model contract."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+
+from twin_engine.equations.evaluator import Evaluator
+from twin_engine.equations.expression import FloatArray
+from twin_engine.equations.library import Derivation, Equation, Target, library
+from twin_engine.models.contract import Columns, Model
+
+
+class EquationModel(Model):
+    """Everything it declares and computes comes from the equation's folder."""
+
+    def __init__(self, equation: Equation) -> None:
+        self.equation = equation
+        self.id, self.version, self.title = equation.id, equation.version, equation.title
+        self.kind, self.card = equation.kind, equation.card
+        self.inputs, self.outcomes = equation.inputs, equation.outcomes
+        self.variants, self.choices = equation.variants, equation.choices
+        self.exclusions, self.monotone = equation.exclusions, equation.monotone
+        self.derivations, self.content = equation.derivations, equation.content
+        self.requires_all, self.predictor_scale = equation.requires_all, equation.predictor_scale
+        self._evaluator = Evaluator(equation)
+        self._needs: dict[tuple[str, Target], frozenset[str]] = {}
+
+    def compute(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
+        return self._evaluator.evaluate(columns, variant, targets)
+
+    def predictor(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
+        return self._evaluator.predictor(columns, variant, targets)
+
+    def needs(self, variant: str, target: Target) -> frozenset[str]:
+        key = (variant, target)
+        if key not in self._needs:
+            self._needs[key] = self.equation.needs(variant, target)
+        return self._needs[key]
+
+    def category(self, target: Target, value: float) -> tuple[str, str] | None:
+        return self.equation.category(target, value)
+
+    def derive(self, columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
+        for derivation in self.equation.derivations:
+            given = columns[derivation.input]
+            if np.isnan(given).any():
+                computed = self._derived(derivation, columns)
+                columns[derivation.input] = np.where(np.isnan(given), computed, given)
+        return columns
+
+    def _derived(self, derivation: Derivation, columns: Columns) -> FloatArray:
+        if derivation.expression is not None:
+            symbols = {self.inputs[name].symbol: columns[name] for name in derivation.of}
+            with np.errstate(all="ignore"):
+                return np.asarray(derivation.expression(symbols))
+        other = equation_model(derivation.model)
+        own = {name: columns[name] for name in derivation.of}
+        return np.asarray(other.predict(own, variant=derivation.variant).values[0])
+
+
+@cache
+def equation_model(equation_id: str) -> EquationModel:
+    return EquationModel(library()[equation_id])
+
+
+def shipped_equations() -> Mapping[str, EquationModel]:
+    return {equation_id: equation_model(equation_id) for equation_id in library()}

@@ -1,0 +1,72 @@
+"""What each input contributed to an answer, against the model's stated reference person.
+
+Contributions are Shapley values on the model's own scale (log-odds, a logarithm): averaged over all
+orders in which the reference person's values could be exchanged for the patient's, so interactions
+are divided fairly and the contributions add up to the whole difference. They describe the
+equation; they are not effects of changing anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import factorial
+
+import numpy as np
+
+from twin_engine.equations.expression import FloatArray
+from twin_engine.models.contract import Columns, Model, Target
+
+
+def contributions(
+    model: Model, columns: Columns, variant: str, targets: Sequence[Target]
+) -> dict[Target, dict[str, float]]:
+    """For one patient: amounts per input on the model's scale; none for one at its reference."""
+    prepared = model.prepare(columns)
+    reference = reference_person(model, prepared, variant)
+    names = [name for name in reference if not _same(prepared[name][0], reference[name])]
+    values = model.predictor(_exchanged(prepared, reference, names), variant, targets)
+    return {
+        target: _shapley(values[index], names)
+        for index, target in enumerate(targets)
+    }  # fmt: skip
+
+
+def reference_person(model: Model, prepared: Columns, variant: str) -> Mapping[str, float]:
+    """The reference values of the inputs this variant reads; sex stays the patient's own."""
+    return {
+        name: declared.reference
+        for name, declared in model.inputs.items()
+        if declared.reference is not None
+        and not declared.helper
+        and (not declared.optional or name in model.variants[variant])
+        and (not np.isnan(prepared[name][0]) or declared.optional)
+    }
+
+
+def _same(one: float, other: float) -> bool:
+    return bool(abs(one - other) <= 1e-9 * max(1.0, abs(other)))
+
+
+def _exchanged(
+    prepared: Columns, reference: Mapping[str, float], names: Sequence[str]
+) -> dict[str, FloatArray]:
+    """One row per subset of `names`: the patient's values inside it, the reference outside."""
+    subsets = np.arange(2 ** len(names))
+    rows = {name: np.full(len(subsets), values[0]) for name, values in prepared.items()}
+    for position, name in enumerate(names):
+        inside = (subsets >> position) & 1 == 1
+        rows[name] = np.where(inside, prepared[name][0], reference[name])
+    return rows
+
+
+def _shapley(values: FloatArray, names: Sequence[str]) -> dict[str, float]:
+    count = len(names)
+    subsets = np.arange(2**count)
+    sizes = np.array([int(subset).bit_count() for subset in subsets])
+    weights = np.array(
+        [factorial(s) * factorial(count - s - 1) / factorial(count) for s in range(count)]
+    )
+    found = {}
+    for position, name in enumerate(names):
+        without = subsets[(subsets >> position) & 1 == 0]
+        gained = values[without | (1 << position)] - values[without]
+        found[name] = float(np.sum(weights[sizes[without]] * gained))
+    return found

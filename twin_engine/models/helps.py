@@ -1,0 +1,64 @@
+"""Which measurement would help most when an answer is refused.
+
+One mendable gap: that one. Several: the one whose published range moves the refused outcomes most
+while everything else stays as known (or, where unknown, at the reference person's value), because
+knowing it narrows the answer most. Ties fall to the order in which the model declares its inputs.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from twin_engine.equations.expression import FloatArray
+from twin_engine.models.contract import REASONS, Columns, Input, Model, Target
+
+
+def most_helpful(
+    model: Model, variant: str, prepared: Columns, refusals: Sequence[Mapping[str, Any]]
+) -> str:
+    """The id of one input, or "" where no measurement would change the refusal."""
+    mendable = [one for one in refusals if REASONS[one["reason"]].fixable]
+    targets = [Target(one["outcome"], one.get("horizonYears")) for one in mendable]
+    if any(one.get("input") not in model.inputs for one in mendable):
+        return ""  # a fuller record is needed, not a measurement
+    gaps = _gaps(model, variant, prepared, targets)
+    if len(gaps) < 2:
+        return gaps[0] if gaps else ""
+    return max(gaps, key=lambda name: _movement(model, variant, prepared, targets, name))
+
+
+def _gaps(model: Model, variant: str, prepared: Columns, targets: Sequence[Target]) -> list[str]:
+    needed = {name for target in targets for name in model.needs(variant, target)}
+    return [
+        name
+        for name in model.names
+        if name in needed and model.is_required(name, variant) and np.isnan(prepared[name][0])
+    ]
+
+
+def _movement(
+    model: Model, variant: str, prepared: Columns, targets: Sequence[Target], name: str
+) -> float:
+    """How far the outcomes swing as the input crosses its published range."""
+    ends = _ends(model.inputs[name])
+    rows = {other: _filled(model, other, values, len(ends)) for other, values in prepared.items()}
+    swing = model.respond(rows | {name: ends}, variant, targets)
+    return float(np.max(np.ptp(swing, axis=1)))
+
+
+def _ends(declared: Input) -> FloatArray:
+    if declared.choices:
+        return np.arange(len(declared.choices), dtype=np.float64)
+    if declared.flag:
+        return np.array([0.0, 1.0])
+    low, high = declared.bounds or (0.0, 1.0)
+    return np.linspace(low, high, 9)
+
+
+def _filled(model: Model, name: str, values: FloatArray, rows: int) -> FloatArray:
+    declared = model.inputs[name]
+    value = values[0]
+    if np.isnan(value) and not declared.optional and not declared.helper:
+        value = 0.0 if declared.reference is None else declared.reference
+    return np.full(rows, value)

@@ -1,0 +1,44 @@
+"""Which models are installed: each entry point of the group names a function returning models."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from twin_engine.models.contract import Model
+
+GROUP = "twinport.models"
+
+
+class UnknownModelError(LookupError):
+    """No installed model has this id."""
+
+
+class DuplicateModelError(RuntimeError):
+    """Two installed packages offer a model of the same id."""
+
+
+@cache
+def all_models() -> Mapping[str, Model]:
+    """Every installed model by id, in the order of their ids."""
+    found: dict[str, Model] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        register(point.load()(), found)
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def register(models: Iterable[Model], into: dict[str, Model]) -> None:
+    for model in models:
+        if model.id in into:
+            raise DuplicateModelError(
+                f"model {model.id!r} is offered twice; uninstall one of the packages offering it"
+            )
+        into[model.id] = model
+
+
+def get(model_id: str) -> Model:
+    try:
+        return all_models()[model_id]
+    except KeyError:
+        known = ", ".join(all_models())
+        raise UnknownModelError(f"no model {model_id!r}; installed: {known}") from None

@@ -1,0 +1,10 @@
+"""The models this project ships, registered through the same entry point as anybody's."""
+
+from collections.abc import Iterable
+
+from twin_engine.models.contract import Model
+from twin_engine.models.equation_model import shipped_equations
+
+
+def models() -> Iterable[Model]:
+    return shipped_equations().values()

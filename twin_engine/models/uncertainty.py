@@ -1,0 +1,265 @@
+"""The range of an answer if its inputs were measured again.
+
+Every measured input is moved by its published within-person and measurement variation, widened
+with its age where a citation allows it, and the equation is run on each draw. The draws are a fixed
+Latin hypercube: the levels are the quantiles of the normal distribution, their order for one input
+follows from a digest of its name. The same inputs give the same range, on any machine, and two
+scenarios compared see the same draws.
+
+The range says nothing about the error of the model or its calibration.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from statistics import NormalDist
+
+import numpy as np
+
+from twin_engine.equations.expression import Expression, FloatArray, parse
+from twin_engine.equations.library import choice_name, read_table
+from twin_engine.models.contract import Columns, Model, Target
+from twin_engine.models.equation_model import equation_model
+
+DRAWS = 512
+LEVEL = 0.95
+KIND = "if-measured-again"
+NO_VARIATION = "no-citable-variation"
+DAYS_PER_YEAR = 365.25
+NEGLIGIBLE = 1e-9  # a share below this is rounding, not variation
+EGFR = "egfr-ckdepi-2021"
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One row of the table: how far one input moves, and when the row applies."""
+
+    kind: str
+    when: Expression | None
+    cv_within: float
+    cv_analytical: float
+    log_sd: float | None
+    stale_variance: float
+    stale_scale: str
+    cap_cv: float
+    source: str
+
+    @property
+    def fixed(self) -> bool:
+        return self.kind == "fixed"
+
+    def spread(self, values: FloatArray, age_days: float) -> FloatArray:
+        """One standard deviation: on the logarithm for `log`, in the unit itself otherwise."""
+        if self.kind == "log":
+            return np.full(len(values), self._log_spread())
+        variance = (self.cv_within**2 + self.cv_analytical**2) * values**2
+        return np.asarray(np.sqrt(variance + self._stale(values, age_days)))
+
+    def _log_spread(self) -> float:
+        if self.log_sd is not None:
+            return self.log_sd
+        within, analytical = 1 + self.cv_within**2, 1 + self.cv_analytical**2
+        return float(np.sqrt(np.log(within) + np.log(analytical)))
+
+    def _stale(self, values: FloatArray, age_days: float) -> FloatArray:
+        """Random-walk widening, never beyond the variation between people."""
+        grown = self.stale_variance * age_days / DAYS_PER_YEAR
+        if self.stale_scale == "relative":
+            return np.asarray(grown * values**2)
+        return np.minimum(grown, (self.cap_cv * values) ** 2)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The range of one target for each row; `refused` names the input without a variation."""
+
+    low: FloatArray
+    high: FloatArray
+    refused: str = ""
+
+
+@cache
+def variations() -> Mapping[str, tuple[Variation, ...]]:
+    """The shipped table, by input."""
+    text = files("twin_engine.models").joinpath("variation.csv").read_text(encoding="utf-8")
+    sources, rows = read_table(text)
+    found: dict[str, tuple[Variation, ...]] = {}
+    for row in rows:
+        for column in ("source", "stale_source"):
+            if row[column] and row[column] not in sources:
+                raise ValueError(f"variation of {row['input']}: undeclared source {row[column]!r}")
+        found[row["input"]] = (*found.get(row["input"], ()), _variation(row))
+    return found
+
+
+def _variation(row: Mapping[str, str]) -> Variation:
+    return Variation(
+        kind=row["kind"],
+        when=parse(row["when"].replace("-", "_")) if row["when"] else None,
+        cv_within=float(row["cv_within_pct"] or 0) / 100,
+        cv_analytical=float(row["cv_analytical_pct"] or 0) / 100,
+        log_sd=float(row["log_sd"]) if row["log_sd"] else None,
+        stale_variance=float(row["stale_variance_per_year"] or 0),
+        stale_scale=row["stale_scale"],
+        cap_cv=float(row["cap_cv_pct"] or 0) / 100,
+        source=row["source"],
+    )
+
+
+# -- draws -------------------------------------------------------------------------------------
+
+
+@cache
+def _levels() -> FloatArray:
+    normal = NormalDist()
+    return np.array([normal.inv_cdf((k + 0.5) / DRAWS) for k in range(DRAWS)])
+
+
+@cache
+def draws(name: str) -> FloatArray:
+    """The standard-normal draws of one input: the same for every patient, model and run."""
+    keys = [hashlib.sha256(f"{name}:{k}".encode()).digest() for k in range(DRAWS)]
+    order = sorted(range(DRAWS), key=keys.__getitem__)
+    return _levels()[order]
+
+
+# -- spread of answers -------------------------------------------------------------------------
+
+
+def spreads(
+    model: Model,
+    columns: Columns,
+    variant: str,
+    targets: Sequence[Target],
+    points: FloatArray,
+    ages: Mapping[str, int] | None = None,
+) -> dict[Target, Spread]:
+    """The range of every target, row by row. `ages`: days since each input was measured."""
+    given = _given(columns)
+    refused = {target: _without_variation(model, variant, target, given) for target in targets}
+    open_targets = [target for target in targets if not refused[target]]
+    found = {target: Spread(np.empty(0), np.empty(0), refused[target]) for target in targets}
+    if open_targets:
+        sampled = _respond(model, columns, variant, open_targets, given, ages or {})
+        tails = np.quantile(sampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=2)
+        for index, target in enumerate(open_targets):
+            point = points[list(targets).index(target)]
+            low, high = np.fmin(tails[0, index], point), np.fmax(tails[1, index], point)
+            found[target] = Spread(low, high)
+    return found
+
+
+def shares(
+    model: Model,
+    columns: Columns,
+    variant: str,
+    targets: Sequence[Target],
+    ages: Mapping[str, int] | None = None,
+) -> dict[Target, dict[str, float]]:
+    """For one patient: how much of each range each measured input is answerable for.
+
+    The variance with one input moving alone, over the sum of these variances.
+    """
+    moving = [name for name in _given(columns) if not _all_fixed(name)]
+    alone = {
+        name: _respond(model, columns, variant, targets, [name], ages or {}).var(axis=2)[:, 0]
+        for name in moving
+        if any(name in influences(model, variant, target) for target in targets)
+    }
+    found: dict[Target, dict[str, float]] = {}
+    for index, target in enumerate(targets):
+        read = influences(model, variant, target)
+        own = {name: float(v[index]) for name, v in alone.items() if name in read}
+        total = sum(own.values())
+        found[target] = {name: v / total for name, v in own.items() if v > NEGLIGIBLE * total}
+    return found
+
+
+def influences(model: Model, variant: str, target: Target) -> frozenset[str]:
+    """The inputs an outcome reads, and the parts its derived inputs are computed of."""
+    needed = set(model.needs(variant, target))
+    for derivation in model.derivations:
+        if derivation.input in needed:
+            needed |= set(derivation.of)
+    return frozenset(needed)
+
+
+def _given(columns: Columns) -> list[str]:
+    return [name for name, values in columns.items() if not np.isnan(values).all()]
+
+
+def _all_fixed(name: str) -> bool:
+    return all(row.fixed for row in variations().get(name, ()))
+
+
+def _without_variation(model: Model, variant: str, target: Target, given: Sequence[str]) -> str:
+    read = influences(model, variant, target)
+    return next((n for n in given if n in read and n not in variations()), "")
+
+
+def _respond(
+    model: Model,
+    columns: Columns,
+    variant: str,
+    targets: Sequence[Target],
+    moving: Sequence[str],
+    ages: Mapping[str, int],
+) -> FloatArray:
+    """Outcomes as targets x rows x draws, with the inputs named in `moving` drawn again."""
+    rows = len(next(iter(columns.values())))
+    context = _context(model, columns)
+    sampled = {
+        name: _sample(name, values, context, ages.get(name, 0)) if name in moving
+        else np.repeat(values, DRAWS)
+        for name, values in columns.items()
+    }  # fmt: skip
+    return model.respond(sampled, variant, targets).reshape(len(targets), rows, DRAWS)
+
+
+def _sample(
+    name: str, values: FloatArray, context: Mapping[str, FloatArray | float], age_days: int
+) -> FloatArray:
+    sampled = np.repeat(values[:, None], DRAWS, axis=1)
+    undecided = ~np.isnan(values)
+    for row in variations().get(name, ()):
+        here = undecided & _applies(row, context, len(values))
+        if here.any():
+            sampled[here] = _moved(row, name, values[here], age_days)
+            undecided = undecided & ~here
+    return sampled.reshape(-1)
+
+
+def _moved(row: Variation, name: str, values: FloatArray, age_days: int) -> FloatArray:
+    if row.fixed:
+        return np.repeat(values[:, None], DRAWS, axis=1)
+    step = row.spread(values, age_days)[:, None] * draws(name)[None, :]
+    if row.kind == "log":
+        return np.asarray(values[:, None] * np.exp(step))
+    # A measured quantity is positive; only a wild value could be moved to zero and below.
+    return np.maximum(values[:, None] + step, 1e-6)
+
+
+def _applies(
+    row: Variation, context: Mapping[str, FloatArray | float], rows: int
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    if row.when is None:
+        return np.ones(rows, dtype=np.bool_)
+    if not row.when.names <= context.keys():
+        return np.zeros(rows, dtype=np.bool_)
+    return np.asarray(row.when(context)) > 0
+
+
+def _context(model: Model, columns: Columns) -> dict[str, FloatArray | float]:
+    """What a row of the table may ask about: the inputs, and eGFR where it can be computed."""
+    prepared = model.prepare(columns)
+    known: dict[str, FloatArray | float] = {
+        name.replace("-", "_"): values for name, values in prepared.items()
+    }
+    for declared in model.inputs.values():
+        known.update({choice_name(c): float(i) for i, c in enumerate(declared.choices)})
+    if EGFR not in prepared and {"age", "sex"} <= prepared.keys():
+        filtration = equation_model("ckd-epi-2021").predict(prepared)
+        known[EGFR.replace("-", "_")] = filtration.values[0]
+    return known
