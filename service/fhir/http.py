@@ -153,7 +153,7 @@ class FhirClient:
                 if raw.status not in repeat_on or last:
                     return raw
                 asked = raw.headers.get("Retry-After")
-            self.clock.wait(pause_before(attempt, asked, limits.longest_pause_seconds), what)
+            self.clock.wait(pause_before(attempt, asked, limits), what)
         raise AssertionError("limits.tries is at least 1")
 
     def _signed(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from service.fhir.errors import BudgetSpent, Cancelled
+from service.fhir.servers import Limits
 
 RETRY_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -34,15 +35,16 @@ class Clock:
             raise Cancelled(what)
 
 
-def pause_before(attempt: int, retry_after: str | None, longest: float) -> float:
+def pause_before(attempt: int, retry_after: str | None, limits: Limits) -> float:
     """Seconds before try `attempt` (1 = the first repetition): the server's wish, else backoff.
 
     Half of each pause is random, so that many clients do not come back at the same moment.
     """
+    longest = limits.longest_pause_seconds
     asked = parse_retry_after(retry_after)
     if asked is not None:
         return min(asked, longest) + random.uniform(0, 0.25)  # noqa: S311 - jitter, not a secret
-    step = min(0.25 * 2.0**attempt, longest)
+    step = min(limits.first_pause_seconds * 2.0 ** (attempt - 1), longest)
     return step / 2 + random.uniform(0, step / 2)  # noqa: S311 - jitter, not a secret
 
 

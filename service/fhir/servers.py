@@ -22,6 +22,7 @@ class Limits:
     read_seconds: float = 30
     budget_seconds: float = 900
     tries: int = 5
+    first_pause_seconds: float = 0.5
     longest_pause_seconds: float = 120
     body_bytes: int = 104_857_600
     pages: int = 500

@@ -165,7 +165,7 @@ class _Writer:
                 break
             if attempt == ROUNDS:
                 raise error
-            self._client.clock.wait(pause_before(attempt, None, 5), "write-back")
+            self._pause(attempt)
         return self._verify()
 
     def report_on(self, item: OutboxItem | None) -> WriteResult:
@@ -298,8 +298,13 @@ class _Writer:
             if direct:
                 return direct
             if attempt < LOOKS:
-                self._client.clock.wait(pause_before(attempt - 1, None, 2), "read back")
+                self._pause(attempt)
         return []
+
+    def _pause(self, attempt: int) -> None:
+        self._client.clock.wait(
+            pause_before(attempt, None, self._client.server.limits), "write-back"
+        )
 
     def _retire(self, wanted: Wanted, duplicate: Found) -> bool:
         """Mark a duplicate entered-in-error. What a person accepted is never touched."""

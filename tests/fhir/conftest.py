@@ -1,5 +1,5 @@
-"""Real servers on the loopback: one that follows a script, one small FHIR store with faults, one that
-speaks raw bytes. Nothing is patched."""
+"""Real servers on the loopback: one that follows a script, one small FHIR store with faults, one
+that speaks raw bytes. Nothing is patched."""
 
 from collections.abc import Iterator
 

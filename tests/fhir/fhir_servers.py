@@ -19,7 +19,12 @@ from service.fhir.servers import Limits, ServerConfig
 Resource = dict[str, Any]
 
 QUICK = Limits(
-    connect_seconds=2, read_seconds=2, budget_seconds=20, tries=3, longest_pause_seconds=1
+    connect_seconds=2,
+    read_seconds=2,
+    budget_seconds=20,
+    tries=3,
+    first_pause_seconds=0.01,
+    longest_pause_seconds=1,
 )
 
 
@@ -88,8 +93,8 @@ Script = Callable[[Request], Response | None]
 class ScriptedServer(LocalServer):
     """Answers as the test says; what it says nothing about is an empty searchset.
 
-    `on(path)` sets what comes for a path below the base: a response, a function of the request, or a
-    list of these used up one by one (the last one stays).
+    `on(path)` sets what comes for a path below the base: responses, or functions of the request,
+    used up one by one (the last one stays).
     """
 
     def __init__(self) -> None:
