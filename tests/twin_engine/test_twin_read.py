@@ -1,0 +1,113 @@
+"""Bytes in: a twin, or one clear sentence why not."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.twins import everything, twin
+
+from twin_engine.document import DocumentError, digest, dump, read
+
+DOCUMENT = twin(everything())
+PAYLOAD = dump(DOCUMENT)
+
+
+def changed(*path: Any, to: Any) -> bytes:
+    document = orjson.loads(PAYLOAD)
+    node = document
+    for step in path[:-1]:
+        node = node[step]
+    node[path[-1]] = to
+    return dump(document)
+
+
+def test_a_twin_knows_its_bytes_and_its_heading() -> None:
+    found = read(PAYLOAD)
+    assert found.document == DOCUMENT
+    assert found.payload == PAYLOAD
+    assert found.digest == digest(PAYLOAD)
+    assert (found.version, found.parent, found.now) == (1, None, 812)
+    assert found.state.sex == "female"
+
+
+def test_the_digest_is_of_the_bytes_as_they_came() -> None:
+    """Another writer may space its JSON otherwise: its bytes are what was signed."""
+    spaced = json.dumps(DOCUMENT, indent=1).encode()
+    assert read(spaced).document == DOCUMENT
+    assert read(spaced).digest == digest(spaced) != digest(PAYLOAD)
+
+
+def test_a_later_version_of_the_format_is_refused_with_a_next_step() -> None:
+    with pytest.raises(DocumentError, match=r"version 2 document .* up to version 1; update"):
+        read(changed("twin", "schema", to=2))
+
+
+@pytest.mark.parametrize(
+    ("payload", "sentence"),
+    [
+        (b"", "not JSON at byte 0"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[]", "the outermost value is not an object"),
+        (b"{}", "twin/schema is missing"),
+        (b'{"twin": 1}', "twin/schema is missing"),
+        (b'{"twin": {"schema": true}}', "twin/schema is missing"),
+        (b'{"twin": {"schema": 0}}', "breaks the schema"),
+        (b'{"twin": {"schema": 1, "now": NaN}}', "not JSON"),
+        (b'{"twin": {"schema": 1, "now": 1e999}}', "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (PAYLOAD + b"x", "not JSON"),
+    ],
+)
+def test_what_is_not_a_twin_is_refused(payload: bytes, sentence: str) -> None:
+    with pytest.raises(DocumentError, match=sentence):
+        read(payload)
+
+
+def test_a_repeated_key_is_refused() -> None:
+    twice = PAYLOAD.replace(b'"sex":"female"', b'"sex":"male","sex":"female"')
+    with pytest.raises(DocumentError, match="repeats a key"):
+        read(twice)
+
+
+def test_a_document_larger_than_allowed_is_not_even_parsed() -> None:
+    with pytest.raises(DocumentError, match="at most 10 are read"):
+        read(b"x" * 11, largest=10)
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "sentence"),
+    [
+        (("signals", "systolic-bp", "t"), [801], "columns of different lengths"),
+        (("signals", "systolic-bp", "t"), [810, 801], "not in the order of time"),
+        (("signals", "systolic-bp", "src"), [0, 99], "names a source that is not listed"),
+        (("signals", "systolic-bp", "status"), {"2": "final"}, "a position it does not have"),
+        (("coded", "smoking-status", "src"), [99], "names a source that is not listed"),
+        (("conditions", 0, "src"), 99, "names a source that is not listed"),
+        (("quality", "setAside", 0, "src"), 99, "names a source that is not listed"),
+        (("subject", "src"), 99, "names a source that is not listed"),
+        (("sources", 0, "ids"), DOCUMENT["sources"][1]["ids"], "names a pseudonym twice"),
+    ],
+)
+def test_positions_that_lead_nowhere_are_refused(path: Any, to: Any, sentence: str) -> None:
+    with pytest.raises(DocumentError, match=sentence):
+        read(changed(*path, to=to))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_twin_or_refused(payload: bytes) -> None:
+    with pytest.raises(DocumentError):
+        read(payload)
+
+
+@given(st.integers(0, len(PAYLOAD) - 1), st.integers(0, 255))
+def test_one_changed_byte_is_read_as_changed_or_refused(position: int, value: int) -> None:
+    broken = PAYLOAD[:position] + bytes([value]) + PAYLOAD[position + 1 :]
+    try:
+        found = read(broken)
+    except DocumentError:
+        return
+    assert (found.digest == digest(PAYLOAD)) == (broken == PAYLOAD)
