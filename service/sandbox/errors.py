@@ -1,19 +1,27 @@
 """Every refusal of the sandbox is a FhirError and leaves as an OperationOutcome."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 
-@dataclass(frozen=True)
 class FhirError(Exception):
     """Status, issue code and a sentence. The sentence names paths and types, never a value."""
 
-    status: int
-    code: str
-    text: str
-    expression: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    severity: str = "error"
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        text: str,
+        expression: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{status} {code}: {text}")
+        self.status = status
+        self.code = code
+        self.text = text
+        self.expression = expression
+        self.headers = dict(headers or {})
 
 
 def outcome(
@@ -26,4 +34,4 @@ def outcome(
 
 
 def outcome_of(error: FhirError) -> dict[str, Any]:
-    return outcome(error.code, error.text, error.severity, error.expression)
+    return outcome(error.code, error.text, expression=error.expression)

@@ -31,9 +31,11 @@ def values(patient: PatientBundle, code: str) -> list[float]:
     """Values of one LOINC code in time order, components included."""
     found = []
     for r in of_kind(patient, "Observation"):
-        for part in (r, *r.get("component", [])):
-            if part["code"]["coding"][0]["code"] == code and "valueQuantity" in part:
-                found.append((r["effectiveDateTime"], part["valueQuantity"]["value"]))
+        found += [
+            (r["effectiveDateTime"], part["valueQuantity"]["value"])
+            for part in (r, *r.get("component", []))
+            if part["code"]["coding"][0]["code"] == code and "valueQuantity" in part
+        ]
     return [value for _, value in sorted(found)]
 
 

@@ -182,7 +182,7 @@ class Body:
         return min(starts) if starts else None
 
     def glucose(self, a1c: float) -> float:
-        """Average glucose is 28.7 A1c - 46.7 mg/dL (Nathan, Diabetes Care 2008;31:1473); less fasting."""
+        """28.7 A1c - 46.7 mg/dL (Nathan, Diabetes Care 2008;31:1473), less when fasting."""
         return 28.7 * a1c - 46.7 - 14 + self._noise(7)
 
     def egfr(self, t: float) -> float:

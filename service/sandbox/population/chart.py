@@ -87,6 +87,13 @@ class Chart:
         self.resources.append(resource)
         return resource
 
+    def encounter_near(self, at: datetime) -> Resource:
+        """`{"encounter": …}` with the visit closest in time if it was within a week, else empty."""
+        visits = [r for r in self.resources if r["resourceType"] == "Encounter"]
+        gaps = [(abs(datetime.fromisoformat(v["period"]["start"]) - at), v["id"]) for v in visits]
+        gap, identity = min(gaps, default=(timedelta.max, ""))
+        return {"encounter": reference_to("Encounter", identity)} if gap.days < 7 else {}
+
     def _last_moment(self) -> datetime:
         return datetime.combine(self.anchor, datetime.min.time(), UTC)
 
@@ -103,9 +110,12 @@ def _instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def reference(resource: Resource, display: str | None = None) -> dict[str, str]:
-    target = {"reference": f"{resource['resourceType']}/{resource['id']}"}
-    return target | ({"display": display} if display else {})
+def reference_to(kind: str, identity: str) -> dict[str, str]:
+    return {"reference": f"{kind}/{identity}"}
+
+
+def reference(resource: Resource) -> dict[str, str]:
+    return reference_to(resource["resourceType"], resource["id"])
 
 
 def narrative(text: str) -> dict[str, str]:
