@@ -9,7 +9,7 @@ from mappings.vocabulary.answers import (
     modality_labels,
     smoking_status,
 )
-from mappings.vocabulary.concepts import (
+from mappings.vocabulary.concept_table import (
     CodeRule,
     Concept,
     concept,
@@ -28,7 +28,7 @@ from mappings.vocabulary.groups import (
 )
 from mappings.vocabulary.guards import is_known_code
 from mappings.vocabulary.medications import Medicine, ingredients, medication, medication_labels
-from mappings.vocabulary.rules import Rule, rules
+from mappings.vocabulary.rule_table import Rule, rules
 from mappings.vocabulary.systems import short_name, uri
 from mappings.vocabulary.tables import VocabularyError
 from mappings.vocabulary.units import (

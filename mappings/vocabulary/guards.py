@@ -2,7 +2,7 @@
 
 from mappings.vocabulary.answers import is_listed
 from mappings.vocabulary.check_digits import SHAPES
-from mappings.vocabulary.concepts import concept_for
+from mappings.vocabulary.concept_table import concept_for
 from mappings.vocabulary.systems import SHORT_NAMES
 from mappings.vocabulary.units import is_known_unit
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mappings.vocabulary.concepts import concepts
+from mappings.vocabulary.concept_table import concepts
 from mappings.vocabulary.systems import SHORT_NAMES
 from mappings.vocabulary.tables import Row, VocabularyError, read_table
 

@@ -80,6 +80,10 @@ def _read_concepts() -> dict[str, Concept]:
 _CONCEPTS = _read_concepts()
 
 
+def _shaped(system: str, code: str) -> bool:
+    return system in SHAPES and SHAPES[system](code)
+
+
 def _code_problem(row: dict[str, str], known: dict[str, CodeRule]) -> str:
     """Why a row of codes.csv cannot be; empty when it can."""
     numeric = row["use"] == "map"
@@ -89,7 +93,7 @@ def _code_problem(row: dict[str, str], known: dict[str, CodeRule]) -> str:
         "no such concept": numeric and row["concept"] not in _CONCEPTS,
         "unknown origin": numeric and row["origin"] not in ORIGINS,
         "not confirmed": row["certainty"] == "judgement",
-        "the code fails its shape or check digit": not SHAPES[row["system"]](row["code"]),
+        "the code fails its shape or check digit": not _shaped(row["system"], row["code"]),
         "a code twice: one code, one rule": row["code"] in known,
     }
     return next((reason for reason, wrong in problems.items() if wrong), "")

@@ -1,0 +1,5 @@
+"""From de-identified FHIR records to facts."""
+
+from mappings.from_fhir.mapper import MAPPERS, map_records
+
+__all__ = ["MAPPERS", "map_records"]

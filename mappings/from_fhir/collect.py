@@ -1,0 +1,49 @@
+"""Where the mappers put what they make of the records, before it is settled."""
+
+from collections import Counter
+from typing import Any, TypeAlias
+
+from mappings.vocabulary.facts import (
+    AllergyFact,
+    CodedValue,
+    ConditionFact,
+    EncounterFact,
+    FamilyFact,
+    ImagingFact,
+    Measurement,
+    MedicationFact,
+    ProcedureFact,
+    SetAside,
+    SubjectFact,
+)
+
+Record: TypeAlias = dict[str, Any]
+
+
+class Collector:
+    """One run's lists. The mappers only ever append."""
+
+    def __init__(self) -> None:
+        self.subjects: list[SubjectFact] = []
+        self.measurements: list[Measurement] = []
+        self.coded: list[CodedValue] = []
+        self.conditions: list[ConditionFact] = []
+        self.imaging: list[ImagingFact] = []
+        self.medications: list[MedicationFact] = []
+        self.procedures: list[ProcedureFact] = []
+        self.encounters: list[EncounterFact] = []
+        self.allergies: list[AllergyFact] = []
+        self.family: list[FamilyFact] = []
+        self.set_aside: list[SetAside] = []
+        self.unmapped: Counter[tuple[str, str, str]] = Counter()
+        self.medicines: dict[str, Record] = {}  # Medication resources by reference
+        # The offset of death, only where it is known to the day: a month cannot judge a day.
+        self.death: int | None = None
+
+    def aside(self, rule: str, record: Record, concept: str = "", time: int | None = None) -> None:
+        self.set_aside.append(SetAside(concept, rule, record["id"], time))
+
+    def not_mapped(self, record: Record, codes: list[tuple[str, str]]) -> None:
+        """Count a record whose code means nothing to us, under its first code."""
+        system, code = codes[0] if codes else ("", "")
+        self.unmapped[(record["resourceType"], system, code)] += 1

@@ -1,0 +1,58 @@
+"""The dispatch table, and the one function that maps a patient's records."""
+
+from collections.abc import Callable, Iterable
+
+from mappings.from_fhir.allergy import map_allergy
+from mappings.from_fhir.collect import Collector, Record
+from mappings.from_fhir.condition import map_condition
+from mappings.from_fhir.encounter import map_encounter
+from mappings.from_fhir.family import map_family_history
+from mappings.from_fhir.imaging import map_imaging_study
+from mappings.from_fhir.medication import map_medication_request, map_medication_statement
+from mappings.from_fhir.observation import map_observation
+from mappings.from_fhir.patient import map_patient
+from mappings.from_fhir.procedure import map_procedure
+from mappings.from_fhir.settle import settle
+from mappings.vocabulary.facts import Mapped
+
+# A new resource type is one module and one row. Medication is read ahead: others point to it.
+MAPPERS: dict[str, Callable[[Record, Collector], None]] = {
+    "AllergyIntolerance": map_allergy,
+    "Condition": map_condition,
+    "Encounter": map_encounter,
+    "FamilyMemberHistory": map_family_history,
+    "ImagingStudy": map_imaging_study,
+    "MedicationRequest": map_medication_request,
+    "MedicationStatement": map_medication_statement,
+    "Observation": map_observation,
+    "Patient": map_patient,
+    "Procedure": map_procedure,
+}
+
+
+def map_records(records: Iterable[Record]) -> Mapped:
+    """Facts of one patient's de-identified records, whatever order they come in."""
+    once = _once(records)
+    out = Collector()
+    for record in once:
+        if record["resourceType"] == "Medication":
+            out.medicines[f"Medication/{record['id']}"] = record
+    for record in once:
+        mapper = MAPPERS.get(record["resourceType"])
+        if mapper is not None:
+            mapper(record, out)
+    return settle(out)
+
+
+def _once(records: Iterable[Record]) -> list[Record]:
+    """Each record once. Of two that share an id and differ, the choice ignores their order."""
+    unique: dict[str, Record] = {}
+    for record in records:
+        known = unique.setdefault(record["id"], record)
+        if known is not record and known != record:
+            unique[record["id"]] = min(known, record, key=_spelled)
+    return list(unique.values())
+
+
+def _spelled(record: Record) -> str:
+    return repr(sorted(record.items()))

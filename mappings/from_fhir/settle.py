@@ -1,0 +1,136 @@
+"""What remains once all records are read: duplicates, conflicts, records after death, order."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple, TypeVar
+
+from mappings.from_fhir.collect import Collector
+from mappings.vocabulary.facts import CodedValue, Mapped, Measurement, SetAside, SubjectFact
+
+_Value = TypeVar("_Value", Measurement, CodedValue)
+_Fact = TypeVar("_Fact", bound=Any)
+
+# Of two records that say the same, or that correct each other: which one speaks.
+_RANK = {"corrected": 0, "amended": 1, "final": 2, "unknown": 3, "preliminary": 4, "registered": 5}
+
+
+class _Settled(NamedTuple):
+    kept: list[Any]
+    aside: list[SetAside]
+    conflicts: list[tuple[str, int, int]]
+
+
+def settle(out: Collector) -> Mapped:
+    """The collected facts as one immutable whole, in an order that no input order changes."""
+    alive = _Alive(out)
+    numbers = _values(alive.those(out.measurements, "time"), _number)
+    answers = _values(alive.those(out.coded, "time"), _answer)
+    conversions = Counter((m.concept, m.unit) for m in numbers.kept if m.unit)
+    return Mapped(
+        subject=_subject(out.subjects),
+        measurements=tuple(numbers.kept),
+        coded=tuple(answers.kept),
+        conditions=_ordered(alive.those(out.conditions, "onset"), "onset"),
+        imaging=_ordered(alive.those(out.imaging, "time"), "time"),
+        medications=_ordered(alive.those(out.medications, "start"), "start"),
+        procedures=_ordered(alive.those(out.procedures, "start"), "start"),
+        encounters=_ordered(alive.those(out.encounters, "start"), "start"),
+        allergies=_ordered(alive.those(out.allergies, "onset"), "onset"),
+        family=_ordered(out.family, "onset_age"),
+        set_aside=_ordered([*out.set_aside, *alive.aside, *numbers.aside, *answers.aside], "time"),
+        conversions=tuple((*key, n) for key, n in sorted(conversions.items())),
+        conflicts=tuple(sorted(numbers.conflicts + answers.conflicts)),
+        unmapped=tuple((*key, n) for key, n in sorted(out.unmapped.items())),
+    )
+
+
+class _Alive:
+    """Sets aside what is dated after the person's death."""
+
+    def __init__(self, out: Collector) -> None:
+        self._death = out.death
+        self.aside: list[SetAside] = []
+
+    def those(self, facts: Sequence[_Fact], time: str) -> Sequence[_Fact]:
+        death = self._death
+        if death is None:
+            return facts
+        kept = []
+        for fact in facts:
+            at = getattr(fact, time)
+            if at is None or at <= death:
+                kept.append(fact)
+            else:
+                concept = getattr(fact, "concept", "")
+                self.aside.append(SetAside(concept, "after-death", fact.source, at))
+        return kept
+
+
+def _subject(subjects: list[SubjectFact]) -> SubjectFact | None:
+    return min(subjects, key=lambda subject: subject.source) if subjects else None
+
+
+def _ordered(facts: Iterable[_Fact], time: str) -> tuple[_Fact, ...]:
+    def key(fact: _Fact) -> tuple[bool, int, str, str]:
+        at = getattr(fact, time)
+        return (at is None, at or 0, fact.source, repr(fact))
+
+    return tuple(sorted(facts, key=key))
+
+
+def _number(fact: Measurement) -> tuple[float, str]:
+    return (fact.value, fact.comparator)
+
+
+def _answer(fact: CodedValue) -> str:
+    return fact.code
+
+
+def _values(facts: Sequence[_Value], value_of: Callable[[_Value], Any]) -> _Settled:
+    settled = _Settled([], [], [])
+    for _, group in groupby(sorted(facts), key=lambda fact: fact[:2]):
+        same = list(group)
+        if len(same) == 1:
+            settled.kept.append(same[0])
+        else:
+            _one_moment(same, value_of, settled)
+    return settled
+
+
+def _one_moment(same: list[_Value], value_of: Callable[[_Value], Any], settled: _Settled) -> None:
+    """Several values of one concept at one offset.
+
+    To the minute they speak of one instant: corrections replace, and values that still differ are
+    all set aside. To the day they may be different readings, whose order is not known: all stay.
+    """
+    instant = all(fact.precision == "minute" for fact in same)
+    if instant:
+        best = min(_RANK[fact.status] for fact in same)
+        settled.aside.extend(_aside(f, "superseded") for f in same if _RANK[f.status] != best)
+        same = [fact for fact in same if _RANK[fact.status] == best]
+    same = _without_duplicates(same, value_of, settled)
+    differing = len({value_of(fact) for fact in same})
+    if differing > 1:
+        settled.conflicts.append((same[0].concept, same[0].time, differing))
+    if differing > 1 and instant:
+        settled.aside.extend(_aside(fact, "conflict") for fact in same)
+    else:
+        settled.kept.extend(same)
+
+
+def _without_duplicates(
+    same: list[_Value], value_of: Callable[[_Value], Any], settled: _Settled
+) -> list[_Value]:
+    """The same value twice counts once: the record that ranks first speaks."""
+    first: dict[Any, _Value] = {}
+    for fact in sorted(same, key=lambda f: (_RANK[f.status], f.source, f)):
+        if value_of(fact) in first:
+            settled.aside.append(_aside(fact, "duplicate"))
+        else:
+            first[value_of(fact)] = fact
+    return sorted(first.values())
+
+
+def _aside(fact: _Value, rule: str) -> SetAside:
+    return SetAside(fact.concept, rule, fact.source, fact.time)

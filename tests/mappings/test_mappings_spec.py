@@ -1,0 +1,59 @@
+"""The mapping rules, case by case: see `spec/README.md`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mappings.from_fhir import map_records
+from mappings.vocabulary import rules
+from mappings.vocabulary.facts import Mapped
+
+FILES = sorted((Path(__file__).parent / "spec").glob("*.yaml"))
+CASES = [
+    pytest.param(case, id=f"{path.stem}: {case['name']}")
+    for path in FILES
+    for case in yaml.safe_load(path.read_text("utf-8"))
+]
+
+
+def plain(value: Any) -> Any:
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def fields(fact: Any, wanted: Any) -> Any:
+    """The fields of a fact that the case writes down."""
+    if not isinstance(wanted, dict):
+        return plain(fact)
+    return {name: plain(getattr(fact, name)) for name in wanted}
+
+
+def shown(mapped: Mapped, expected: dict[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for kind, facts in mapped._asdict().items():
+        wanted = expected.get(kind)
+        if kind == "subject":
+            if facts is not None:
+                out[kind] = fields(facts, wanted or {})
+        elif facts or wanted:
+            padded = list(wanted or []) + [{}] * len(facts)
+            out[kind] = [fields(fact, padded[i]) for i, fact in enumerate(facts)]
+    return out
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_records_map_to_facts(case: dict[str, Any]) -> None:
+    mapped = map_records(case["records"])
+    assert shown(mapped, case["facts"]) == case["facts"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_order_of_the_records_does_not_matter(case: dict[str, Any]) -> None:
+    assert map_records(reversed(case["records"])) == map_records(case["records"])
+
+
+def test_every_rule_that_sets_a_value_aside_has_a_case() -> None:
+    asides = (case.values[0]["facts"].get("set_aside", ()) for case in CASES)
+    used = {fact["rule"] for facts in asides for fact in facts}
+    assert used == {rule.id for rule in rules().values() if rule.kind == "set-aside"}
