@@ -239,14 +239,7 @@ class Compiler:
         return apply
 
     def number(self, path: str) -> Rule:
-        # The comparison is false for NaN, and both infinities are larger than LARGEST.
-        return self.typed(
-            path,
-            "number",
-            lambda value: (
-                (type(value) is float or type(value) is int) and -LARGEST < value < LARGEST
-            ),
-        )
+        return self.typed(path, "number", is_number)
 
     def pseudonym(self, path: str) -> Rule:
         kept, wrong = self.slot(path, "pseudonym"), self.slot(path, "drop:wrong-type")
@@ -352,15 +345,15 @@ class Compiler:
             return None
         found = self._codings.get((system, code))
         if found is None and self.known_code(system, code):
-            age = self.policy.age
-            special = AGE * ((system, code) in age.codes) | BIRTH * (
-                (system, code) in age.birth_codes
-            )
-            found = Known(system, code, special)
+            found = Known(system, code, self.special((system, code)))
             if len(self._codings) >= CACHE:
                 self._codings.clear()
             self._codings[(system, code)] = found
         return found
+
+    def special(self, coding: tuple[str, str]) -> int:
+        age = self.policy.age
+        return AGE * (coding in age.codes) | BIRTH * (coding in age.birth_codes)
 
     def coding(self, path: str) -> Rule:
         rules = self.rest(path, "Coding", {"system", "code"})
@@ -491,9 +484,9 @@ class Compiler:
             found: dict[str, str] = {}
             if type(unit) is str and known_unit(unit):
                 found["unit"] = unit
-            if type(system) is str and type(code) is str:
-                if known_unit(code) if system == UCUM else known_code(system, code):
-                    found |= {"system": system, "code": code}
+            both = type(system) is str and type(code) is str
+            if both and (known_unit(code) if system == UCUM else known_code(system, code)):
+                found |= {"system": system, "code": code}
             word = found.get("code") or (unit.strip().lower() if type(unit) is str else "")
             return found, YEARS.get(word, 0.0)
 
@@ -558,21 +551,32 @@ class Compiler:
                 return kept
             for key in [key for key in kept if key.startswith("value")]:
                 value = kept.pop(key)
-                number = value.get("value") if type(value) is dict else value
-                plain = type(number) in {int, float} and key in {"valueQuantity", "valueInteger"}
-                if special & BIRTH or session.top_coded or not plain:
+                shown = None if special & BIRTH or session.top_coded else top_age(value, top)
+                if shown is None:
                     session.hits[hidden] += 1
-                elif number >= top and key == "valueInteger":
-                    session.hits[topped] += 1
-                    kept[key] = top
-                elif number >= top and "code" not in value and "unit" not in value:
-                    session.hits[topped] += 1
-                    kept[key] = {"value": top, "system": UCUM, "code": "a"}
-                else:
-                    kept[key] = value
+                    continue
+                session.hits[topped] += shown != value
+                kept[key] = shown
             return kept
 
         return apply
+
+
+def is_number(value: Any) -> bool:
+    """Comparisons with NaN are false, and both infinities are larger than LARGEST."""
+    return (type(value) is float or type(value) is int) and -LARGEST < value < LARGEST
+
+
+def top_age(value: Any, top: int) -> Any:
+    """An observed age, top-coded; None for what is no number. Without a unit, years are meant."""
+    if type(value) is int:
+        return min(value, top)
+    number = value.get("value") if type(value) is dict else None
+    if number is None:
+        return None
+    if "code" in value or "unit" in value or number < top:
+        return value  # the quantity rule has top-coded it in its unit
+    return {"value": top, "system": UCUM, "code": "a"}
 
 
 def label(source: Any) -> tuple[str, str]:
@@ -586,8 +590,9 @@ def years_of(source: Any) -> int | None:
     """Completed years of an Age; None for what is not a plain age in a unit of time."""
     if type(source) is not dict or source.get("comparator") is not None:
         return None
-    value, code, unit = source.get("value"), source.get("code"), source.get("unit")
-    if type(value) not in {int, float} or not 0 <= value < LARGEST:
+    value: Any = source.get("value")
+    code, unit = source.get("code"), source.get("unit")
+    if not is_number(value) or value < 0:
         return None
     factor = YEARS.get(code, 0.0) if type(code) is str else 0.0
     if not factor and type(unit) is str:

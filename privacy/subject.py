@@ -61,7 +61,7 @@ class Life:
         return years if 0 <= years <= OLDEST else None
 
     def may_be_over(self, top: int, now: date) -> bool:
-        """Whether the age may have reached the top: of an imprecise birth, the oldest it can mean."""
+        """Whether the age may have reached the top, at the earliest birth that is meant."""
         if self.born is None:
             return False
         at = min(now, self.died.last) if self.died is not None else now

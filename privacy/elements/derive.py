@@ -29,6 +29,7 @@ NOT_PUBLISHED = {
     f"Meta.{key}"
     for key in ("project", "author", "onBehalfOf", "account", "accounts", "compartment")
 }
+SENSITIVITY = "_InformationSensitivityPolicy"
 MOST_CODES = 80  # a longer list (languages, currencies, media types) is not a closed vocabulary
 
 Element = dict[str, Any]
