@@ -28,9 +28,9 @@ def check_resource(kind: str, body: Any) -> Resource:
     if body["resourceType"] != kind:
         raise FhirError(400, "invalid", f"the body is not a {kind}", "resourceType")
     _check_required(kind, body)
+    _check_structure(kind, body)
     if kind == "RiskAssessment":
         _check_risk_assessment(body)
-    _check_structure(kind, body)
     return body
 
 
@@ -56,17 +56,12 @@ def _check_structure(kind: str, body: Resource) -> None:
 
 
 def _check_risk_assessment(body: Resource) -> None:
-    for position, prediction in enumerate(body.get("prediction", [])):
+    """The invariants ras-1 and ras-2; the structure has been checked before."""
+    for position, prediction in enumerate(body.get("prediction") or []):
         path = f"RiskAssessment.prediction[{position}]"
-        if not isinstance(prediction, dict):
-            raise FhirError(400, "structure", "prediction is not an object", path)
-        if (
-            not isinstance(prediction.get("probabilityDecimal", 0), str)
-            and prediction.get("probabilityDecimal", 0) > 100
-        ):
-            raise FhirError(
-                422, "invariant", "ras-2: must be 100 or less", f"{path}.probabilityDecimal"
-            )
+        if (prediction.get("probabilityDecimal") or 0) > 100:
+            where = f"{path}.probabilityDecimal"
+            raise FhirError(422, "invariant", "ras-2: must be 100 or less", where)
         _check_probability_range(prediction.get("probabilityRange") or {}, path)
 
 

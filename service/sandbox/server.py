@@ -2,6 +2,7 @@
 
 import email.utils
 import json
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ class Sandbox:
     pages: Pages
     prefix: str
     started: datetime
-    requests: list[LoggedRequest] = field(default_factory=list)
+    requests: deque[LoggedRequest] = field(default_factory=lambda: deque(maxlen=10_000))
 
     def writer(self) -> Writer:
         return Writer(self.store, self.settings, self.persona, base_url())

@@ -33,7 +33,7 @@ class RunningSandbox:
 
     @property
     def requests(self) -> list[LoggedRequest]:
-        return self.inside.requests
+        return list(self.inside.requests)
 
     def count(self, kind: str) -> int:
         return self.store.count(kind)

@@ -136,9 +136,10 @@ class Writer:
             raise FhirError(400, "not-supported", "batch and transaction are not supported")
         if not isinstance(body, dict) or body.get("resourceType") != "Bundle":
             raise FhirError(400, "structure", "a Bundle is needed here", "resourceType")
-        entries = [
-            _Entry.read(entry, position) for position, entry in enumerate(body.get("entry", []))
-        ]
+        given = body.get("entry", [])
+        if not isinstance(given, list):
+            raise FhirError(400, "structure", "entry must be a list", "Bundle.entry")
+        entries = [_Entry.read(entry, position) for position, entry in enumerate(given)]
         if body.get("type") == "batch":
             return _response("batch-response", [self._batch_entry(entry) for entry in entries])
         if body.get("type") == "transaction":
@@ -269,17 +270,19 @@ class _Entry:
 
     @classmethod
     def read(cls, entry: Any, position: int) -> "_Entry":
+        where = f"Bundle.entry[{position}]"
         request = entry.get("request") if isinstance(entry, dict) else None
         if not isinstance(request, dict) or not isinstance(request.get("url"), str):
-            raise FhirError(400, "required", "each entry needs a request with method and url",
-                            f"Bundle.entry[{position}].request")  # fmt: skip
+            raise FhirError(400, "required", "each entry needs a request with a url", where)
+        texts = (entry.get("fullUrl"), request.get("ifNoneExist"), request.get("ifMatch"))
+        if not all(text is None or isinstance(text, str) for text in texts):
+            raise FhirError(400, "structure", "fullUrl, ifNoneExist and ifMatch are texts", where)
         path, _, query = request["url"].partition("?")
         kind, _, identity = path.strip("/").partition("/")
         method = request.get("method")
         if method not in ("POST", "PUT", "GET"):
-            raise FhirError(400, "not-supported", "entries may be POST, PUT or GET",
-                            f"Bundle.entry[{position}].request.method")  # fmt: skip
-        return cls(position, method, kind, identity, query, entry.get("fullUrl", ""),
+            raise FhirError(400, "not-supported", "entries may be POST, PUT or GET", where)
+        return cls(position, method, kind, identity, query, entry.get("fullUrl") or "",
                    entry.get("resource"), request.get("ifNoneExist"),
                    request.get("ifMatch"))  # fmt: skip
 

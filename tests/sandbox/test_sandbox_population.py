@@ -159,7 +159,7 @@ def test_ids_are_unique_and_every_reference_is_in_the_bundle(patient: PatientBun
 
 def test_every_oddity_is_used_and_none_is_unknown() -> None:
     used = {name for spec in tables.patients() for name in spec.get("awkward", [])}
-    assert used == set(ODDITIES) | WRITTEN_ELSEWHERE
+    assert used == set(ODDITIES) | set(WRITTEN_ELSEWHERE)
 
 
 def test_all_names_in_the_cast_are_in_the_tables() -> None:

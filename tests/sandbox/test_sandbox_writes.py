@@ -8,10 +8,13 @@ import pytest
 import requests
 from fhir.resources.R4B import get_fhir_model_class
 from flask import Response
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.sandbox.errors import FhirError
 from service.sandbox.persona import Persona, Settings
 from service.sandbox.search import Query
+from service.sandbox.server import create_sandbox
 from service.sandbox.store import Store
 from service.sandbox.testing import RunningSandbox, population, running_sandbox
 
@@ -93,7 +96,7 @@ def test_a_known_version_is_not_sent_again(held, http) -> None:
         (risk(subject=None), 422, "required", "RiskAssessment.subject"),
         (risk(prediction=[{"probabilityDecimal": 100.5}]), 422, "invariant", None),
         (risk(prediction=[{"probabilityRange": {"low": {"value": 1}}}]), 422, "invariant", None),
-        (risk(prediction=["x"]), 400, "structure", None),
+        (risk(prediction=["x"]), 422, "structure", "RiskAssessment.prediction.0"),
         (risk(colour="blue"), 422, "structure", "RiskAssessment.colour"),
         (risk(occurrenceDateTime="soon"), 422, "structure", "RiskAssessment.occurrenceDateTime"),
         (risk(basis=[{"reference": "Observation/no-such"}]), 422, "not-found", None),
@@ -172,6 +175,74 @@ def test_a_defect_of_the_server_tells_its_type_and_no_value(http) -> None:
         issue = refused(answer, 500, "exception")
         assert issue["severity"] == "fatal"
         assert "Siobhán" not in answer.text
+
+
+# Anything that is JSON, with the words of the rules strewn in so that it gets past the first check.
+WORDS = st.sampled_from(
+    ["RiskAssessment", "final", "Patient/demo-001", "Bundle", "transaction", "POST"]
+)
+LEAVES = st.none() | st.booleans() | st.integers(-5, 200) | WORDS | st.text(max_size=5)
+KEYS = st.sampled_from(
+    [
+        "resourceType",
+        "status",
+        "subject",
+        "prediction",
+        "probabilityDecimal",
+        "probabilityRange",
+        "low",
+        "high",
+        "entry",
+        "request",
+        "url",
+        "method",
+        "resource",
+        "type",
+        "fullUrl",
+        "ifNoneExist",
+        "ifMatch",
+        "reference",
+        "id",
+        "meta",
+        "identifier",
+        "system",
+        "value",
+        "code",
+        "contained",
+        "extension",
+        "basis",
+        "method",
+        "performer",
+        "occurrenceDateTime",
+    ]
+)
+
+
+def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6)
+
+
+ANY_JSON = st.recursive(LEAVES, nested, max_leaves=12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    ANY_JSON,
+    st.sampled_from(["batch", "transaction", None]),
+    st.sampled_from(["POST", "PUT", "GET"]),
+)
+def test_no_body_whatever_makes_the_server_fail(junk, kind, method) -> None:
+    client = create_sandbox(population()[14:15]).test_client()
+    base = risk(subject={"reference": "Patient/demo-015"})
+    resource = base | junk if isinstance(junk, dict) else junk
+    request = {"method": method, "url": "RiskAssessment", "ifNoneExist": "identifier=1"}
+    entries = [{"resource": resource, "request": request, "fullUrl": "urn:uuid:1"}, junk]
+    bodies = [("/fhir/RiskAssessment", resource), ("/fhir/RiskAssessment", junk), ("/fhir", junk)]
+    if kind:
+        bodies += [("/fhir", bundle(kind, *entries)), ("/fhir", {**bundle(kind), "entry": junk})]
+    for path, body in bodies:
+        answer = client.post(path, json=body)
+        assert answer.status_code < 500, answer.text
 
 
 # -- conditional create ----------------------------------------------------------------------------

@@ -13,11 +13,11 @@ from service.sandbox.population.record import add_encounter, status
 from service.sandbox.population.tables import concept
 
 WRITTEN_ELSEWHERE = {
-    "old-bp-panel",
-    "ifcc-hba1c",
-    "k-per-ul",
-    "lipid-panel",
-    "contained-medication",
+    "old-bp-panel": "Blood pressure under the old panel code 55284-4.",
+    "ifcc-hba1c": "HbA1c in mmol/mol under its own code.",
+    "k-per-ul": "Blood counts in `K/uL`, which in UCUM would be kelvin.",
+    "lipid-panel": "Lipids once more as a panel with hasMember.",
+    "contained-medication": "The drug as a contained Medication.",
 }
 
 
@@ -70,6 +70,7 @@ def text_bp(chart: Chart) -> None:
 
 
 def refuted_infarction(chart: Chart) -> None:
+    """An infarction that was ruled out."""
     at = chart.moment(-2.2)
     chart.add("Condition", at, {
         "verificationStatus": status("condition-ver-status", "refuted"),
@@ -81,6 +82,7 @@ def refuted_infarction(chart: Chart) -> None:
 
 
 def entered_in_error(chart: Chart) -> None:
+    """A result withdrawn as entered in error."""
     at = chart.moment(-0.04)
     value = measure.quantity(14.9, "%", 1)
     measure.add_observation(
@@ -114,6 +116,7 @@ def modifier_extension(chart: Chart) -> None:
 
 
 def absent_value(chart: Chart) -> None:
+    """No value, but the reason why."""
     reason = {
         "coding": [
             {"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": "error"}
