@@ -21,10 +21,11 @@ class SafetyEvent:
 
 @dataclass(slots=True)
 class PatientRecord:
-    patient_id: str
-    base: str
-    """What makes the ids unique: the server's base URL, or a name for a file without one."""
-    resources: list[Resource]
+    patient_id: str = field(repr=False)
+    base: str = field(repr=False)
+    """What makes the ids unique: the server's base URL, or a name for a file without one. Made of
+    identity in the latter case: for the vault's keyed index, never to be stored or logged."""
+    resources: list[Resource] = field(repr=False)
     completeness: dict[str, Any]
     safety: list[SafetyEvent] = field(default_factory=list)
     out_of_scope: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,136 @@
+"""Reads JSON from a file that we did not write: packed or not, small or huge, honest or hostile.
+
+Whatever is wrong with it becomes one `SourceError` with the next step. The error never quotes the
+file or its name: both may hold a patient's.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from service.fhir.body import CHUNK, gunzip
+from service.fhir.errors import NotFhir, SourceError
+
+DEFAULT_CAP = 1 << 30
+MAX_DEPTH = 64
+_GZIP = b"\x1f\x8b"
+_BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+
+
+def read_json(source: Path | bytes, cap: int = DEFAULT_CAP) -> Any:
+    """The JSON value of a file or of bytes, unpacked if need be."""
+    return parse(b"".join(_capped(_chunks(source), cap)))
+
+
+def parse(data: bytes) -> Any:
+    """Strict JSON: what two readers could understand differently is refused."""
+    _refuse_odd_bytes(data)
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise SourceError(
+            f"is not JSON (line {error.lineno}, column {error.colno})",
+            "Export it again; it may have been cut off or edited.",
+        ) from None
+    _refuse_repeated_keys(data)
+    _refuse_depth(found)
+    return found
+
+
+def lines(path: Path, cap: int = DEFAULT_CAP) -> Iterator[bytes]:
+    """The non-empty lines of an NDJSON file, one at a time."""
+    rest = b""
+    for chunk in _capped(_chunks(path), cap):
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line for line in whole if line.strip())
+    if rest.strip():
+        yield rest
+
+
+def _chunks(source: Path | bytes) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        pieces = (source[i : i + CHUNK] for i in range(0, len(source), CHUNK))
+        return _unpacked(source[:2], pieces)
+    return _file_chunks(source)
+
+
+def _file_chunks(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            head = file.read(2)
+            file.seek(0)
+            yield from _unpacked(head, iter(lambda: _read(file), b""))
+    except OSError:
+        raise SourceError("cannot be read", "Check that it exists and may be read.") from None
+
+
+def _read(file: BinaryIO) -> bytes:
+    return file.read(CHUNK)
+
+
+def _unpacked(head: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    return gunzip(pieces, "file") if head == _GZIP else pieces
+
+
+def _capped(chunks: Iterator[bytes], cap: int) -> Iterator[bytes]:
+    size = 0
+    try:
+        for chunk in chunks:
+            size += len(chunk)
+            if size > cap:
+                raise SourceError(
+                    f"is larger than {cap} bytes when unpacked",
+                    "Split it, or raise `limits.file_bytes`.",
+                )
+            yield chunk
+    except NotFhir:
+        raise SourceError("is damaged gzip", "Pack it again, or give it unpacked.") from None
+
+
+def _refuse_odd_bytes(data: bytes) -> None:
+    if data.startswith(_BOMS):
+        raise SourceError("starts with a byte order mark", "Save it as UTF-8 without BOM.")
+    if b"\x00" in data:
+        raise SourceError("holds NUL bytes", "Save it as UTF-8 text; it may be UTF-16 or binary.")
+    if not data.strip():
+        raise SourceError("is empty", "Export it again.")
+
+
+def _refuse_repeated_keys(data: bytes) -> None:
+    """orjson keeps the last of two equal keys; another reader may keep the first."""
+    try:
+        json.loads(data, object_pairs_hook=_unique)
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise SourceError(
+            "has the same key twice in one object",
+            "Its meaning is ambiguous; have it exported again.",
+        )
+
+
+def _refuse_depth(value: Any) -> None:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return
+    raise _too_deep()
+
+
+_CHILDREN: dict[type, Callable[[Any], Any]] = {dict: dict.values, list: iter}
+
+
+def _children(node: Any) -> list[Any]:
+    read = _CHILDREN.get(type(node))
+    return [c for c in read(node) if type(c) in _CHILDREN] if read else []
+
+
+def _too_deep() -> SourceError:
+    return SourceError(f"is nested deeper than {MAX_DEPTH} levels", "This is not a FHIR record.")
