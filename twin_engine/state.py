@@ -21,10 +21,13 @@ PresenceReason: TypeAlias = Literal[
     "not-current",  # only resolved or ended facts, and the slices are complete
     "declared-absent",  # the slices are complete and hold none
     "unconfirmed",  # suspected, provisional or of unknown status: neither yes nor no
+    "unreadable",  # an item of this kind has no code we can read: it may be what is asked for
     "slice-incomplete",  # nothing current seen, but not everything was seen
 ]
 Verdict: TypeAlias = Literal["complete", "partial", "unknown"]
 
+# A time known to the month or year lies somewhere in it; a reading counts as old as it can be.
+OLDER_BY_DAYS = {"minute": 0, "day": 0, "month": 31, "year": 366}
 UNITS_PER_DAY = {"d": 1, "min": 1440}
 NOT_OFFERED = "not-supported"
 NOT_FINAL = frozenset({"preliminary", "registered", "unknown"})
@@ -38,6 +41,7 @@ PROCEDURE_NEVER = frozenset({"not-done", "preparation"})
 OBSERVATION_SLICES = ("Observation",)
 CONDITION_SLICES = ("Condition",)
 MEDICATION_SLICES = ("MedicationRequest", "MedicationStatement")
+MEDICATION_TYPES = {"request": "MedicationRequest", "statement": "MedicationStatement"}
 PROCEDURE_SLICES = ("Procedure",)
 FAMILY_SLICES = ("FamilyMemberHistory",)
 
@@ -137,6 +141,7 @@ class State:
         slices = document["completeness"]["slices"]
         self._verdicts = _verdicts(slices)
         self._not_offered = {part["type"] for part in slices} - self._verdicts.keys()
+        self._unread = _unread(document["quality"]["unmapped"])
         self._signals: dict[str, tuple[Reading, ...]] = {}
         self._answers: dict[str, tuple[CodedReading, ...]] = {}
 
@@ -172,7 +177,7 @@ class State:
         return tuple(
             reading
             for reading in found
-            if self._within(reading.t, within_days)
+            if self._within(reading.t, within_days, reading.precision)
             and (preliminary or reading.status not in NOT_FINAL)
         )
 
@@ -193,7 +198,8 @@ class State:
         found = [
             answer
             for answer in self.answers(concept)
-            if self._within(answer.t, within_days) and answer.status not in NOT_FINAL
+            if self._within(answer.t, within_days, answer.precision)
+            and answer.status not in NOT_FINAL
         ]
         if not found:
             return self._missing(concept, within_days)
@@ -249,11 +255,13 @@ class State:
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _within(self, t: int, within_days: int | None) -> bool:
-        return within_days is None or self.now - t <= within_days * self._per_day
+    def _within(self, t: int, within_days: int | None, precision: str = "day") -> bool:
+        if within_days is None:
+            return True
+        return self.now - t <= (within_days - OLDER_BY_DAYS[precision]) * self._per_day
 
-    def _age_days(self, t: int) -> int:
-        return (self.now - t) // self._per_day
+    def _age_days(self, t: int, precision: str) -> int:
+        return (self.now - t) // self._per_day + OLDER_BY_DAYS[precision]
 
     def _read_signal(self, concept: str) -> tuple[Reading, ...]:
         signal = self.document["signals"].get(concept)
@@ -268,7 +276,7 @@ class State:
                 signal["v"][i],
                 unit,
                 times[i],
-                self._age_days(times[i]),
+                self._age_days(times[i], precision.get(str(i), "day")),
                 (signal["src"][i],),
                 comparator.get(str(i), ""),
                 origin.get(str(i), "measured"),
@@ -290,7 +298,7 @@ class State:
                 concept,
                 column["code"][i],
                 times[i],
-                self._age_days(times[i]),
+                self._age_days(times[i], precision.get(str(i), "day")),
                 (column["src"][i],),
                 status.get(str(i), "final"),
                 precision.get(str(i), "day"),
@@ -306,7 +314,7 @@ class State:
         everything = self.readings(concept, preliminary=True) or self.answers(concept)
         newest = everything[0] if everything else None
         if self._was_set_aside(concept, within_days) or (
-            newest is not None and self._within(newest.t, within_days)
+            newest is not None and self._within(newest.t, within_days, newest.precision)
         ):
             return Missing(concept, "set-aside", newest, verdict)
         if newest is not None:
@@ -336,17 +344,42 @@ class State:
     ) -> Presence:
         known = (e for e in entries if e.get(start) is None or e[start] <= self.now)
         found = _sort(known, standing)
-        seen = found.current + found.past
         if found.current:
             return _answer(True, True, "recorded", found.current, start)
+        ever = True if found.past else None
         if found.doubtful:
-            ever = True if found.past else None
             return _answer(None, ever, "unconfirmed", found.past + found.doubtful, start)
-        if not self._all_complete(slices):
-            return _answer(None, True if seen else None, "slice-incomplete", seen, start)
-        if seen:
-            return _answer(False, True, "not-current", seen, start)
+        obstacle = self._obstacle(slices)
+        if obstacle is not None:
+            return _answer(None, ever, obstacle, found.past, start)
+        if found.past:
+            return _answer(False, True, "not-current", found.past, start)
         return Presence(False, False, "declared-absent")
+
+    def _obstacle(self, slices: tuple[str, ...]) -> PresenceReason | None:
+        """Why finding nothing here does not mean that there is nothing."""
+        if not self._all_complete(slices):
+            return "slice-incomplete"
+        return "unreadable" if any(self._unreadable(kind) for kind in slices) else None
+
+    def _unreadable(self, kind: str) -> bool:
+        """Whether an item of this type may be anything: without a code we can read.
+
+        A diagnosis or procedure whose code is of a known system but in none of our groups is
+        taken to be outside them. A medicine is not: a product code has to be resolved to its
+        ingredients before anything can be said of it, unless it is no longer current.
+        """
+        unread = self._unread.get(kind, 0)
+        if kind not in MEDICATION_SLICES:
+            return unread > 0
+        entries = [e for e in self.document["medications"] if MEDICATION_TYPES[e["kind"]] == kind]
+        unresolved = [e for e in entries if "classes" not in e and "ingredients" not in e]
+        unread -= sum("code" not in entry for entry in unresolved)  # unmapped, too: count once
+        return unread > 0 or any(map(self._may_be_current, unresolved))
+
+    def _may_be_current(self, entry: Mapping[str, Any]) -> bool:
+        begun = entry.get("start", self.now) <= self.now
+        return begun and self._medication_standing(entry) in ("current", "doubtful")
 
     def _all_complete(self, slices: tuple[str, ...]) -> bool:
         """A type no server offers cannot hide a fact, as long as another one is offered."""
@@ -388,6 +421,11 @@ def _verdicts(slices: Iterable[Mapping[str, Any]]) -> dict[str, Verdict]:
 def _not_offered(part: Mapping[str, Any]) -> bool:
     """Whether the server said that it has no such resources at all."""
     return part["verdict"] == "unknown" and part.get("reason") == NOT_OFFERED
+
+
+def _unread(unmapped: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many items of each type came without a code that could be read."""
+    return {entry["type"]: entry["n"] for entry in unmapped if "code" not in entry}
 
 
 def _weakest(verdicts: set[Verdict]) -> Verdict:

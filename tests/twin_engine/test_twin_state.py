@@ -415,3 +415,66 @@ def test_the_subject() -> None:
     nobody = state()
     assert (nobody.sex, nobody.age, nobody.age_top_coded) == ("unknown", None, False)
     assert (nobody.now, nobody.time_unit) == (NOW, "d")
+
+
+# -- what could not be read ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("precision", "days_ago", "answer"),
+    [
+        ("day", 365, 140),
+        ("month", 334, 140),
+        ("month", 335, "stale"),
+        ("year", 0, "stale"),  # some day of this year, and so perhaps 366 days ago
+    ],
+)
+def test_a_time_known_to_the_month_or_year_is_taken_to_be_as_old_as_it_can_be(
+    precision: str, days_ago: int, answer: float | str
+) -> None:
+    assert value(state(bp(days_ago, precision=precision)).latest(BP, 365)) == answer
+
+
+UNRESOLVED = MedicationFact((), (), "rxnorm", "999999", "active", pseudonym("unresolved"))
+
+
+@pytest.mark.parametrize(
+    ("fact", "expected"),
+    [
+        (UNRESOLVED, (None, None, "unreadable")),
+        (UNRESOLVED._replace(status="unknown"), (None, None, "unreadable")),
+        (UNRESOLVED._replace(status="stopped"), (False, False, "declared-absent")),
+        (UNRESOLVED._replace(start=NOW + 1), (False, False, "declared-absent")),
+        (UNRESOLVED._replace(ingredients=("simvastatin",)), (False, False, "declared-absent")),
+    ],
+)
+def test_a_current_medicine_nobody_could_resolve_may_be_the_one_asked_for(
+    fact: MedicationFact, expected: tuple[Any, ...]
+) -> None:
+    found = State.from_document(twin(facts(medications=[fact]))).medication("insulin")
+    assert found[:3] == expected
+
+
+@pytest.mark.parametrize(
+    ("unmapped", "expected"),
+    [
+        (("Condition", "", "", 1), "unreadable"),  # text only
+        (("Condition", "local", "x-1", 1), "unreadable"),
+        (("Condition", "snomed", "444814009", 1), "declared-absent"),  # known to be something else
+        (("Observation", "", "", 1), "declared-absent"),
+    ],
+)
+def test_a_diagnosis_without_a_readable_code_may_be_the_one_asked_for(
+    unmapped: tuple[str, str, str, int], expected: str
+) -> None:
+    found = State.from_document(twin(facts(unmapped=[unmapped])))
+    assert found.condition("hypertension").reason == expected
+
+
+def test_a_medicine_without_a_code_is_judged_by_its_status_where_that_is_known() -> None:
+    stopped = MedicationFact((), (), "", "", "stopped", pseudonym("stopped"))
+    uncoded = ("MedicationRequest", "", "", 1)
+    known = State.from_document(twin(facts(medications=[stopped], unmapped=[uncoded])))
+    assert known.medication("statin").value is False
+    unknown = State.from_document(twin(facts(unmapped=[uncoded])))
+    assert unknown.medication("statin").value is None

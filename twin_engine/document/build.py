@@ -30,11 +30,11 @@ from twin_engine.document.octets import digest, dump
 from twin_engine.document.read import Twin
 from twin_engine.document.schema import VERSION, check
 from twin_engine.document.terms import OTHER_UNIT, load, words
+from twin_engine.state import MEDICATION_TYPES
 
 Document: TypeAlias = dict[str, Any]
 Fact = TypeVar("Fact", bound=tuple[Any, ...])
 
-MEDICATION_TYPES = {"request": "MedicationRequest", "statement": "MedicationStatement"}
 # Where only a set-aside value is known of a source, its type is not.
 UNSTATED = "Resource"
 OTHER_REASON = "other"
@@ -162,7 +162,7 @@ def _subject(subject: SubjectFact | None, index: Mapping[str, int]) -> Document:
     made = {
         "sex": subject.sex,
         "age": subject.age,
-        "ageTopCoded": subject.age_top_coded if subject.age is not None else None,
+        "ageTopCoded": None if subject.age is None else subject.age_top_coded,
         "deceased": subject.deceased,
         "deceasedAt": subject.deceased_at,
         "src": index[subject.source],
@@ -319,6 +319,11 @@ def _present(entry: Mapping[str, Any]) -> Document:
     return {key: value for key, value in entry.items() if value not in (None, "", [])}
 
 
+def _status(value: str, statuses: str) -> str:
+    """A status that is none of the list is not known, which is a status of every list."""
+    return value if value in words()[statuses].words else "unknown"
+
+
 def _precision(value: str) -> str:
     return "" if value == "day" else value
 
@@ -344,7 +349,7 @@ def _imaging(fact: ImagingFact, _: _Codes) -> Document:
         "precision": _precision(fact.precision),
         "modalities": sorted(set(fact.modalities)),
         "series": sorted((_series(series) for series in fact.series), key=dump),
-        "status": fact.status,
+        "status": _status(fact.status, "imaging-status"),
     }
 
 
@@ -363,7 +368,7 @@ def _medication(fact: MedicationFact, codes: _Codes) -> Document:
         "ingredients": sorted(set(fact.ingredients)),
         **codes.pair(fact.system, fact.code),
         "kind": fact.kind,
-        "status": fact.status,
+        "status": _status(fact.status, "medication-status"),
         "start": fact.start,
         "startPrecision": _precision(fact.start_precision),
         "end": fact.end,
@@ -371,16 +376,17 @@ def _medication(fact: MedicationFact, codes: _Codes) -> Document:
 
 
 def _procedure(fact: ProcedureFact, codes: _Codes) -> Document:
-    return {"group": fact.group, **codes.pair(fact.system, fact.code), **_span(fact)}
+    code = codes.pair(fact.system, fact.code)
+    return {"group": fact.group, **code, **_span(fact, "procedure-status")}
 
 
 def _encounter(fact: EncounterFact, _: _Codes) -> Document:
-    return {"kind": fact.kind, **_span(fact)}
+    return {"kind": fact.kind, **_span(fact, "encounter-status")}
 
 
-def _span(fact: ProcedureFact | EncounterFact) -> Document:
+def _span(fact: ProcedureFact | EncounterFact, statuses: str) -> Document:
     return {
-        "status": fact.status,
+        "status": _status(fact.status, statuses),
         "start": fact.start,
         "startPrecision": _precision(fact.start_precision),
         "end": fact.end,

@@ -16,7 +16,7 @@ from twin_engine.document.terms import OTHER_UNIT, Terms, load, words
 
 VERSION = 1
 MEDIA_TYPE = f"application/vnd.twinport.twin+json;version={VERSION}"
-SCHEMA_ID = f"https://twinport.org/schema/twin/{VERSION}"
+SCHEMA_ID = f"urn:twinport:schema:twin:{VERSION}"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 PSEUDONYM = "^[A-Za-z0-9_-]{22}$"
@@ -26,8 +26,9 @@ RELEASE = r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}(?:(?:a|b|rc|\.dev)[0-9]{1,4})?$"
 NAME = "^[a-z][a-z0-9]{0,23}(?:[-.][a-z0-9]{1,24}){0,7}$"
 POSITION = "^(?:0|[1-9][0-9]{0,6})$"
 
-# No moment of a life is further than 200 years of minutes away from any epoch.
-FARTHEST = 200 * 366 * 1440
+# Four thousand years of minutes: further away from an epoch than any date that FHIR can write.
+FARTHEST = 2**31 - 1
+MOST_INSTANCES = 10**7
 
 Node = dict[str, Any]
 
@@ -225,10 +226,12 @@ def _conditions(terms: Terms) -> Node:
 
 def _imaging(terms: Terms) -> Node:
     modality = _enum(terms.modalities)
-    series = _object(
-        {"modality": modality},
-        {"bodySite": _enum(terms.body_sites), "instances": _integer(0, 10**7)},
-    )
+    parts = {
+        "modality": modality,
+        "bodySite": _enum(terms.body_sites),
+        "instances": _integer(0, MOST_INSTANCES),
+    }
+    series = _object({}, parts)
     required = {"status": _word("imaging-status"), "src": SRC}
     optional = {
         "t": TIME,
