@@ -1,0 +1,326 @@
+"""The durable queue of runs: worker threads that claim, renew, finish, and never double.
+
+A run is written down before anybody is told its id. A worker holds it by a token and a lease that
+a heartbeat renews; whoever loses the lease can record nothing more. After ``kill -9`` the lease
+runs out and the next process queues the run again, or ends it with a reason after the last try.
+Handlers must therefore be safe to repeat: the vault gives the same pseudonyms, the outbox writes
+once.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+import structlog
+
+from service.config import Jobs
+from service.stores.runs import ClaimedRun, Run, RunStore, new_run_id
+
+_log = structlog.get_logger(__name__)
+
+
+class Sealer(Protocol):
+    """Seals what names a patient; ``context`` binds the bytes to their run."""
+
+    def seal(self, plain: bytes, context: bytes) -> bytes: ...
+
+    def open(self, sealed: bytes, context: bytes) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished run leaves behind: pseudonym, version, counts. No values."""
+
+    twin: str | None = None
+    twin_version: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+class RunStopped(BaseException):
+    """Ends a handler from within ``context.check()``. Handlers let it pass.
+
+    Not an ``Exception``, so that a handler's own error handling cannot swallow it.
+    """
+
+
+class _Cancelled(RunStopped):
+    pass
+
+
+class _LeaseLost(RunStopped):
+    pass
+
+
+class _HandedBack(RunStopped):
+    pass
+
+
+class RunFailedError(Exception):
+    """A handler's refusal: ``code`` is what the caller of the run reads; final."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class RunAgainError(Exception):
+    """A failure that may pass by itself: the run is tried again while tries are left."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class RunContext:
+    """What a handler gets: the request, a place to report progress, a check between steps."""
+
+    def __init__(
+        self, store: RunStore, claimed: ClaimedRun, request: Mapping[str, Any], stop: "_Stop"
+    ) -> None:
+        self.run_id = claimed.run.id
+        self.kind = claimed.run.kind
+        self.attempt = claimed.run.attempt
+        self.request = request
+        self._store = store
+        self._owner = claimed.owner
+        self._stop = stop
+        self.lost = threading.Event()
+
+    def progress(self, stage: str, counts: Mapping[str, int] | None = None) -> None:
+        """Record the stage (a code) and numbers; also a check."""
+        self.check()
+        if not self._store.progress(self.run_id, self._owner, stage, counts or {}):
+            self.lost.set()
+            raise _LeaseLost
+
+    def check(self) -> None:
+        """Call between steps: ends the run when cancelled, taken over, or the process stops."""
+        if self.lost.is_set():
+            raise _LeaseLost
+        if self._store.is_cancelled(self.run_id):
+            raise _Cancelled
+        if self._stop.hand_back.is_set():
+            raise _HandedBack
+
+    def renew(self, lease_seconds: float) -> None:
+        if not self._store.renew(self.run_id, self._owner, lease_seconds=lease_seconds):
+            self.lost.set()
+
+
+Handler = Callable[[RunContext], Outcome]
+
+
+class _Stop:
+    """Two steps of stopping: take nothing new, then hand back what is in hand."""
+
+    def __init__(self) -> None:
+        self.no_more = threading.Event()
+        self.hand_back = threading.Event()
+
+
+class JobRunner:
+    """Workers of this process over the shared queue."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        handlers: Mapping[str, Handler],
+        config: Jobs,
+        sealer: Sealer,
+    ) -> None:
+        self._store = store
+        self._handlers = dict(handlers)
+        self._config = config
+        self._sealer = sealer
+        self._stop = _Stop()
+        self._work_came = threading.Condition()
+        self._workers: list[threading.Thread] = []
+        self._heart: list[threading.Thread] = []
+        self._in_hand: dict[str, RunContext] = {}
+        self._in_hand_lock = threading.Lock()
+
+    # -- callers' side -------------------------------------------------------------------------
+
+    def enqueue(
+        self,
+        request: Mapping[str, Any],
+        *,
+        kind: str = "run",
+        server: str | None = None,
+        requested_by: str | None = None,
+    ) -> str:
+        """Write a run down, sealed; its id."""
+        if kind not in self._handlers:
+            raise ValueError("jobs: no handler for this kind of run")
+        run_id = new_run_id()
+        sealed = self._sealer.seal(orjson.dumps(dict(request)), _context(run_id))
+        self._store.enqueue(
+            sealed, kind=kind, server=server, requested_by=requested_by, run_id=run_id
+        )
+        self._wake()
+        return run_id
+
+    def wait(self, run_id: str, seconds: float) -> Run | None:
+        """The run once it has ended, as it stands when the time is up, or None if unknown."""
+        end = time.monotonic() + seconds
+        while True:
+            run = self._store.get(run_id)
+            rest = end - time.monotonic()
+            if run is None or run.ended or rest <= 0:
+                return run
+            self._pause(min(rest, self._config.poll_seconds))
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take over what dead workers left, then work until ``stop``."""
+        if self._heart:
+            raise RuntimeError("jobs: already started")
+        self._stop = _Stop()
+        self._recover()
+        names = [f"run-worker-{number}" for number in range(self._config.workers)]
+        self._workers = [_spawn(self._work, name, self._stop) for name in names]
+        self._heart = [_spawn(self._beat, "run-heartbeat", self._stop)]
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Take nothing new, wait for what is in hand, then hand the rest back to the queue."""
+        patience = self._config.stop_seconds if timeout is None else timeout
+        self._stop.no_more.set()
+        self._wake()
+        _join(self._workers, patience)
+        self._stop.hand_back.set()
+        # A handler that does not come to its next check in this time keeps its lease until it
+        # runs out; another process goes on from there.
+        _join(self._workers, 5)
+        self._wake()
+        _join(self._heart, 5)
+        self._workers, self._heart = [], []
+
+    @property
+    def in_hand(self) -> int:
+        with self._in_hand_lock:
+            return len(self._in_hand)
+
+    def _wake(self) -> None:
+        with self._work_came:
+            self._work_came.notify_all()
+
+    def _pause(self, seconds: float) -> None:
+        with self._work_came:
+            self._work_came.wait(seconds)
+
+    # -- workers -------------------------------------------------------------------------------
+
+    def _work(self, stop: "_Stop") -> None:
+        while not stop.no_more.is_set():
+            if not self._safely(lambda: self._take_one(stop)):
+                self._pause(self._config.poll_seconds)
+
+    def _beat(self, stop: "_Stop") -> None:
+        """Renew the leases of runs in hand, and look for runs of workers that fell silent."""
+        while not (stop.hand_back.is_set() and self.in_hand == 0):
+            self._safely(self._renew_all)
+            self._safely(self._recover)
+            stop.hand_back.wait(self._config.lease_seconds / 3)
+            if stop.hand_back.is_set():
+                self._pause(1)
+
+    def _safely(self, step: Callable[[], Any]) -> Any:
+        """A database that is away for a while must not end the worker for good."""
+        try:
+            return step()
+        except Exception as error:  # noqa: BLE001 - logged by type, and tried again
+            _log.error("jobs.step-failed", error=type(error).__name__)
+            return None
+
+    def _renew_all(self) -> None:
+        with self._in_hand_lock:
+            contexts = list(self._in_hand.values())
+        for context in contexts:
+            context.renew(self._config.lease_seconds)
+
+    def _recover(self) -> None:
+        if found := self._store.recover(attempts=self._config.attempts):
+            _log.warning("jobs.recovered", runs=found)
+            self._wake()
+
+    def _take_one(self, stop: "_Stop") -> bool:
+        claimed = self._store.claim(lease_seconds=self._config.lease_seconds)
+        if claimed is None:
+            return False
+        self._carry_out(claimed, stop)
+        self._wake()
+        return True
+
+    def _carry_out(self, claimed: ClaimedRun, stop: "_Stop") -> None:
+        run_id, owner = claimed.run.id, claimed.owner
+        try:
+            outcome = self._handled(claimed, stop)
+        except _LeaseLost:
+            _log.warning("jobs.lease-lost", run=run_id)
+        except _Cancelled:
+            self._store.end_cancelled(run_id, owner)
+        except _HandedBack:
+            self._store.hand_back(run_id, owner)
+        except RunAgainError as error:
+            self._try_again(claimed, error.code)
+        except RunFailedError as error:
+            self._store.fail(run_id, owner, error.code)
+        except Exception as error:  # noqa: BLE001 - a run must end with a reason, whatever broke
+            # The type alone: the message of an unknown error may quote a patient's value.
+            _log.error("jobs.run-broke", run=run_id, error=type(error).__name__)
+            self._store.fail(run_id, owner, "internal-error")
+        else:
+            self._record(claimed, outcome)
+
+    def _handled(self, claimed: ClaimedRun, stop: "_Stop") -> Outcome:
+        handler = self._handlers.get(claimed.run.kind)
+        if handler is None:
+            raise RunFailedError("unknown-kind")
+        plain = self._sealer.open(claimed.sealed_request, _context(claimed.run.id))
+        context = RunContext(self._store, claimed, orjson.loads(plain), stop)
+        with self._in_hand_lock:
+            self._in_hand[claimed.owner] = context
+        try:
+            return handler(context)
+        finally:
+            with self._in_hand_lock:
+                del self._in_hand[claimed.owner]
+
+    def _record(self, claimed: ClaimedRun, outcome: Outcome) -> None:
+        recorded = self._store.complete(
+            claimed.run.id,
+            claimed.owner,
+            twin=outcome.twin,
+            twin_version=outcome.twin_version,
+            counts=outcome.counts,
+        )
+        if not recorded:
+            _log.warning("jobs.lease-lost", run=claimed.run.id)
+
+    def _try_again(self, claimed: ClaimedRun, code: str) -> None:
+        if claimed.run.attempt >= self._config.attempts:
+            self._store.fail(claimed.run.id, claimed.owner, code)
+        else:
+            self._store.retry(claimed.run.id, claimed.owner)
+
+
+def _spawn(work: Callable[[_Stop], None], name: str, stop: _Stop) -> threading.Thread:
+    thread = threading.Thread(target=work, args=(stop,), name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _join(threads: list[threading.Thread], seconds: float) -> None:
+    """Wait for all of them, together at most this long."""
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+
+
+def _context(run_id: str) -> bytes:
+    """Sealed bytes cannot be moved from one run to another."""
+    return b"run:" + run_id.encode("ascii")
