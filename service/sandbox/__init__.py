@@ -2,15 +2,17 @@
 
 from service.sandbox.persona import Persona, Settings
 from service.sandbox.population import DEFAULT_SEED, DEMO_PATIENTS, PatientBundle, generate
-from service.sandbox.run import run
+from service.sandbox.run import DEFAULT_PORT, background, run
 from service.sandbox.server import create_sandbox, sandbox_of
 
 __all__ = [
+    "DEFAULT_PORT",
     "DEFAULT_SEED",
     "DEMO_PATIENTS",
     "PatientBundle",
     "Persona",
     "Settings",
+    "background",
     "create_sandbox",
     "generate",
     "run",

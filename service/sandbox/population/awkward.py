@@ -127,6 +127,32 @@ def absent_value(chart: Chart) -> None:
     )
 
 
+def cancelled(chart: Chart) -> None:
+    """A test that was ordered and never done."""
+    measure.add_observation(chart, "potassium", chart.moment(-0.03), None, status="cancelled")
+
+
+def preliminary(chart: Chart) -> None:
+    """A first reading that the laboratory has not released yet."""
+    value = measure.quantity(6.4, "mmol/L", 1)
+    at = chart.moment(-0.02)
+    measure.add_observation(chart, "potassium", at, None, valueQuantity=value, status="preliminary")
+
+
+def do_not_give(chart: Chart) -> None:
+    """An order NOT to give a statin (`doNotPerform`): read carelessly, a statin."""
+    at = chart.moment(-0.9)
+    chart.add("MedicationRequest", at, {
+        "status": "active",
+        "intent": "order",
+        "doNotPerform": True,
+        "medicationCodeableConcept": concept("simvastatin"),
+        "subject": chart.subject,
+        "authoredOn": stamp(at),
+        "note": [{"text": f"{chart.given} had muscle pain on it."}],
+    })  # fmt: skip
+
+
 # -- dates -----------------------------------------------------------------------------------------
 
 
@@ -185,6 +211,9 @@ ODDITIES: dict[str, Callable[[Chart], None]] = {
     "implausible": implausible,
     "modifier-extension": modifier_extension,
     "absent-value": absent_value,
+    "cancelled": cancelled,
+    "preliminary": preliminary,
+    "do-not-give": do_not_give,
     "birth-year-only": birth_year_only,
     "partial-dates": partial_dates,
     "no-zone": no_zone,
