@@ -88,21 +88,22 @@ def parse(text: str) -> Expression:
     """Check and compile one expression; raise ExpressionError for anything outside the language."""
     try:
         tree = ast.parse(str(text), mode="eval").body
-    except SyntaxError as error:
+        compute = _compile(tree, text)
+    except ExpressionError:
+        raise
+    except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError) as error:
         raise ExpressionError(f"not an expression: {text!r}") from error
-    names: set[str] = set()
-    return Expression(str(text), frozenset(names_of(tree, names)), _compile(tree, text))
+    return Expression(str(text), names_of(tree), compute)
 
 
-def names_of(tree: ast.AST, into: set[str]) -> set[str]:
+def names_of(tree: ast.AST) -> frozenset[str]:
     """The variable names a tree reads; function names are not variables."""
     functions = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    into.update(
+    return frozenset(
         node.id
         for node in ast.walk(tree)
         if isinstance(node, ast.Name) and id(node) not in functions
     )
-    return into
 
 
 def _compile(tree: ast.AST, text: str) -> Node:

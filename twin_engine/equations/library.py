@@ -39,7 +39,7 @@ class Variable:
     choices: tuple[str, ...] = ()
     flag: bool = False
     optional: bool = False
-    helper: bool = False
+    part: bool = False
     sources: tuple[Mapping[str, Any], ...] = ()
     window_days: int | None = None
     bounds: tuple[float, float] | None = None
@@ -255,7 +255,7 @@ def _variable(name: str, body: Mapping[str, Any]) -> Variable:
         choices=tuple(body.get("choices", ())),
         flag=body.get("flag", False),
         optional=body.get("optional", False),
-        helper=body.get("helper", False),
+        part=body.get("part", False),
         sources=tuple(body["from"]),
         window_days=body.get("window_days"),
         bounds=_widest(by_horizon) if by_horizon else _pair(bounds),
@@ -334,8 +334,8 @@ def _check(equation: Equation, folder: str) -> None:
 
 def _check_table(equation: Equation) -> None:
     used = {name for row in equation.table.values() for name in row}
-    helpers = _closure(used, equation.terms)
-    idle = equation.terms.keys() - helpers
+    reached = _closure(used, equation.terms)
+    idle = equation.terms.keys() - reached
     _require(not idle, f"terms no coefficient uses: {sorted(idle)}")
     for variant in equation.variants:
         for stratum in equation.strata:
@@ -348,18 +348,34 @@ def _check_table(equation: Equation) -> None:
 
 
 def _check_names(equation: Equation) -> None:
-    constants = {name for row in equation.table.values() for name in row}
     choices = {choice_name(c) for v in equation.inputs.values() for c in v.choices}
-    base = constants | equation.symbols().keys() | choices
-    known = set(base)
-    for name, term in equation.terms.items():
-        missing = term.names - known
-        _require(not missing, f"term {name} reads unknown or later names {sorted(missing)}")
-        known.add(name)
-    for part in (equation.link, equation.predictor):
-        _require(not part.names - known - RESERVED, f"{part.text!r} reads unknown names")
+    base = equation.symbols().keys() | choices
     for name, stratum in equation.strata.items():
         _require(not stratum.names - base, f"stratum {name} reads unknown names")
+    earlier: set[str] = set()
+    for name, term in equation.terms.items():
+        later = term.names & (equation.terms.keys() - earlier)
+        _require(not later, f"term {name} reads later terms {sorted(later)}")
+        earlier.add(name)
+    for (variant, place, target), row in equation.table.items():
+        used = set(row) | equation.link.names | equation.predictor.names
+        read = _closure(used, equation.terms) - equation.terms.keys() - RESERVED
+        unknown = read - base - row.keys()
+        where = f"{variant}, {place}, {target.outcome}"
+        _require(not unknown, f"{where}: unknown names {sorted(unknown)}")
+        idle = row.keys() - equation.terms.keys() - _closure_of_row(equation, row)
+        _require(not idle, f"{where}: constants nothing reads {sorted(idle)}")
+
+
+def _closure_of_row(equation: Equation, row: Mapping[str, float]) -> set[str]:
+    """The names that the link, the predictor and this row's terms read."""
+    terms = row.keys() & equation.terms.keys()
+    return _closure(
+        {n for name in terms for n in equation.terms[name].names}
+        | equation.link.names
+        | equation.predictor.names,
+        equation.terms,
+    )
 
 
 def _check_variants(equation: Equation) -> None:

@@ -212,7 +212,7 @@ def _missing(case: _Case) -> list[str]:
     return [
         name
         for name, declared in case.model.inputs.items()
-        if not declared.helper and declared.sources and np.isnan(case.prepared[name][0])
+        if not declared.part and declared.sources and np.isnan(case.prepared[name][0])
     ]
 
 
@@ -239,7 +239,7 @@ def _idle_parts(case: _Case) -> set[str]:
     busy: set[str] = set()
     for rule in case.model.derivations:
         given = not np.isnan(case.gathered.columns[rule.input][0])
-        own = {name for name in rule.of if case.model.inputs[name].helper}
+        own = {name for name in rule.of if case.model.inputs[name].part}
         (idle if given else busy).update(own)
     return idle - busy
 
@@ -279,7 +279,7 @@ def _snapshot(case: _Case, used: Iterable[Mapping[str, Any]]) -> str:
     inputs = [
         {
             "input": entry["input"],
-            "value": entry["value"],
+            "value": _portable(entry["value"]),
             "unit": entry.get("unit", ""),
             "sources": sorted(ids[src] for src in entry.get("src", ())),
         }
@@ -292,6 +292,11 @@ def _snapshot(case: _Case, used: Iterable[Mapping[str, Any]]) -> str:
         "inputs": inputs,
     }
     return digest(content)
+
+
+def _portable(value: Any) -> Any:
+    """Nine significant digits: a derived input may differ in its last bits between processors."""
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 # -- recompute ---------------------------------------------------------------------------------

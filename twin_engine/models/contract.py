@@ -109,12 +109,12 @@ class Model(ABC):
         return columns
 
     def needs(self, variant: str, target: Target) -> frozenset[str]:
-        """The inputs this outcome of this variant reads: all but helpers and foreign optionals."""
+        """The inputs this outcome of this variant reads: all but parts and foreign optionals."""
         own = self.variants[variant]
         return frozenset(
             name
             for name, declared in self.inputs.items()
-            if not declared.helper and (not declared.optional or name in own)
+            if not declared.part and (not declared.optional or name in own)
         )
 
     def category(self, target: Target, value: float) -> tuple[str, str] | None:

@@ -35,7 +35,7 @@ def reference_person(model: Model, prepared: Columns, variant: str) -> Mapping[s
         name: declared.reference
         for name, declared in model.inputs.items()
         if declared.reference is not None
-        and not declared.helper
+        and not declared.part
         and (not declared.optional or name in model.variants[variant])
         and (not np.isnan(prepared[name][0]) or declared.optional)
     }

@@ -59,6 +59,6 @@ def _ends(declared: Input) -> FloatArray:
 def _filled(model: Model, name: str, values: FloatArray, rows: int) -> FloatArray:
     declared = model.inputs[name]
     value = values[0]
-    if np.isnan(value) and not declared.optional and not declared.helper:
+    if np.isnan(value) and not declared.optional and not declared.part:
         value = 0.0 if declared.reference is None else declared.reference
     return np.full(rows, value)

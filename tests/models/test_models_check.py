@@ -1,0 +1,113 @@
+"""The public conformance check passes our models and finds what is wrong with others."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from twin_engine.equations.expression import FloatArray
+from twin_engine.equations.library import Target
+from twin_engine.models.cards import card, card_digest, card_fields, html_card
+from twin_engine.models.check import ConformanceError, check_model
+from twin_engine.models.contract import Columns, Model, Prediction
+from twin_engine.models.docs import pages
+from twin_engine.models.equation_model import EquationModel, equation_model
+from twin_engine.models.registry import all_models
+
+KIDNEY = equation_model("ckd-epi-2021").equation
+DOCS = Path(__file__).parents[2] / "docs" / "models"
+
+
+@pytest.mark.parametrize("model", all_models().values(), ids=list(all_models()))
+def test_our_models_conform(model: Model) -> None:
+    check_model(model)
+
+
+class Random(EquationModel):
+    def compute(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
+        return super().compute(columns, variant, targets) + np.random.default_rng().normal()
+
+
+class AcrossRows(EquationModel):
+    """Looks at its neighbours."""
+
+    def compute(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
+        own = super().compute(columns, variant, targets)
+        return own - own.mean() + 50
+
+
+class Upside(EquationModel):
+    def compute(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
+        return 200 - super().compute(columns, variant, targets)
+
+
+class Greedy(EquationModel):
+    """Says that it needs no creatinine, and reads it."""
+
+    def needs(self, variant: str, target: Target) -> frozenset[str]:
+        return super().needs(variant, target) - {"creatinine"}
+
+
+class Boundless(EquationModel):
+    """Answers whatever it is asked."""
+
+    def predict(
+        self,
+        columns: Columns,
+        *,
+        variant: str | None = None,
+        targets: Sequence[Target] | None = None,
+    ) -> Prediction:
+        found = super().predict(columns, variant=variant, targets=targets)
+        found.reasons[:] = -1
+        return found
+
+
+class Vandal(EquationModel):
+    def prepare(self, columns: Columns) -> dict[str, FloatArray]:
+        columns["age"][:] = 50.0
+        return super().prepare(columns)
+
+
+@pytest.mark.parametrize(
+    ("build", "finding"),
+    [
+        (Random, "is_deterministic"),
+        (AcrossRows, "answers_singly_as_in_a_batch"),
+        (Upside, "moves_as_declared"),
+        (Greedy, "reads_only_what_it_declares"),
+        (Boundless, "refuses_at_its_edges"),
+        (Vandal, "leaves_its_columns_alone"),
+    ],
+)
+def test_what_breaks_the_contract_is_found(build: Callable[[object], Model], finding: str) -> None:
+    with pytest.raises(ConformanceError, match=finding):
+        check_model(build(KIDNEY))
+
+
+# -- cards -------------------------------------------------------------------------------------
+
+
+def test_the_generated_pages_are_current() -> None:
+    there = {path.name: path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")}
+    assert there == dict(pages()), "run: python -m twin_engine.models.docs docs/models"
+
+
+def test_a_card_digest_follows_the_card_and_the_coefficients() -> None:
+    one = EquationModel(KIDNEY)
+    other_words = EquationModel(replace(KIDNEY, card={**KIDNEY.card, "value": "Another."}))
+    other_numbers = EquationModel(replace(KIDNEY, content={"coefficients.csv": "sha256:0"}))
+    assert card_digest(one) == card_digest(equation_model("ckd-epi-2021"))
+    assert len({card_digest(m) for m in (one, other_words, other_numbers)}) == 3
+
+
+def test_a_card_for_a_page_is_escaped() -> None:
+    hostile = EquationModel(replace(KIDNEY, card={**KIDNEY.card, "value": "<script>x</script>"}))
+    assert card(hostile)["fields"]["value"] == "<script>x</script>"
+    assert "<" not in str(html_card(hostile))
+
+
+def test_a_card_has_all_source_attributes() -> None:
+    assert {int(f.attribute) for f in card_fields() if f.attribute} == set(range(1, 32))
