@@ -157,7 +157,7 @@ class Problem:
 
 @dataclass(slots=True)
 class VerifyReport:
-    """What is wrong with a ledger, by line. `contiguous`: no entry is missing between two others."""
+    """What is wrong with a ledger, by line. `contiguous`: nothing is missing between entries."""
 
     problems: list[Problem] = field(default_factory=list)
     entries: int = 0

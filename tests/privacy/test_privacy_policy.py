@@ -1,0 +1,140 @@
+"""A policy judges every published element, and every rule of it judges something."""
+
+import copy
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from privacy.elements import IN_SCOPE, elements_of
+from privacy.errors import PolicyError
+from privacy.policy import load_policy, make_policy, policy_ids, read_policy, walk
+
+TYPES = """Patient Observation Condition ImagingStudy MedicationRequest MedicationStatement Medication
+    Procedure Encounter DiagnosticReport AllergyIntolerance FamilyMemberHistory Device Endpoint
+    Specimen Immunization"""  # the types the twin reads
+
+
+def table() -> dict[str, Any]:
+    return copy.deepcopy(read_policy("safe-harbor"))
+
+
+def test_the_types_in_scope_are_those_the_twin_reads() -> None:
+    assert set(TYPES.split()) == IN_SCOPE
+
+
+@pytest.mark.parametrize("policy_id", policy_ids())
+def test_every_reachable_leaf_of_every_shipped_policy_has_a_verdict(policy_id: str) -> None:
+    policy = load_policy(policy_id)
+    leaves = [leaf for kind in IN_SCOPE for leaf in walk(policy, kind, kind)]
+    assert len(leaves) > 2000
+    assert all(policy.verdict(leaf.parent, leaf.owner, leaf.key) for leaf in leaves)
+
+
+@pytest.mark.parametrize("policy_id", policy_ids())
+def test_no_free_string_can_be_kept(policy_id: str) -> None:
+    policy = load_policy(policy_id)
+    text = {"string", "markdown", "uri", "url", "canonical", "base64Binary", "Narrative"}
+    for kind in IN_SCOPE:
+        for leaf in walk(policy, kind, kind):
+            verdict = policy.verdict(leaf.parent, leaf.owner, leaf.key)
+            assert verdict is not None
+            if leaf.element.type in text:
+                assert verdict.action in {"drop", "refuse", "unit", "unit-system", "code-system"}
+
+
+def test_modifier_elements_are_kept_or_named_here_with_the_reason_for_dropping_them() -> None:
+    """Dropping a modifier changes what the rest means, so each such verdict is looked at."""
+    policy = load_policy("safe-harbor")
+    dropped = {
+        leaf.path
+        for kind in IN_SCOPE
+        for leaf in walk(policy, kind, kind)
+        if leaf.element.is_modifier
+        and (verdict := policy.verdict(leaf.parent, leaf.owner, leaf.key))
+        and verdict.action == "drop"
+    }
+    assert dropped == {
+        "Patient.active",  # the state of the register, not of the person
+        "Patient.link",  # another record of the same person; the caller merges records
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t["elements"]["Observation"].pop("status"), "Observation.status has no verdict"),
+        (lambda t: t["elements"]["Observation"].update(statuss="code"), "statuss matches nothing"),
+        (lambda t: t["elements"].update({"Observatoin": {"id": "pseudonym"}}), "matches nothing"),
+        (lambda t: t["elements"]["Patient"].update(name="keep"), "no meaning|HumanName|no verdict"),
+        (lambda t: t["elements"]["Patient"].update(name="drop"), "give the reason"),
+        (
+            lambda t: t["elements"]["Observation"].update(valueString="code"),
+            "does not judge string",
+        ),
+        (lambda t: t["elements"]["Observation"].update(note="keep"), "Annotation cannot be kept"),
+        (lambda t: t["elements"]["Observation"].update(status="keepp"), "no such verdict"),
+        (lambda t: t["elements"]["Observation"].update(subject="keep"), "cannot be kept"),
+        (lambda t: t["elements"]["Condition"].update(onsetDateTime="birth"), "does not judge"),
+        (
+            lambda t: t["elements"]["FamilyMemberHistory"].update(bornDate="birth"),
+            "no meaning here",
+        ),
+        (lambda t: t["elements"]["Resource"].update(language="code"), "no closed value set"),
+        (lambda t: t["time"].update(unit="s"), "unit is d or min"),
+        (lambda t: t["time"].update(offsets="yes"), "keys that mean nothing: offsets"),
+        (lambda t: t.pop("age"), "lacks or misspells 'age'"),
+    ],
+)
+def test_a_policy_that_is_not_complete_and_exact_is_refused(change: Any, message: str) -> None:
+    changed = table()
+    change(changed)
+    with pytest.raises(PolicyError, match=message):
+        make_policy(changed)
+
+
+def test_a_path_may_be_judged_differently_from_its_datatype() -> None:
+    changed = table()
+    changed["elements"]["Observation.valueQuantity"] = {"comparator": "drop: only here"}
+    policy = make_policy(changed)
+    here = policy.verdict("Observation.valueQuantity", "Quantity", "comparator")
+    elsewhere = policy.verdict("Observation.component.valueQuantity", "Quantity", "comparator")
+    assert here is not None
+    assert elsewhere is not None
+    assert (here.action, elsewhere.action) == ("drop", "code")
+
+
+def test_relative_minutes_differs_from_safe_harbor_in_what_it_names_alone() -> None:
+    base, minutes = read_policy("safe-harbor"), read_policy("relative-minutes")
+    assert minutes["elements"] == base["elements"]
+    assert minutes["age"] == base["age"]
+    assert minutes["time"] == {**base["time"], "unit": "min"}
+
+
+def test_the_digest_is_of_the_content_not_of_the_spelling() -> None:
+    text = (files("privacy") / "policies" / "safe-harbor.toml").read_text(encoding="utf-8")
+    bare = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    assert make_policy(tomllib.loads(bare)).digest == load_policy("safe-harbor").digest
+    changed = table()
+    changed["elements"]["Patient"]["gender"] = "drop: for the test"
+    assert make_policy(changed).digest != load_policy("safe-harbor").digest
+
+
+def test_an_unknown_policy_says_which_there_are() -> None:
+    with pytest.raises(PolicyError, match="relative-minutes, safe-harbor"):
+        load_policy("../safe-harbor")
+
+
+def test_every_drop_says_why() -> None:
+    for section in load_policy("safe-harbor").verdicts.values():
+        for verdict in section.values():
+            assert verdict.action not in {"drop", "refuse"} or len(verdict.detail) > 5
+
+
+def test_inherited_keys_are_part_of_each_type() -> None:
+    assert {"id", "meta", "contained", "modifierExtension", "status"} <= set(
+        elements_of("Observation")
+    )
+    assert "modifierExtension" in elements_of("Observation.component")
+    assert "modifierExtension" not in elements_of("Quantity")
