@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from service.auth import Principal
 from service.stores.runs import ENDED, Run, RunState
 from service.stores.twins import TwinVersion
 
@@ -75,19 +76,6 @@ class ServiceError(Exception):
         self.run_id = run_id
         self.retry_after = retry_after
         super().__init__(failure.value)
-
-
-class Principal(Protocol):
-    """Who is asking. `twin` is set for a patient and names the one twin they may see."""
-
-    @property
-    def subject(self) -> str: ...
-    @property
-    def role(self) -> str: ...
-    @property
-    def scopes(self) -> frozenset[str]: ...
-    @property
-    def twin(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,74 @@
+"""gunicorn's settings, from ours: `gunicorn -c python:service.gunicorn_conf service.wsgi:app`.
+
+Threads, because a synchronous run waits for a FHIR server most of the time. No access log: it
+would hold paths, and a path may name a patient; the application writes its own line by template.
+"""
+
+import logging
+import os
+import tempfile
+from typing import Any
+
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+
+from service.config import load_config
+from service.web.logs import configure_logging
+
+_config = load_config()
+_GRACE = 10
+
+
+class OwnLogger(Logger):  # type: ignore[misc]
+    """gunicorn's messages go through our formatter, which lets none of a request through."""
+
+    def setup(self, cfg: Any) -> None:
+        self.loglevel = logging.INFO
+        for log in (self.error_log, self.access_log):
+            log.handlers.clear()
+            log.propagate = log is self.error_log
+        self.error_log.setLevel(self.loglevel)
+        configure_logging(_config.logging)
+
+
+bind = f"{_config.web.host}:{_config.web.port}"
+workers = _config.web.workers
+worker_class = "gthread"
+threads = _config.web.threads
+timeout = 60  # a worker that does not even beat; a long run in a thread does not count
+graceful_timeout = _config.jobs.stop_seconds + _GRACE
+keepalive = 5
+max_requests = 0
+accesslog = None
+logger_class = OwnLogger
+# The application refuses long addresses itself, with an error in the right shape.
+limit_request_line = 8190
+# Whom to believe about the caller's address is decided once, in the application (ProxyFix).
+forwarded_allow_ips = ""
+proc_name = "twinport"
+
+if workers > 1:
+    # Workers add up their metrics through files; without them each would tell its own share.
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="twinport-metrics-"))
+
+
+def post_worker_init(worker: Any) -> None:
+    """Threads do not survive a fork, so the queue starts here and not with the application."""
+    _services(worker).start()
+
+
+def worker_exit(_: Any, worker: Any) -> None:
+    if getattr(worker, "wsgi", None) is not None:
+        _services(worker).stop()
+
+
+def child_exit(_: Any, worker: Any) -> None:
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def _services(worker: Any) -> Any:
+    from service.web.services import built_for
+
+    return built_for(worker.wsgi)

@@ -1,0 +1,45 @@
+"""What the factory is handed, and how a view reaches it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from flask import Flask, current_app
+
+from service.auth import Access
+from service.config import Config
+from service.web.ports import RunService
+
+_KEY = "twinport"
+
+
+def _nothing() -> None:
+    """Where there is nothing to start or stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The service behind the web, composed elsewhere."""
+
+    runs: RunService
+    access: Access
+    jwks: Callable[[], Mapping[str, Any]]  # public halves of the signing keys
+    start: Callable[[], None] = _nothing  # once per process, after it was forked
+    stop: Callable[[], None] = _nothing
+
+
+def attach(extensions: dict[str, Any], config: Config, built: Services) -> None:
+    extensions[_KEY] = (config, built)
+
+
+def services() -> Services:
+    return cast(Services, current_app.extensions[_KEY][1])
+
+
+def settings() -> Config:
+    return cast(Config, current_app.extensions[_KEY][0])
+
+
+def built_for(app: Flask) -> Services:
+    """The services of an application, outside any request."""
+    return cast(Services, app.extensions[_KEY][1])

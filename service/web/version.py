@@ -1,0 +1,5 @@
+"""The version of the installed software."""
+
+from importlib.metadata import version
+
+SOFTWARE = version("twinport")

@@ -1,0 +1,181 @@
+"""A small real service behind the web's port: real run store, made-up content, no network.
+
+What a run does is chosen by the patient's id: `fail-<code>` fails with that code, `wait` stays
+queued, anything else is done at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from service.auth import Principal
+from service.stores import Database
+from service.stores.runs import RunState, RunStore
+from service.web.fhir.selection import select
+from service.web.ports import (
+    Assessed,
+    Failure,
+    FhirPage,
+    FhirQuery,
+    LedgerCheck,
+    OwnResource,
+    Run,
+    RunRequest,
+    ServiceError,
+    TwinVersion,
+)
+
+TWIN = "AAAAAAAAAAAAAAAAAAAAAA"
+OTHER_TWIN = "BBBBBBBBBBBBBBBBBBBBBB"
+MADE = datetime(2031, 3, 9, 12, 0, 0, tzinfo=UTC)
+FILES = {
+    (TWIN, 1): b'{"payload":"e30","protected":"a","signature":"b"}',
+    (TWIN, 2): b'{"payload":"e30","protected":"c","signature":"d", "spacing":  "kept"}',
+    (OTHER_TWIN, 1): b'{"payload":"e30"}',
+}
+
+
+def resource(kind: str, number: int, twin: str | None, **members: Any) -> OwnResource:
+    resource_id = f"{kind.lower()}-{number}"
+    body = {
+        "resourceType": kind,
+        "id": resource_id,
+        "meta": {"versionId": "1", "lastUpdated": MADE.isoformat()},
+        "identifier": [{"system": "urn:test", "value": f"{kind}-{number}"}],
+        **members,
+    }
+    return OwnResource(kind, resource_id, 1, MADE, twin, body)
+
+
+RESOURCES = [
+    *(resource("RiskAssessment", n, TWIN, status="preliminary") for n in range(1, 4)),
+    resource("RiskAssessment", 9, OTHER_TWIN, status="preliminary"),
+    resource("Observation", 1, TWIN, status="preliminary"),
+    resource("Device", 1, None),
+    resource("Provenance", 1, TWIN, target=[{"reference": "RiskAssessment/riskassessment-1"}]),
+]
+
+
+class InProcess:
+    """The port, with content that tests can predict."""
+
+    def __init__(self, database: Database) -> None:
+        self.store = RunStore(database)
+        self.ready: dict[str, bool] = {"database": True, "migrations": True, "keys": True}
+        self.requests: list[RunRequest] = []
+
+    # -- runs ----------------------------------------------------------------------------------
+
+    def start(self, request: RunRequest, principal: Principal) -> Run:
+        run_id = self.enqueue(request, principal)
+        self.work(run_id, request)
+        return self.run(run_id)
+
+    def enqueue(self, request: RunRequest, principal: Principal) -> str:
+        if not set(request.models) <= {"prevent"}:
+            raise ServiceError(Failure.UNKNOWN_MODEL)
+        if request.policy not in (None, "safe-harbor"):
+            raise ServiceError(Failure.UNKNOWN_POLICY)
+        if request.patient == "break":
+            raise RuntimeError(f"something about {request.patient} in {request.server}")
+        if request.patient == "busy":
+            raise ServiceError(Failure.BUSY, retry_after=7)
+        self.requests.append(request)
+        return self.store.enqueue(
+            b"sealed", kind="run", server=request.server, requested_by=principal.subject
+        )
+
+    def work(self, run_id: str, request: RunRequest) -> None:
+        """Take the run just queued and end it as its patient's id says."""
+        claimed = self.store.claim(lease_seconds=60)
+        assert claimed is not None
+        assert claimed.run.id == run_id
+        if request.patient.startswith("fail-"):
+            self.store.fail(run_id, claimed.owner, request.patient.removeprefix("fail-"))
+        elif request.patient == "cancelled":
+            self.store.cancel(run_id)
+            self.store.end_cancelled(run_id, claimed.owner)
+        else:
+            self.store.complete(
+                run_id, claimed.owner, twin=TWIN, twin_version=2, counts={"pulled": 12}
+            )
+
+    def cancel(self, run_id: str) -> Run:
+        if self.run(run_id).ended:
+            raise ServiceError(Failure.RUN_ENDED)
+        self.store.cancel(run_id)
+        return self.run(run_id)
+
+    def run(self, run_id: str) -> Run:
+        return found(self.store.get(run_id))
+
+    def runs(self, limit: int = 50, *, requested_by: str | None = None) -> Sequence[Run]:
+        return self.store.recent(limit, requested_by=requested_by)
+
+    # -- twins ---------------------------------------------------------------------------------
+
+    def twin(self, pseudonym: str, version: int | None = None) -> bytes:
+        newest = max((v for p, v in FILES if p == pseudonym), default=0)
+        return found(FILES.get((pseudonym, newest if version is None else version)))
+
+    def versions(self, pseudonym: str) -> Sequence[TwinVersion]:
+        numbers = sorted((v for p, v in FILES if p == pseudonym), reverse=True)
+        found(numbers or None)
+        return [
+            TwinVersion(
+                pseudonym, n, f"sha256:{n - 1}" if n > 1 else None, f"sha256:{n}", "p", MADE
+            )
+            for n in numbers
+        ]
+
+    def assessments(self, pseudonym: str) -> Sequence[dict[str, Any]]:
+        self.twin(pseudonym)
+        return [{"model": {"id": "prevent"}, "answer": "given", "results": [{"value": 0.1423}]}]
+
+    def ledger(self, pseudonym: str) -> Sequence[dict[str, Any]]:
+        self.twin(pseudonym)
+        return [{"seq": 1, "twin": pseudonym}]
+
+    def verify_ledger(self) -> LedgerCheck:
+        return LedgerCheck(True, 1, "sha256:1")
+
+    # -- models --------------------------------------------------------------------------------
+
+    def models(self) -> Sequence[dict[str, Any]]:
+        return [{"id": "prevent", "version": "1.0.0", "title": "PREVENT"}]
+
+    def model(self, model_id: str) -> dict[str, Any]:
+        return found({"prevent": {"id": "prevent", "intendedUse": "…"}}.get(model_id))
+
+    # -- FHIR ----------------------------------------------------------------------------------
+
+    def assess(self, request: RunRequest, principal: Principal) -> Assessed:
+        run = self.start(request, principal)
+        if run.state is not RunState.DONE:
+            codes = [failure.value for failure in Failure]
+            failure = Failure(run.error) if run.error in codes else Failure.FAILED
+            raise ServiceError(failure, run_id=run.id)
+        return Assessed(run, self.bundle(run.id))
+
+    def bundle(self, run_id: str) -> dict[str, Any]:
+        self.run(run_id)
+        entry = [{"resource": RESOURCES[0].resource}]
+        return {"resourceType": "Bundle", "type": "collection", "entry": entry}
+
+    def fhir_resource(self, resource_type: str, resource_id: str) -> OwnResource:
+        mine = (r for r in RESOURCES if (r.type, r.id) == (resource_type, resource_id))
+        return found(next(mine, None))
+
+    def fhir_search(self, query: FhirQuery) -> FhirPage:
+        return select(RESOURCES, query)
+
+    # -- health --------------------------------------------------------------------------------
+
+    def readiness(self) -> Mapping[str, bool]:
+        return self.ready
+
+
+def found(thing: Any) -> Any:
+    if thing is None:
+        raise ServiceError(Failure.NOT_FOUND)
+    return thing
