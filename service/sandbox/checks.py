@@ -27,11 +27,24 @@ def check_resource(kind: str, body: Any) -> Resource:
         raise FhirError(400, "structure", "the body is not a FHIR resource", "resourceType")
     if body["resourceType"] != kind:
         raise FhirError(400, "invalid", f"the body is not a {kind}", "resourceType")
+    _check_no_nulls(body, kind)
     _check_required(kind, body)
     _check_structure(kind, body)
     if kind == "RiskAssessment":
         _check_risk_assessment(body)
     return body
+
+
+def _check_no_nulls(value: Any, path: str) -> None:
+    """FHIR JSON has null only inside arrays, as a place holder for an extension."""
+    if isinstance(value, list):
+        for position, item in enumerate(value):
+            _check_no_nulls(item, f"{path}[{position}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if item is None:
+                raise FhirError(400, "structure", "a property may not be null", path)
+            _check_no_nulls(item, f"{path}.{key}")
 
 
 def _check_required(kind: str, body: Resource) -> None:

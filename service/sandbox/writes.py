@@ -55,7 +55,7 @@ class Writer:
     def create(self, kind: str, body: Any, if_none_exist: str | None = None) -> Written:
         resource = self._checked_for_create(kind, body)
         with self.store.lock:
-            existing = self._only_match(kind, if_none_exist) if if_none_exist else None
+            existing = self._existing(kind, if_none_exist)
             if existing is not None:
                 return Written(200, existing)
             return self._insert(kind, new_id(), resource)
@@ -76,8 +76,14 @@ class Writer:
             return Written(201 if current is None else 200, written.resource)
 
     def conditional_update(
-        self, kind: str, query: str, body: Any, if_match: str | None = None
+        self,
+        kind: str,
+        query: str,
+        body: Any,
+        if_match: str | None = None,
+        identity: str | None = None,
     ) -> Written:
+        """`identity` is the id for a new resource, where a transaction has promised one already."""
         if not self.settings.conditional_update:
             raise FhirError(400, "not-supported", "conditional update is not supported")
         resource = self.persona.update(known(kind), check_resource(kind, body))
@@ -92,7 +98,9 @@ class Writer:
                     "nothing matches, and this server assigns ids itself",
                     f"{kind}.id",
                 )
-            return self._insert(kind, check_id(resource.get("id") or new_id()), resource)
+            return self._insert(
+                kind, check_id(resource.get("id") or identity or new_id()), resource
+            )
 
     def _update_match(
         self, kind: str, current: Resource, resource: Resource, if_match: str | None
@@ -113,6 +121,13 @@ class Writer:
             check_references(self.store, resource)
         return Written(201, self.store.put(kind, identity, resource))
 
+    def _existing(self, kind: str, if_none_exist: str | None) -> Resource | None:
+        if if_none_exist is None:
+            return None
+        if not self.settings.conditional_create:
+            raise FhirError(412, "not-supported", "conditional create is not supported")
+        return self._only_match(kind, if_none_exist)
+
     def _only_match(self, kind: str, query: str) -> Resource | None:
         """The one resource a condition finds, None for none; more than one is refused."""
         matches = self.matches(kind, query)
@@ -121,8 +136,6 @@ class Writer:
         return matches[0] if matches else None
 
     def matches(self, kind: str, query: str) -> list[Resource]:
-        if not self.settings.conditional_create:
-            raise FhirError(412, "not-supported", "conditional interactions are not supported")
         pairs = parse_qsl(query.lstrip("?"), keep_blank_values=True)
         parsed = parse_query(kind, pairs, default_count=1, max_count=1, strict=True)
         if not parsed.criteria:
@@ -221,21 +234,21 @@ class Writer:
         if entry.method == "GET":
             return self._get(entry)
         if entry.method == "PUT":
-            return _entry_answer(self._put(entry))
+            return _entry_answer(self._put(entry, identity))
         if not late:
             return _entry_answer(self.create(entry.kind, entry.resource, entry.if_none_exist))
         resource = self._checked_for_create(entry.kind, entry.resource)
-        existing = (
-            self._only_match(entry.kind, entry.if_none_exist) if entry.if_none_exist else None
-        )
+        existing = self._existing(entry.kind, entry.if_none_exist)
         if existing is not None:
             return _entry_answer(Written(200, existing))
         return _entry_answer(Written(201, self.store.put(entry.kind, identity, resource)))
 
-    def _put(self, entry: "_Entry") -> Written:
+    def _put(self, entry: "_Entry", identity: str) -> Written:
         if entry.identity:
             return self.update(entry.kind, entry.identity, entry.resource, entry.if_match)
-        return self.conditional_update(entry.kind, entry.query, entry.resource, entry.if_match)
+        return self.conditional_update(
+            entry.kind, entry.query, entry.resource, entry.if_match, identity
+        )
 
     def _get(self, entry: "_Entry") -> dict[str, Any]:
         kind = known(entry.kind)

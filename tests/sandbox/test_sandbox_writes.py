@@ -93,7 +93,8 @@ def test_a_known_version_is_not_sent_again(held, http) -> None:
     [
         ({"resourceType": "RiskAssessment"}, 422, "required", "RiskAssessment.status"),
         (risk(status="done"), 422, "code-invalid", "RiskAssessment.status"),
-        (risk(subject=None), 422, "required", "RiskAssessment.subject"),
+        (risk(subject={}), 422, "required", "RiskAssessment.subject"),
+        (risk(meta=None), 400, "structure", "RiskAssessment"),
         (risk(prediction=[{"probabilityDecimal": 100.5}]), 422, "invariant", None),
         (risk(prediction=[{"probabilityRange": {"low": {"value": 1}}}]), 422, "invariant", None),
         (risk(prediction=["x"]), 422, "structure", "RiskAssessment.prediction.0"),
@@ -435,6 +436,18 @@ def test_the_same_resource_twice_fails_the_transaction(fresh, http) -> None:
     first = made(fresh, http)
     again = entry(first, "PUT", f"RiskAssessment/{first['id']}")
     refused(http.post(fresh.base_url, json=bundle("transaction", again, again)), 400, "duplicate")
+
+
+def test_a_conditional_update_in_a_transaction_can_be_pointed_to(fresh, http) -> None:
+    url = f"Device?identifier={SYSTEM}|d"
+    device = entry(DEVICE, "PUT", url, full_url="urn:uuid:d")
+    points = entry(risk(performer={"reference": "urn:uuid:d"}))
+    for status in ("201 Created", "200 OK"):
+        first, second = http.post(
+            fresh.base_url, json=bundle("transaction", device, points)
+        ).json()["entry"]
+        assert first["response"]["status"] == status
+        assert second["resource"]["performer"]["reference"] == f"Device/{first['resource']['id']}"
 
 
 def test_conditional_references_are_resolved(fresh, http) -> None:
