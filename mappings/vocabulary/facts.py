@@ -129,6 +129,7 @@ class SubjectFact(NamedTuple):
     age_top_coded: bool = False
     deceased: bool = False
     deceased_at: int | None = None
+    deceased_precision: str = "day"
 
 
 class SetAside(NamedTuple):

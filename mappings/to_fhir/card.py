@@ -1,0 +1,80 @@
+"""What is read of a model's card, tolerant of what else it holds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mappings.to_fhir.wording import plain
+from mappings.vocabulary.systems import NAMES, uri
+
+Json = Mapping[str, Any]
+
+PROBABILITY, QUANTITY, SCORE = "probability", "quantity", "score"
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeView:
+    """One outcome as a resource needs it."""
+
+    id: str
+    label: str
+    kind: str
+    codings: tuple[dict[str, str], ...]
+
+
+class CardView:
+    """A card beside the assessment made under it; the assessment names model and version."""
+
+    def __init__(self, card: Json, assessment: Json) -> None:
+        model = assessment["model"]
+        self.id: str = model["id"]
+        self.version: str = model["version"]
+        self.variant: str = model.get("variant", "")
+        self.title: str = card.get("title") or plain(self.id)
+        self.code: str = f"{self.id}-{self.variant}" if self.variant else self.id
+        self.text = paragraph_of(self.title, self.variant, self.version)
+        self.about = tuple(map(_coding, card.get("codings", ())))
+        self.ai_kinds: tuple[str, ...] = tuple(card.get("ai_kinds", ()))
+        self._kind = card.get("kind", "")
+        self._outcomes = _by_id(card.get("outcomes") or ())
+
+    def outcome(self, result: Json) -> OutcomeView:
+        """The outcome of one result; for an outcome the card does not name, its id is the label."""
+        name = result["outcome"]
+        declared = self._outcomes.get(name, {})
+        return OutcomeView(
+            id=name,
+            label=declared.get("label") or plain(name).capitalize(),
+            kind=declared.get("kind") or self._kind or _kind_of(result),
+            codings=self._codings(declared),
+        )
+
+    def _codings(self, declared: Json) -> tuple[dict[str, str], ...]:
+        """The codes whose meaning covers the outcome: for all variants, or for this one."""
+        own = declared.get("codes", {}).get(self.variant)
+        given = [*declared.get("codings", ()), *([own] if own else [])]
+        return tuple(map(_coding, given))
+
+
+def paragraph_of(title: str, variant: str, version: str) -> str:
+    return f"{title}{f', {plain(variant)}' if variant else ''}, version {version}"
+
+
+def _by_id(outcomes: Any) -> dict[str, Json]:
+    """Outcomes as a mapping by id, or as a list of entries that name theirs."""
+    if isinstance(outcomes, Mapping):
+        return dict(outcomes)
+    return {entry.get("outcome") or entry["id"]: entry for entry in outcomes}
+
+
+def _coding(given: Json) -> dict[str, str]:
+    system = given["system"]
+    coding = {"system": uri(system) if system in NAMES else system, "code": given["code"]}
+    return coding | ({"display": given["display"]} if given.get("display") else {})
+
+
+def _kind_of(result: Json) -> str:
+    """Where a card is silent: a number without unit and with a horizon is a probability."""
+    if result.get("unit", "1") == "1" and "horizonYears" in result:
+        return PROBABILITY
+    return SCORE if result.get("unit") == "{score}" else QUANTITY

@@ -1,0 +1,61 @@
+"""Codings that leave the house, in one place: the AI transparency guide may still change."""
+
+from typing import Any
+
+from mappings.to_fhir.links import Links
+
+Coding = dict[str, Any]
+Concept = dict[str, Any]
+
+LOINC = "http://loinc.org"
+UCUM = "http://unitsofmeasure.org"
+
+# HL7 AI Transparency on FHIR 1.0.0: http://hl7.org/fhir/uv/aitransparency
+_AI = "http://hl7.org/fhir/uv/aitransparency"
+AI_KIND = f"{_AI}/StructureDefinition/aitransparency.AIKind"
+AI_TYPES = f"{_AI}/CodeSystem/AIdeviceTypeCS"
+
+AIAST: Coding = {
+    "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
+    "code": "AIAST",
+    "display": "Artificial Intelligence asserted",
+}
+# The guide fixes this value: a display or a text would make it invalid.
+AI_DEVICE: Concept = {"coding": [{"system": AI_TYPES, "code": "Artificial-Intelligence"}]}
+
+AUTHOR: Concept = {
+    "coding": [
+        {
+            "system": "http://terminology.hl7.org/CodeSystem/provenance-participant-type",
+            "code": "author",
+            "display": "Author",
+        }
+    ]
+}
+CREATE: Concept = {
+    "coding": [
+        {
+            "system": "http://terminology.hl7.org/CodeSystem/v3-DataOperation",
+            "code": "CREATE",
+            "display": "create",
+        }
+    ]
+}
+_CATEGORIES = "http://terminology.hl7.org/CodeSystem/observation-category"
+
+
+def category(kind: str) -> Concept:
+    """A score is a survey result, any other quantity a laboratory one."""
+    code = "survey" if kind == "score" else "laboratory"
+    return {"coding": [{"system": _CATEGORIES, "code": code, "display": code.capitalize()}]}
+
+
+def own(links: Links, name: str, code: str, display: str = "", version: str = "") -> Coding:
+    """A coding of our own code system `name`, with the optional parts that are known."""
+    coding = {"system": f"{links.code_base}/CodeSystem/{name}", "version": version, "code": code}
+    return {key: value for key, value in (coding | {"display": display}).items() if value}
+
+
+def labelled() -> dict[str, Any]:
+    """`meta` of everything that a machine asserted."""
+    return {"security": [dict(AIAST)]}

@@ -1,0 +1,70 @@
+"""Device and Provenance: which machine said it, from what."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mappings.to_fhir.card import CardView
+from mappings.to_fhir.codings import AI_DEVICE, AI_KIND, AI_TYPES, AIAST, AUTHOR, CREATE
+from mappings.to_fhir.common import (
+    Json,
+    as_references,
+    references,
+    resource_id,
+    timestamp,
+)
+from mappings.to_fhir.links import Links
+from mappings.to_fhir.wording import narrative
+
+
+def device(view: CardView, links: Links) -> Json:
+    """The model in one version, run by one version of the software. One Device for all results."""
+    system = f"{links.code_base}/CodeSystem/device"
+    value = f"{view.id}-{view.version}_twinport-{links.software}"
+    resource: Json = {
+        "resourceType": "Device",
+        "id": resource_id("Device", system, value),
+        "text": narrative([f"{view.title}, version {view.version} (Twinport {links.software})."]),
+        "identifier": [{"system": system, "value": value}],
+        "status": "active",
+        "manufacturer": "Twinport",
+        "deviceName": [{"name": view.title, "type": "model-name"}],
+        "modelNumber": view.id,
+        "type": AI_DEVICE,
+        "version": [
+            {"type": {"text": "model"}, "value": view.version},
+            {"type": {"text": "software"}, "value": links.software},
+        ],
+    }
+    if view.ai_kinds:
+        resource["extension"] = [_kind(code) for code in view.ai_kinds]
+    return resource
+
+
+def _kind(code: str) -> Json:
+    concept = {"coding": [{"system": AI_TYPES, "code": code}]}
+    return {"url": AI_KIND, "valueCodeableConcept": concept}
+
+
+def provenance(
+    assessment: Mapping[str, Any], targets: Sequence[Json], links: Links, device_url: str
+) -> Json:
+    """Who made the results, when, why and from which records."""
+    sources = references(assessment, links)
+    resource: Json = {
+        "resourceType": "Provenance",
+        "id": resource_id("Provenance", *(target["id"] for target in targets)),
+        "target": as_references(url(target) for target in targets),
+        "occurredDateTime": timestamp(links.occurrence),
+        "recorded": timestamp(links.occurrence),
+        "reason": [{"coding": [dict(AIAST)]}],
+        "activity": CREATE,
+        "agent": [{"type": AUTHOR, "role": [AI_DEVICE], "who": {"reference": device_url}}],
+    }
+    if sources:
+        resource["entity"] = [{"role": "source", "what": what} for what in as_references(sources)]
+    return resource
+
+
+def url(resource: Json) -> str:
+    """How resources refer to one another before a server has named them."""
+    return f"urn:uuid:{resource['id']}"

@@ -1,0 +1,102 @@
+"""Quantities and scores → one Observation each: a value that an EHR can trend and search."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mappings.to_fhir.card import CardView, OutcomeView
+from mappings.to_fhir.codings import UCUM, category, labelled, own
+from mappings.to_fhir.common import (
+    Json,
+    as_references,
+    identifier,
+    method,
+    notes,
+    references,
+    resource_id,
+    timestamp,
+)
+from mappings.to_fhir.links import Links
+from mappings.to_fhir.wording import (
+    inputs_sentence,
+    interval_sentence,
+    narrative,
+    number,
+    paragraph,
+    plain,
+)
+from mappings.vocabulary.concept_table import concept_for, decimals
+
+_SIGNIFICANT = 3  # digits of a quantity that is none of our concepts
+
+
+def observation(
+    assessment: Mapping[str, Any],
+    result: Mapping[str, Any],
+    view: CardView,
+    links: Links,
+    device: str,
+    suffix: str = "",
+) -> Json:
+    """`suffix` tells apart several results under one identifier."""
+    outcome = view.outcome(result)
+    value = _rounded(result["value"], outcome)
+
+    def shown(amount: float) -> str:
+        return f"{number(_rounded(amount, outcome))} {result['unit']}"
+
+    interval = interval_sentence(result, shown)
+    sentence = f"{outcome.label}: {shown(value)}."
+    resource: Json = {
+        "resourceType": "Observation",
+        "id": resource_id("Observation", *links.identifier, suffix),
+        "meta": labelled(),
+        "text": narrative([f"{view.text}: preliminary.", paragraph(sentence, interval)]),
+        "identifier": identifier(links, suffix),
+        "status": "preliminary",
+        "category": [category(outcome.kind)],
+        "code": {
+            "coding": [*outcome.codings, own(links, "outcome", outcome.id, outcome.label)],
+            "text": outcome.label,
+        },
+        "subject": {"reference": links.subject},
+        "effectiveDateTime": timestamp(links.occurrence),
+        "valueQuantity": _quantity(value, result["unit"]),
+        "method": method(view, links),
+        "device": {"reference": device},
+        "note": notes(
+            assessment,
+            view,
+            links,
+            paragraph(interval, _category(result), inputs_sentence(assessment["inputs"])),
+        ),
+    }
+    # R4 lets an Observation derive from few types; the other inputs are in the Provenance.
+    derived = [r for r in references(assessment, links) if _type_of(r) == "Observation"]
+    if derived:
+        resource["derivedFrom"] = as_references(derived)
+    return resource
+
+
+def _type_of(reference: str) -> str:
+    parts = reference.split("/_history/")[0].split("/")
+    return parts[-2] if len(parts) > 1 else ""
+
+
+def _rounded(value: float, outcome: OutcomeView) -> float:
+    """To the clinical precision of the concept that the outcome's code stands for."""
+    for coding in outcome.codings:
+        rule = concept_for(coding["system"], coding["code"])
+        if rule is not None and rule.use == "map":
+            return round(value, decimals(rule.concept))
+    return float(f"{value:.{_SIGNIFICANT}g}")
+
+
+def _quantity(value: float, unit: str) -> Json:
+    return {"value": value, "unit": unit, "system": UCUM, "code": unit}
+
+
+def _category(result: Mapping[str, Any]) -> str:
+    category_of = result.get("category")
+    if category_of is None:
+        return ""
+    return f"Category: {plain(category_of['code'])} ({category_of['scheme']})."
