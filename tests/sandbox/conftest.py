@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 import requests
 
@@ -7,21 +9,21 @@ FHIR_JSON = "application/fhir+json"
 
 
 @pytest.fixture(scope="module")
-def held() -> RunningSandbox:
+def held() -> Iterator[RunningSandbox]:
     """The whole population, shared by tests that only read."""
     with running_sandbox() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def fresh() -> RunningSandbox:
+def fresh() -> Iterator[RunningSandbox]:
     """Three patients in a server of one's own, for tests that write."""
     with running_sandbox(population()[:3]) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def http() -> requests.Session:
+def http() -> Iterator[requests.Session]:
     with requests.Session() as session:
         session.headers["Accept"] = FHIR_JSON
         yield session
