@@ -6,13 +6,15 @@ StoreError
 └── SchemaMismatchError  the database is not at this software's revision
 """
 
+from privacy.errors import ConflictError as PrivacyConflictError
+
 
 class StoreError(Exception):
     """Base of all store errors; the message names table and cause, never a value."""
 
 
-class ConflictError(StoreError):
-    """The row changed since it was read, or exists already."""
+class ConflictError(StoreError, PrivacyConflictError):
+    """The row changed since it was read, or exists already. What `privacy` expects of a store."""
 
 
 class NotFoundError(StoreError):

@@ -12,7 +12,7 @@ from service.stores.tables import OutboxRow
 _CLAIMED = (OutboxState.SENDING, OutboxState.SENT)
 
 
-class SqlOutbox:
+class SqlOutboxStore:
     """Items are taken by a conditional UPDATE that raises ``attempt``; that number is the claim."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:

@@ -82,6 +82,36 @@ class TwinRow(Base):
     created: Mapped[datetime] = mapped_column(index=True)
 
 
+class VaultRow(Base):
+    """One patient's sealed record, found by a keyed index that says nothing by itself."""
+
+    __tablename__ = "vault"
+
+    index: Mapped[str] = mapped_column(primary_key=True)
+    sealed_record: Mapped[bytes]
+    version: Mapped[int]
+
+
+class VaultKeyRow(Base):
+    """A data key of the vault, wrapped under the key that is never in the database."""
+
+    __tablename__ = "vault_keys"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(unique=True)
+    sealed_key: Mapped[bytes]
+
+
+class LedgerRow(Base):
+    """One ledger entry: the exact signed line, and its digest, which the next entry names."""
+
+    __tablename__ = "ledger"
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[str] = mapped_column(String(80), unique=True)
+    line: Mapped[bytes]
+
+
 class OutboxRow(Base):
     """One write-back under way. What is written and where is sealed; so is what came of it."""
 

@@ -6,12 +6,12 @@ from support.threads import at_once
 
 from service.fhir.outbox import OutboxState, OutboxStore
 from service.stores import Database
-from service.stores.outbox import SqlOutbox
+from service.stores.outbox import SqlOutboxStore
 
 
 @pytest.fixture
 def outbox(database: Database, clock: Clock) -> OutboxStore:
-    return SqlOutbox(database, clock)
+    return SqlOutboxStore(database, clock)
 
 
 def test_an_item_is_kept_once(outbox: OutboxStore) -> None:

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from service.stores.tables import Base
+from service.stores.schema import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=METADATA,
     # SQLite cannot alter a table in place; batch mode copies it.
     render_as_batch=True,
 )

@@ -1,0 +1,64 @@
+"""The ledger: implements ``privacy.ledger.LedgerStore``. There is no update and no delete."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from privacy.ledger import Head
+from service.stores.database import Database
+from service.stores.errors import ConflictError
+from service.stores.tables import LedgerRow
+
+_BATCH = 500
+
+
+class SqlLedgerStore:
+    """Lines by number; a number is given once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else appends meanwhile, so ``privacy.ledger.append`` inside never conflicts.
+
+        What else is written inside (the twin, the outbox) is one transaction with the entry.
+        """
+        with self._database.write() as session:
+            self._database.lock(session, "ledger")
+            yield
+
+    def head(self) -> Head:
+        last = select(LedgerRow.seq, LedgerRow.digest).order_by(LedgerRow.seq.desc()).limit(1)
+        with self._database.read() as session:
+            row = session.execute(last).first()
+            return Head() if row is None else Head(row.seq, row.digest)
+
+    def append(self, seq: int, digest: str, line: bytes) -> None:
+        try:
+            with self._database.write() as session:
+                session.add(LedgerRow(seq=seq, digest=digest, line=line))
+                session.flush()
+        except IntegrityError as error:
+            raise ConflictError("ledger: this number is taken") from error
+
+    def lines(self) -> Iterator[bytes]:
+        """Every line, in order, a batch at a time: a reader holds no transaction open."""
+        seq = 0
+        while batch := self.page(after=seq, limit=_BATCH):
+            for seq, line in batch:  # noqa: B007 - the last number is where the next batch starts
+                yield line
+
+    def page(self, *, after: int = 0, limit: int = 100) -> list[tuple[int, bytes]]:
+        """Numbers and lines following ``after``."""
+        query = select(LedgerRow.seq, LedgerRow.line).where(LedgerRow.seq > after)
+        with self._database.read() as session:
+            rows = session.execute(query.order_by(LedgerRow.seq).limit(limit))
+            return [(row.seq, row.line) for row in rows]
+
+    def entry(self, seq: int) -> bytes | None:
+        with self._database.read() as session:
+            row = session.get(LedgerRow, seq)
+            return None if row is None else row.line
