@@ -147,6 +147,10 @@ class Vault:
         self._current = list(self._keys)[-1]
         self._index_key = derive(self._keys[ROOT], "vault index")
 
+    def key_for(self, purpose: str) -> bytes:
+        """A key for other sealed content. It stays the same when the vault's key is rotated."""
+        return derive(self._keys[ROOT], purpose)
+
     # Records --------------------------------------------------------------------------------------
 
     def index(self, project: str, base: str, patient: str) -> str:
