@@ -137,7 +137,7 @@ class State:
         self.deceased: bool = subject.get("deceased", False)
         self.deceased_at: int | None = subject.get("deceasedAt")
         self._per_day = UNITS_PER_DAY[self.time_unit]
-        self._end = self.now if self.deceased_at is None else min(self.now, self.deceased_at)
+        self._end = self._last_moment(subject.get("deceasedPrecision", "day"))
         slices = document["completeness"]["slices"]
         self._verdicts = _verdicts(slices)
         self._not_offered = {part["type"] for part in slices} - self._verdicts.keys()
@@ -254,6 +254,12 @@ class State:
         return self._verdicts.get(resource_type, "unknown")
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _last_moment(self, precision: str) -> int:
+        """Nothing later counts: now, or a death known to the day. A month cannot judge a day."""
+        if self.deceased_at is None or OLDER_BY_DAYS[precision]:
+            return self.now
+        return min(self.now, self.deceased_at)
 
     def _within(self, t: int, within_days: int | None, precision: str = "day") -> bool:
         if within_days is None:

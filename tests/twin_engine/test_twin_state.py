@@ -121,6 +121,11 @@ def test_a_reading_after_death_is_not_used() -> None:
     assert (found.deceased, found.deceased_at) == (True, NOW - 20)
 
 
+def test_a_death_known_to_the_month_cannot_judge_a_day() -> None:
+    dead = SubjectFact("male", pseudonym("p"), 80, False, True, NOW - 20, "month")
+    assert value(state(bp(10, 190), subject=dead).latest(BP)) == 190
+
+
 ASIDE = {"set_aside": [SetAside(BP, "implausible", pseudonym("aside"), NOW - 5)]}
 
 

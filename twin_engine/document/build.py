@@ -165,6 +165,7 @@ def _subject(subject: SubjectFact | None, index: Mapping[str, int]) -> Document:
         "ageTopCoded": None if subject.age is None else subject.age_top_coded,
         "deceased": subject.deceased,
         "deceasedAt": subject.deceased_at,
+        "deceasedPrecision": _precision(subject.deceased_precision),
         "src": index[subject.source],
     }
     return _present(made)

@@ -20,7 +20,7 @@ from twin_engine.document.lineage import ENTRIES, rows
 from twin_engine.document.octets import digest
 
 TIMES = frozenset({"t", "onset", "abatement", "recorded", "start", "end", "deceasedAt"})
-SUBJECT = ("sex", "deceased", "deceasedAt")
+SUBJECT = ("sex", "deceased", "deceasedAt", "deceasedPrecision")
 LEFT_OUT = frozenset({"src", "from"})
 
 Row = dict[str, Any]

@@ -128,6 +128,7 @@ def _subject() -> Node:
         "age": AGE,
         "ageTopCoded": BOOL,
         "deceasedAt": TIME,
+        "deceasedPrecision": _word("precision"),
         "src": SRC,
     }
     return _object({"sex": _word("sex"), "deceased": BOOL}, optional)
