@@ -34,11 +34,14 @@ from urllib.parse import quote
 
 SHORTEST_INSIDE = 6  # characters a value must have to be searched inside longer strings
 SHORTEST_NUMBER = 7  # digits a value must have to be searched among numbers
+SHORTEST_TEXT = 12  # characters free text must have to be searched: shorter labels are common
 SHORTEST_CODE = 5  # characters an identifier must have to be searched as a whole string
+LARGEST_NUMBER = 1e18
 LONGEST = 512  # of a longer value (base64 data, a narrative) the first part is searched
 
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_RUN = re.compile(r"[0-9]{7,}")
 _TAG = re.compile(r"<[^>]*>")
 
 # Keys whose strings name people and places, anywhere below them.
@@ -258,10 +261,11 @@ def _words(text: str, values: IdentifyingValues) -> None:
 
 
 def _text(text: str, values: IdentifyingValues) -> None:
-    """Free text as a whole; its capitalised words are already known where they are names."""
-    plain = _TAG.sub(" ", text)
+    """Free text as a whole: its names are known from where they are names; a word is no text."""
+    plain = _TAG.sub(" ", text).strip()[:LONGEST]
     values.dates |= set(_DATE.findall(plain))
-    values.codes.add(plain.strip()[:LONGEST])
+    if " " in plain and len(plain) >= SHORTEST_TEXT:
+        values.codes.add(plain)
 
 
 # Searching ----------------------------------------------------------------------------------------
@@ -293,18 +297,20 @@ class _Needles:
             return
         self.whole.setdefault(plain, "identifier")
         self.whole.setdefault(plain[::-1], "identifier-reversed")
-        digits = "".join(char for char in code if char.isdigit())
-        only_digits = len(digits) == len(plain)
-        if only_digits and len(digits) >= SHORTEST_NUMBER:
-            self.numbers.setdefault(digits.lstrip("0"), "identifier")
-            self.numbers.setdefault(digits[::-1].lstrip("0"), "identifier-reversed")
-            if len(digits) == 11 and digits[0] == "1":
-                self.numbers.setdefault(digits[1:], "identifier")
         self._encode(code, "identifier")
+        self._encode(plain, "identifier")
+        runs = set(_RUN.findall(code))
+        if plain.isdigit():  # a phone number in its groups
+            runs |= {plain, plain[1:] if plain[0] == "1" else plain}
+        for run in runs:
+            if len(run) >= SHORTEST_NUMBER:
+                self.numbers.setdefault(run.lstrip("0"), "identifier")
+                self.numbers.setdefault(run[::-1].lstrip("0"), "identifier-reversed")
 
     def _date(self, year: str, month: str, day: str) -> None:
         for text in (year + month + day, month + day + year, day + month + year):
             self.whole.setdefault(text, "date")
+            self.whole.setdefault(text[::-1], "date-reversed")
         self.numbers.setdefault(year + month + day, "date")
         self._encode(f"{year}-{month}-{day}", "date")
 
@@ -343,9 +349,12 @@ class _Needles:
         return None
 
     def in_number(self, text: str) -> str | None:
-        digits = "".join(char for char in text if char.isdigit()).lstrip("0")
-        whole = text.lstrip("-").partition(".")[0].lstrip("0")
-        return self.numbers.get(digits) or self.numbers.get(whole)
+        """A number is compared as the whole number it is, or by the part before its point."""
+        whole = text.lstrip("-").partition(".")[0]
+        if "e" in text or "E" in text:
+            value = float(text)
+            whole = str(abs(int(value))) if abs(value) < LARGEST_NUMBER else ""
+        return self.numbers.get(whole.lstrip("0"))
 
 
 def encodings(raw: bytes) -> Iterator[tuple[str, str]]:
@@ -382,6 +391,7 @@ _PATTERNS = {
     }.items()
 }
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
 _MILLISECONDS = re.compile(r"1[0-9]{12}\Z")
 _COMPACT = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\Z")
 
@@ -390,36 +400,48 @@ def check(
     document: bytes, values: IdentifyingValues, allowed: Collection[str] = frozenset()
 ) -> GateResult:
     """Search the final bytes. `allowed`: whole strings that belong to the document's vocabulary."""
-    needles = _Needles(values)
-    hits: dict[Hit, None] = {}
-    parsed = json.loads(document, parse_float=_Number, parse_int=_Number)
-    for path, text in _leaves(parsed, ""):
-        number = type(text) is _Number
-        if not number and text in allowed:
-            continue
-        rule = _judge_number(text, needles) if number else _judge(text, needles)
+    search = _Search(_Needles(values), allowed)
+    search.node(json.loads(document, parse_float=_Number, parse_int=_Number), "")
+    return GateResult(tuple(search.hits), len(values))
+
+
+class _Search:
+    """One walk over the document, remembering where it hits."""
+
+    def __init__(self, needles: _Needles, allowed: Collection[str]) -> None:
+        self.needles, self.allowed = needles, allowed
+        self.hits: dict[Hit, None] = {}
+
+    def node(self, node: Any, path: str) -> None:
+        if isinstance(node, dict):
+            for key, inner in node.items():
+                self.node(inner, self.named(key, path))
+        elif isinstance(node, list):
+            for inner in node:
+                self.node(inner, path)
+        elif isinstance(node, str):
+            self.leaf(node, path)
+
+    def named(self, key: str, path: str) -> str:
+        """The path below a name: a name that is a hit itself, or an odd one, is not shown."""
+        hit = self.leaf(key, path)
+        shown = "*" if hit or not _NAME.fullmatch(key) else key
+        return f"{path}.{shown}" if path else shown
+
+    def leaf(self, text: str, path: str) -> bool:
+        if type(text) is _Number:
+            rule = _judge_number(text, self.needles)
+        else:
+            rule = None if text in self.allowed else _judge(text, self.needles)
         if rule:
-            hits[Hit(path, rule)] = None
-    return GateResult(tuple(hits), len(values))
+            self.hits[Hit(path, rule)] = None
+        return rule is not None
 
 
 class _Number(str):
     """A number of the document, as it is written."""
 
     __slots__ = ()
-
-
-def _leaves(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Every string, name and number of the document."""
-    if isinstance(node, dict):
-        for key, inner in node.items():
-            yield path, key
-            yield from _leaves(inner, f"{path}.{key}" if path else key)
-    elif isinstance(node, list):
-        for inner in node:
-            yield from _leaves(inner, path)
-    elif isinstance(node, str):
-        yield path, node
 
 
 def _judge(text: str, needles: _Needles) -> str | None:

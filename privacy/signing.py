@@ -14,7 +14,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc import jws
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import OKPKey
 
 from privacy.errors import KeyRefusedError, SignatureError
@@ -31,6 +32,12 @@ class _Registry(jws.JWSRegistry):
 
     max_header_length = LARGEST_HEADER
     max_payload_length = LARGEST_FILE
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        """The older name EdDSA is the same algorithm: no warning for documents that carry it."""
+        if name not in ACCEPTED:
+            raise UnsupportedAlgorithmError("the algorithm is not allowed")
+        return self.algorithms[name]
 
 
 _REGISTRY = _Registry(algorithms=list(ACCEPTED), strict_check_header=False)
