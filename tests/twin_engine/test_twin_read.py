@@ -1,15 +1,26 @@
 """Bytes in: a twin, or one clear sentence why not."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.twins import everything, twin
+from support.twins_example import example
 
-from twin_engine.document import DocumentError, digest, dump, read
+from twin_engine.document import (
+    DocumentError,
+    Twin,
+    affected,
+    clinical_digest,
+    diff,
+    digest,
+    dump,
+    read,
+)
 
 DOCUMENT = twin(everything())
 PAYLOAD = dump(DOCUMENT)
@@ -88,6 +99,11 @@ def test_a_document_larger_than_allowed_is_not_even_parsed() -> None:
         (("coded", "smoking-status", "src"), [99], "names a source that is not listed"),
         (("conditions", 0, "src"), 99, "names a source that is not listed"),
         (("quality", "setAside", 0, "src"), 99, "names a source that is not listed"),
+        (("twin", "now"), 812.0, "writes a whole number with a fraction"),
+        (("subject", "age"), 54.0, "writes a whole number with a fraction"),
+        (("conditions", 0, "onset"), -400.0, "writes a whole number with a fraction"),
+        (("signals", "systolic-bp", "t"), [801, 810.0], "writes a whole number with a fraction"),
+        (("signals", "systolic-bp", "src"), [7, 9.0], "writes a whole number with a fraction"),
         (("subject", "src"), 99, "names a source that is not listed"),
         (("sources", 0, "ids"), DOCUMENT["sources"][1]["ids"], "names a pseudonym twice"),
     ],
@@ -95,6 +111,57 @@ def test_a_document_larger_than_allowed_is_not_even_parsed() -> None:
 def test_positions_that_lead_nowhere_are_refused(path: Any, to: Any, sentence: str) -> None:
     with pytest.raises(DocumentError, match=sentence):
         read(changed(*path, to=to))
+
+
+# -- whatever is read can be used ------------------------------------------------------------------
+
+EXAMPLE = dump(example())
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    if isinstance(node, dict | list):
+        for step, inner in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from places(inner, (*path, step))
+
+
+PLACES = [path for path in places(orjson.loads(EXAMPLE)) if path]
+SMALL = st.integers(-3, 40) | st.floats(-3, 40) | st.sampled_from(["<", "final", "1", "d"])
+VALUES = SMALL | st.none() | st.booleans() | st.lists(SMALL, max_size=3)
+
+
+def use(twin: Twin) -> None:
+    """Everything that is done with a document that somebody hands in."""
+    for concept in twin.document["signals"]:
+        twin.state.latest(concept, 100)
+        twin.state.usual(concept, 100)
+    twin.state.coded("smoking-status", 100)
+    twin.state.condition("hypertension")
+    twin.state.medication("insulin")
+    twin.state.procedure("dialysis")
+    clinical_digest(twin.document)
+    diff(twin.document, example())
+    affected(twin.document, example())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(PLACES), VALUES, st.booleans())
+def test_a_document_with_a_part_changed_or_removed_is_refused_or_can_be_used(
+    path: tuple[Any, ...], value: Any, remove: bool
+) -> None:
+    document = orjson.loads(EXAMPLE)
+    node = document
+    for step in path[:-1]:
+        node = node[step]
+    if remove:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = value
+    try:
+        found = read(dump(document))
+    except DocumentError:
+        return
+    use(found)
 
 
 @given(st.binary(max_size=200))

@@ -1,7 +1,7 @@
 """Bytes in, a twin out, or one clear sentence why not."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
@@ -102,7 +102,11 @@ def _check_version(document: Mapping[str, Any]) -> None:
 
 
 def _check_positions(document: Mapping[str, Any]) -> None:
-    """What a JSON Schema cannot say: columns of one length, sources that exist, order of time."""
+    """What a JSON Schema cannot say: columns of one length, sources that exist, order of time.
+
+    And whole numbers written as such: to a schema 7.0 is an integer, as a position it is not.
+    """
+    _check_whole("twin", document["twin"].values())
     count = sum(len(row["ids"]) for row in document["sources"])
     if len({pseudonym for row in document["sources"] for pseudonym in row["ids"]}) != count:
         _refuse("sources", "names a pseudonym twice")
@@ -113,6 +117,8 @@ def _check_positions(document: Mapping[str, Any]) -> None:
         _check_entries(part, document[part], count)
     _check_entries("quality/setAside", document["quality"]["setAside"], count)
     _check_entries("subject", [document["subject"]], count)
+    for change in ("added", "corrected"):
+        _check_sources("changes", document.get("changes", {}).get(change, ()), count)
     for assessment in document["assessments"]:
         for used in assessment["inputs"]:
             _check_sources("assessments", used.get("src", ()), count)
@@ -124,18 +130,27 @@ def _check_column(path: str, column: Mapping[str, Any], count: int) -> None:
         _refuse(path, "has columns of different lengths")
     if any(int(at) >= length for name in SPARSE if name in column for at in column[name]):
         _refuse(path, "has an exception for a position it does not have")
+    _check_whole(path, column["t"])
     if any(a > b for a, b in zip(column["t"], column["t"][1:], strict=False)):
         _refuse(path, "is not in the order of time")
     _check_sources(path, column["src"], count)
 
 
 def _check_entries(path: str, entries: Sequence[Mapping[str, Any]], count: int) -> None:
+    for entry in entries:
+        _check_whole(path, entry.values())
     _check_sources(path, [entry["src"] for entry in entries if "src" in entry], count)
 
 
 def _check_sources(path: str, sources: Sequence[int], count: int) -> None:
+    _check_whole(path, sources)
     if sources and max(sources) >= count:
         _refuse(path, "names a source that is not listed")
+
+
+def _check_whole(path: str, values: Iterable[Any]) -> None:
+    if float in set(map(type, values)):
+        _refuse(path, "writes a whole number with a fraction")
 
 
 def _refuse(path: str, why: str) -> NoReturn:
