@@ -12,7 +12,7 @@ from twin_engine.document.schema import MEDIA_TYPE, SCHEMA_ID, schema
 
 Node = Mapping[str, Any]
 
-# Longer lists of words are named by their length; schema.json holds them in full.
+# Longer lists of words are not spelled out, nor counted: a new word is no reason for a new page.
 FEW = 16
 
 
@@ -112,7 +112,7 @@ def _by_type(node: Node) -> str:
 
 def _words(words: list[str]) -> str:
     if len(words) > FEW:
-        return f"one of {len(words)} words"
+        return "a word of our list"
     return " ".join(f"`{word}`" for word in words)
 
 
