@@ -24,7 +24,12 @@ def signal(unit: str, *readings: tuple[int, float, int], **sparse: Any) -> dict[
 
 
 def condition(group: str, src: int = 15, **more: Any) -> dict[str, Any]:
-    known = {"system": "snomed", "code": "53741008", "clinical": "active", "verification": "confirmed"}
+    known = {
+        "system": "snomed",
+        "code": "53741008",
+        "clinical": "active",
+        "verification": "confirmed",
+    }
     return {"group": group, **known, "src": src, **more}
 
 

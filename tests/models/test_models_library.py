@@ -39,7 +39,7 @@ BREAKS: list[tuple[str, str, str, str]] = [
     ("model.yaml", "log(min(SCR / kappa, 1))", "log(min(SCRE / kappa, 1))", "unknown names"),
     ("model.yaml", "symbol: SCYS", "symbol: SCR", "share a symbol"),
     ("model.yaml", "known_at_least: 0", "known_at_least: 1", "must always apply"),
-    ("model.yaml", "  egfr:\n    unit", "  gfr:\n    unit", "undeclared outcomes"),
+    ("model.yaml", "  egfr:\n    label", "  gfr:\n    label", "undeclared outcomes"),
     ("model.yaml", "terms:\n", "terms:\n  idle: AGE\n", "no coefficient uses"),
 ]
 

@@ -7,6 +7,7 @@ source, a term that no coefficient uses, a variant without a rule.
 
 import csv
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -83,6 +84,7 @@ class OutcomeSpec:
     unit: str
     horizons: tuple[int, ...]
     report: bool
+    label: str
     codes: Mapping[str, Mapping[str, str]]
 
     def targets(self) -> Iterator[Target]:
@@ -98,6 +100,11 @@ class Categories:
     horizon: int | None
     scheme: str
     bands: tuple[tuple[str, float | None], ...]
+    when: Expression | None = None
+
+    def fits(self, target: Target, row: Mapping[str, float]) -> bool:
+        same = (self.outcome, self.horizon) == (target.outcome, target.horizon)
+        return same and (self.when is None or bool(self.when(row) > 0))
 
     def code(self, value: float) -> str:
         return next(code for code, below in self.bands if below is None or value < below)
@@ -140,9 +147,12 @@ class Equation:
     def symbols(self) -> dict[str, Variable]:
         return {variable.symbol: variable for variable in self.inputs.values()}
 
-    def category(self, target: Target, value: float) -> tuple[str, str] | None:
+    def category(
+        self, target: Target, value: float, row: Mapping[str, float]
+    ) -> tuple[str, str] | None:
+        symbols = {v.symbol: row.get(name, math.nan) for name, v in self.inputs.items()}
         for bands in self.categories:
-            if bands.outcome == target.outcome and bands.horizon == target.horizon:
+            if bands.fits(target, symbols):
                 return bands.scheme, bands.code(value)
         return None
 
@@ -265,7 +275,14 @@ def _variable(name: str, body: Mapping[str, Any]) -> Variable:
 
 
 def _pair(bounds: Any) -> tuple[float, float] | None:
-    return None if bounds is None else (float(bounds[0]), float(bounds[1]))
+    return None if bounds is None else (float(bounds[0]), _upper(bounds[1]))
+
+
+def _upper(bound: Any) -> float:
+    """`60` is inside the range; `"<60"` is the first number outside it."""
+    if isinstance(bound, str) and bound.startswith("<"):
+        return math.nextafter(float(bound[1:]), -math.inf)
+    return float(bound)
 
 
 def _widest(by_horizon: Mapping[int, Any]) -> tuple[float, float]:
@@ -277,7 +294,8 @@ def _widest(by_horizon: Mapping[int, Any]) -> tuple[float, float]:
 
 def _outcome(name: str, body: Mapping[str, Any]) -> OutcomeSpec:
     codes = body.get("codes", {})
-    return OutcomeSpec(name, body["unit"], tuple(body["horizons"]), body["report"], codes)
+    horizons = tuple(body["horizons"])
+    return OutcomeSpec(name, body["unit"], horizons, body["report"], body["label"], codes)
 
 
 def _derivation(name: str, body: Mapping[str, Any]) -> Derivation:
@@ -295,7 +313,8 @@ def _choice(body: Mapping[str, Any]) -> Choice:
 
 def _categories(body: Mapping[str, Any]) -> Categories:
     bands = tuple((band["code"], band.get("below")) for band in body["bands"])
-    return Categories(body["outcome"], body.get("horizon"), body["scheme"], bands)
+    when = parse(body["when"]) if "when" in body else None
+    return Categories(body["outcome"], body.get("horizon"), body["scheme"], bands, when)
 
 
 def _coefficients(

@@ -133,19 +133,20 @@ def _results(case: _Case) -> list[dict[str, Any]]:
     widths = uncertainty.shares(case.model, raw, case.variant, targets, ages)
     parts = contributions(case.model, raw, case.variant, targets)
     return [
-        _result(case.model, target, float(points[i, 0]))
+        _result(case, target, float(points[i, 0]))
         | _interval(spreads[target], widths[target])
         | {"contributions": _as_shares(parts[target])}
         for i, target in enumerate(targets)
     ]
 
 
-def _result(model: Model, target: Target, value: float) -> dict[str, Any]:
+def _result(case: _Case, target: Target, value: float) -> dict[str, Any]:
     result: dict[str, Any] = {"outcome": target.outcome}
     if target.horizon is not None:
         result["horizonYears"] = target.horizon
-    result |= {"value": value, "unit": model.outcomes[target.outcome].unit}
-    category = model.category(target, value)
+    result |= {"value": value, "unit": case.model.outcomes[target.outcome].unit}
+    row = {name: float(values[0]) for name, values in case.prepared.items()}
+    category = case.model.category(target, value, row)
     if category is not None:
         result["category"] = {"scheme": category[0], "code": category[1]}
     return result

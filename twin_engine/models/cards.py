@@ -61,8 +61,14 @@ def card(model: Model) -> dict[str, Any]:
         "inputs": [_input(declared) for declared in model.inputs.values()],
         "variants": {name: list(own) for name, own in model.variants.items()},
         "outcomes": [
-            {"outcome": o.id, "unit": o.unit, "horizons": list(o.horizons), "codes": dict(o.codes)}
-            for o in model.outcomes.values()
+            {
+                "outcome": one.id,
+                "label": one.label,
+                "unit": one.unit,
+                "horizons": list(one.horizons),
+                "codes": dict(one.codes),
+            }
+            for one in model.outcomes.values()
         ],
         "exclusions": [
             {"reason": rule["reason"], "condition": list(rule["condition"])}
@@ -189,7 +195,9 @@ def _range(one: Mapping[str, Any]) -> str:
 
 
 def _pair(pair: Sequence[float]) -> str:
-    return f"{pair[0]:g} to {pair[1]:g}"
+    low, high = pair
+    below = high != float(f"{high:.9g}")  # an upper limit that is itself outside
+    return f"{low:g} to {'below ' if below else ''}{high:.9g}"
 
 
 def _window(one: Mapping[str, Any]) -> str:
@@ -199,9 +207,10 @@ def _window(one: Mapping[str, Any]) -> str:
 def _outcome_table(
     outcomes: Sequence[Mapping[str, Any]], variants: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    head = ["| outcome | unit | horizons in years | variants |", "|---|---|---|---|"]
+    head = ["| outcome | what | unit | horizons in years | variants |", "|---|---|---|---|---|"]
     names = ", ".join(variants)
     return head + [
-        f"| {one['outcome']} | `{one['unit']}` | {', '.join(map(str, one['horizons']))} | {names} |"
+        f"| {one['outcome']} | {one['label']} | `{one['unit']}` "
+        f"| {', '.join(map(str, one['horizons']))} | {names} |"
         for one in outcomes
     ]

@@ -117,8 +117,10 @@ class Model(ABC):
             if not declared.part and (not declared.optional or name in own)
         )
 
-    def category(self, target: Target, value: float) -> tuple[str, str] | None:
-        """Scheme and code of the named band a value falls in."""
+    def category(
+        self, target: Target, value: float, row: Mapping[str, float]
+    ) -> tuple[str, str] | None:
+        """Scheme and code of the named band a value falls in, for this row of inputs."""
         return None
 
     # -- given --------------------------------------------------------------------------------

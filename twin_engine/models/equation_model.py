@@ -38,8 +38,10 @@ class EquationModel(Model):
             self._needs[key] = self.equation.needs(variant, target)
         return self._needs[key]
 
-    def category(self, target: Target, value: float) -> tuple[str, str] | None:
-        return self.equation.category(target, value)
+    def category(
+        self, target: Target, value: float, row: Mapping[str, float]
+    ) -> tuple[str, str] | None:
+        return self.equation.category(target, value, row)
 
     def derive(self, columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
         for derivation in self.equation.derivations:

@@ -162,7 +162,7 @@ def shares(
 
     The variance with one input moving alone, over the sum of these variances.
     """
-    moving = [name for name in _given(columns) if not _all_fixed(name)]
+    moving = [name for name in _given(columns) if not _is_fixed(model, name)]
     alone = {
         name: _respond(model, columns, variant, targets, [name], ages or {}).var(axis=2)[:, 0]
         for name in moving
@@ -190,13 +190,18 @@ def _given(columns: Columns) -> list[str]:
     return [name for name, values in columns.items() if not np.isnan(values).all()]
 
 
-def _all_fixed(name: str) -> bool:
-    return all(row.fixed for row in variations().get(name, ()))
+def _is_fixed(model: Model, name: str) -> bool:
+    """A coded answer does not vary between measurements; a wrong one is an error, not a spread."""
+    declared = model.inputs[name]
+    rows = variations().get(name, ())
+    return declared.flag or bool(declared.choices) or (bool(rows) and all(r.fixed for r in rows))
 
 
 def _without_variation(model: Model, variant: str, target: Target, given: Sequence[str]) -> str:
     read = influences(model, variant, target)
-    return next((n for n in given if n in read and n not in variations()), "")
+    return next(
+        (n for n in given if n in read and n not in variations() and not _is_fixed(model, n)), ""
+    )
 
 
 def _respond(
