@@ -23,6 +23,7 @@ from service.fhir.errors import (
     UnsafeAddress,
 )
 from service.fhir.origin import Origin, origin_of
+from service.fhir.patience import POOLS
 from service.fhir.retry import Clock
 from service.fhir.servers import ServerConfig
 
@@ -111,6 +112,7 @@ class _Adapter(HTTPAdapter):
             context.load_verify_locations(self._ca_file)
             kwargs["ssl_context"] = context
         super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOLS
 
 
 # Requests under way at once, per origin and for the whole process: a hospital's server is shared.

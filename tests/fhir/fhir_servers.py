@@ -194,7 +194,8 @@ class SmallFhirServer(LocalServer):
     def _break(self, request: Request, fault: Any) -> None:
         if "stall" in fault:
             self.stalled.wait(10)
-        raise ConnectionResetError  # werkzeug drops the connection without an answer
+        request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        raise ConnectionResetError
 
     def _get(self, request: Request, path: list[str]) -> Response:
         if path == ["metadata"]:

@@ -1,0 +1,203 @@
+"""SMART Backend Services against a token endpoint that checks what it is sent."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fhir_servers import ScriptedServer, client_for, fhir, outcome
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+from werkzeug import Request, Response
+
+from service.fhir.errors import FhirError, NotFhir, SetupError, SignInRefused, UnsafeAddress
+from service.fhir.signin import load_key
+
+PATIENT = {"resourceType": "Patient", "id": "p1"}
+
+
+@dataclass
+class TokenServer:
+    """Hands out numbered tokens to well-signed assertions; FHIR wants the newest one."""
+
+    server: ScriptedServer
+    key: RSAKey | ECKey
+    life: Any = 300
+    seen: set[str] = field(default_factory=set)
+    issued: int = 0
+    bare_400: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def token(self, request: Request) -> Response:
+        with self.lock:
+            if self.bare_400:
+                self.bare_400 -= 1
+                return Response("", 400)
+            form = request.form
+            assert form["grant_type"] == "client_credentials"
+            assert form["scope"] == "system/*.rs"
+            assert form["client_assertion_type"].endswith(":jwt-bearer")
+            assert "Authorization" not in request.headers
+            claims = self.verified(form["client_assertion"])
+            assert claims["iss"] == claims["sub"] == "client-1"
+            assert claims["aud"] == f"{self.server.base}/token"
+            assert claims["exp"] - claims["iat"] <= 300
+            assert claims["jti"] not in self.seen
+            self.seen.add(claims["jti"])
+            self.issued += 1
+            return Response(
+                json.dumps(
+                    {
+                        "access_token": f"t{self.issued}",
+                        "token_type": "bearer",
+                        "expires_in": self.life,
+                    }
+                )
+            )
+
+    def verified(self, assertion: str) -> dict[str, Any]:
+        algorithm = "ES384" if isinstance(self.key, ECKey) else "RS384"
+        token = jwt.decode(assertion, self.key, algorithms=[algorithm])
+        assert token.header["typ"] == "JWT"
+        assert token.header["kid"] == self.key.thumbprint()
+        return dict(token.claims)
+
+    def patient(self, request: Request) -> Response:
+        if request.headers.get("Authorization") == f"Bearer t{self.issued}":
+            return fhir(PATIENT)
+        return fhir(outcome("expired"), 401)
+
+
+@pytest.fixture(params=["RS384", "ES384"])
+def tokens(
+    request: pytest.FixtureRequest, scripted: ScriptedServer, tmp_path: Path
+) -> Iterator[TokenServer]:
+    key: RSAKey | ECKey = (
+        RSAKey.generate_key(2048) if request.param == "RS384" else ECKey.generate_key("P-384")
+    )
+    (tmp_path / "key.pem").write_bytes(key.as_pem(private=True))
+    (tmp_path / "key.json").write_text(json.dumps(key.as_dict(private=True)))
+    made = TokenServer(scripted, key)
+    configuration = json.dumps({"token_endpoint": f"{scripted.base}/token"})
+    scripted.on(".well-known/smart-configuration", Response(configuration))
+    scripted.on("token", made.token)
+    scripted.on("Patient/p1", made.patient)
+    return made
+
+
+def auth(tmp_path: Path, name: str = "key.pem", **more: Any) -> dict[str, Any]:
+    return {
+        "kind": "smart-backend",
+        "client_id": "client-1",
+        "key_file": str(tmp_path / name),
+        "scopes": ("system/*.rs",),
+        **more,
+    }
+
+
+@pytest.mark.parametrize("name", ["key.pem", "key.json"])
+def test_signs_in_once_and_keeps_the_token(tokens: TokenServer, tmp_path: Path, name: str) -> None:
+    with client_for(tokens.server.base, auth=auth(tmp_path, name)) as client:
+        for _ in range(3):
+            assert client.read("Patient", "p1").resource == PATIENT
+    assert tokens.issued == 1
+
+
+def test_one_flight_for_many_threads(tokens: TokenServer, tmp_path: Path) -> None:
+    with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
+        threads = [threading.Thread(target=client.read, args=("Patient", "p1")) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert tokens.issued == 1
+
+
+def test_a_token_about_to_expire_is_renewed_before_use(tokens: TokenServer, tmp_path: Path) -> None:
+    tokens.life = 31  # one second of use before the 30 kept in reserve
+    with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
+        client.read("Patient", "p1")
+        threading.Event().wait(1.1)
+        client.read("Patient", "p1")
+    assert tokens.issued == 2
+
+
+def test_a_401_is_answered_with_one_new_token(tokens: TokenServer, tmp_path: Path) -> None:
+    with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
+        client.read("Patient", "p1")
+        tokens.issued += 1  # the server has withdrawn the token
+        assert client.read("Patient", "p1").resource == PATIENT
+        tokens.server.on("Patient/p1", fhir(outcome("login"), 401))
+        before = len(tokens.server.asked("Patient/p1"))
+        with pytest.raises(SignInRefused):
+            client.read("Patient", "p1")
+        assert len(tokens.server.asked("Patient/p1")) - before == 2
+
+
+def test_a_bare_400_is_tried_once_more_when_it_worked_before(
+    tokens: TokenServer, tmp_path: Path
+) -> None:
+    with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
+        client.read("Patient", "p1")
+        tokens.issued += 1
+        tokens.bare_400 = 1
+        assert client.read("Patient", "p1").resource == PATIENT
+    with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
+        tokens.bare_400 = 1
+        with pytest.raises(SignInRefused):
+            client.read("Patient", "p1")
+
+
+ANSWERS: list[tuple[Response, type[FhirError]]] = [
+    (Response('{"error": "invalid_client"}', 401), SignInRefused),
+    (Response('{"access_token": "x", "token_type": "mac"}'), SignInRefused),
+    (Response('{"token_type": "bearer"}'), SignInRefused),
+    (Response("<html>", 200), NotFhir),
+    (Response("", 503), NotFhir),
+]
+
+
+@pytest.mark.parametrize(("answer", "error"), ANSWERS)
+def test_what_the_token_endpoint_may_answer(
+    tokens: TokenServer, tmp_path: Path, answer: Response, error: type[FhirError]
+) -> None:
+    tokens.server.on("token", answer)
+    with client_for(tokens.server.base, auth=auth(tmp_path)) as client, pytest.raises(error):
+        client.read("Patient", "p1")
+
+
+def test_a_discovered_endpoint_elsewhere_must_be_public(
+    tokens: TokenServer, tmp_path: Path
+) -> None:
+    with ScriptedServer() as stranger:
+        found = json.dumps({"token_endpoint": f"{stranger.base}/token"})
+        tokens.server.on(".well-known/smart-configuration", Response(found))
+        with (
+            client_for(tokens.server.base, auth=auth(tmp_path)) as client,
+            pytest.raises(UnsafeAddress),
+        ):
+            client.read("Patient", "p1")
+        assert stranger.requests == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"-----BEGIN", b'{"kty": "oct", "k": "YQ"}'])
+def test_a_key_that_cannot_sign_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    with pytest.raises(SetupError, match="private RSA or P-384"):
+        load_key(str(path))
+    with pytest.raises(SetupError):
+        load_key(str(tmp_path / "missing"))
+
+
+def test_a_public_key_or_another_curve_is_refused(tmp_path: Path) -> None:
+    for name, key, private in (
+        ("public", RSAKey.generate_key(2048), False),
+        ("curve", ECKey.generate_key("P-256"), True),
+    ):
+        (tmp_path / name).write_text(json.dumps(key.as_dict(private=private)))
+        with pytest.raises(SetupError, match="private RSA or P-384"):
+            load_key(str(tmp_path / name))
