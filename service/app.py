@@ -53,6 +53,8 @@ def _configure(app: Flask, config: Config) -> None:
         MAX_CONTENT_LENGTH=config.limits.body_bytes,
         SESSION_COOKIE_SECURE=config.web.secure_cookies,
         PROPAGATE_EXCEPTIONS=False,
+        # Foreign pages are not served, so nobody needs OPTIONS; each method has its own audience.
+        PROVIDE_AUTOMATIC_OPTIONS=False,
     )
     # Unknown addresses are told apart by a slash at their end; nobody is redirected to the other.
     app.url_map.strict_slashes = True

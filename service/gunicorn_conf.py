@@ -1,4 +1,4 @@
-"""gunicorn's settings, from ours: `gunicorn -c python:service.gunicorn_conf service.wsgi:app`.
+"""gunicorn's settings, from ours: `gunicorn -c python:service.gunicorn_conf 'service.wsgi:build()'`.
 
 Threads, because a synchronous run waits for a FHIR server most of the time. No access log: it
 would hold paths, and a path may name a patient; the application writes its own line by template.
@@ -12,7 +12,7 @@ from typing import Any
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from service.config import load_config
-from service.web.logs import configure_logging
+from service.web.logs import configure_logging, guard_process
 
 _config = load_config()
 _GRACE = 10
@@ -28,6 +28,7 @@ class OwnLogger(Logger):  # type: ignore[misc]
             log.propagate = log is self.error_log
         self.error_log.setLevel(self.loglevel)
         configure_logging(_config.logging)
+        guard_process()
 
 
 bind = f"{_config.web.host}:{_config.web.port}"

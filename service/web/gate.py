@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from service.auth import AuthError, AuthErrorCode, Kind, Principal
 from service.config import Config
+from service.config.sections import LOOPBACK
 from service.web.audiences import Audience, audiences
 from service.web.errors import WebError, error_response
 from service.web.rates import Rates
@@ -22,7 +23,6 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Probes and scrapers address a pod or a container by whatever name they have for it.
 _ANY_HOST = frozenset({"health.live", "health.ready"})
 _LONGEST_ADDRESS = 4096
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _AUTH_CODES = {
     AuthErrorCode.MISSING: "sign-in-needed",
     AuthErrorCode.NO_ROLE: "forbidden",
@@ -89,7 +89,9 @@ class Gate:
     def _check_host(self) -> None:
         if self._hosts is None or request.endpoint in _ANY_HOST:
             return
-        if not host_is_trusted(request.host, self._hosts):
+        # Werkzeug checks the characters; its list of names cannot hold an IPv6 address.
+        name = urlsplit(f"//{request.host}").hostname if host_is_trusted(request.host) else None
+        if name not in self._hosts:
             raise WebError("bad-host")
 
 
@@ -124,13 +126,12 @@ def new_request_id() -> None:
 # -- steps -------------------------------------------------------------------------------------
 
 
-def _trusted_hosts(config: Config) -> list[str] | None:
+def _trusted_hosts(config: Config) -> frozenset[str] | None:
     """Only the configured name. Without one, a service on loopback answers to loopback names,
     which is what keeps a foreign page from reaching it by rebinding its own name."""
     if config.web.public_url:
-        public = urlsplit(config.web.public_url).hostname or ""
-        return [public, *_LOOPBACK]
-    return list(_LOOPBACK) if config.web.host in {"127.0.0.1", "localhost", "::1"} else None
+        return LOOPBACK | {urlsplit(config.web.public_url).hostname or ""}
+    return LOOPBACK if config.web.host in LOOPBACK else None
 
 
 def _check_size() -> None:
@@ -184,7 +185,7 @@ def add_headers(response: Response) -> Response:
     headers["Cross-Origin-Resource-Policy"] = "same-origin"
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
     if current_app.config["SESSION_COOKIE_SECURE"]:
-        headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+        headers["Strict-Transport-Security"] = "max-age=31536000"
     if request.endpoint != "static":
         headers["Cache-Control"] = "no-store"
         headers.add("Vary", "Accept, Authorization, Cookie")

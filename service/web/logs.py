@@ -9,6 +9,7 @@ message.
 
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -52,12 +53,28 @@ def configure_logging(settings: Logging, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[settings.level])
+    logging.captureWarnings(True)  # else they go to stderr as they are
+    logging.raiseExceptions = False  # a failing handler would print the record's arguments
     structlog.configure(
         processors=[*_common(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.level]),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def guard_process() -> None:
+    """For a process that serves: what nobody caught is told by its place as well."""
+
+    def of_process(_: type[BaseException], error: BaseException, __: Any) -> None:
+        structlog.get_logger("twinport").critical("uncaught", **place_of(error))
+
+    def of_thread(caught: threading.ExceptHookArgs) -> None:
+        if caught.exc_value is not None:
+            structlog.get_logger("twinport").critical("uncaught", **place_of(caught.exc_value))
+
+    sys.excepthook = of_process
+    threading.excepthook = of_thread
 
 
 def web_log() -> structlog.typing.FilteringBoundLogger:
@@ -100,13 +117,18 @@ def _common() -> list[structlog.typing.Processor]:
 
 def _formatter(form: str) -> logging.Formatter:
     text = structlog.dev.ConsoleRenderer(colors=False)
-    render = structlog.processors.JSONRenderer() if form == "json" else text
+    render = structlog.processors.JSONRenderer(default=_type_only) if form == "json" else text
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[_foreign, *_common()],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         keep_exc_info=False,
         keep_stack_info=False,
     )
+
+
+def _type_only(thing: object) -> str:
+    """Something that is no plain value must not be spelled out by its `repr`."""
+    return type(thing).__qualname__
 
 
 def _foreign(_: Any, __: str, event: Event) -> Event:

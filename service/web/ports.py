@@ -48,6 +48,7 @@ class Failure(StrEnum):
     PATIENT_NOT_FOUND = "patient-not-found"
     GATE_BLOCKED = "gate-blocked"
     RUN_ENDED = "run-ended"
+    STILL_RUNNING = "still-running"
     CANCELLED = "cancelled"
     TOO_LARGE = "too-large"
     UPSTREAM_UNREACHABLE = "upstream-unreachable"
@@ -164,7 +165,10 @@ class RunService(Protocol):
     # -- runs ----------------------------------------------------------------------------------
 
     def start(self, request: RunRequest, principal: Principal) -> Run:
-        """Run now and return the ended run; a failed run is returned, not raised."""
+        """Run now and return the ended run; a failed one is returned too, not raised.
+
+        One that takes longer than a call may wait is returned as it is then: it goes on.
+        """
         ...
 
     def enqueue(self, request: RunRequest, principal: Principal) -> str:
@@ -214,7 +218,8 @@ class RunService(Protocol):
     # -- FHIR ----------------------------------------------------------------------------------
 
     def assess(self, request: RunRequest, principal: Principal) -> Assessed:
-        """Like `start`, with the resources; a failed run raises with its `run_id`."""
+        """Like `start`, with the resources. A run that failed raises its failure with `run_id`;
+        one that takes longer than a call may wait raises `STILL_RUNNING` with `run_id`."""
         ...
 
     def bundle(self, run_id: str) -> Json:

@@ -78,6 +78,8 @@ def start_run() -> Response:
     if prefers("respond-async"):
         return _queued(services().runs.enqueue(wanted, principal()))
     run = services().runs.start(wanted, principal())
+    if not run.ended:
+        return _queued(run.id)  # longer than a call may wait: it goes on without us
     raise_unless_done(run, _address(run.id))
     response = json_response(run_view(run), 201)
     response.headers["Location"] = _address(run.id)
@@ -170,6 +172,7 @@ def _address(run_id: str) -> str:
 def _queued(run_id: str) -> Response:
     response = json_response(run_view(services().runs.run(run_id)), 202)
     response.headers["Location"] = response.headers["Content-Location"] = _address(run_id)
-    response.headers["Preference-Applied"] = "respond-async"
+    if prefers("respond-async"):
+        response.headers["Preference-Applied"] = "respond-async"
     response.headers["Retry-After"] = "1"
     return response

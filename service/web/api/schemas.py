@@ -10,7 +10,7 @@ from service.web.answers import JSON, read_json
 from service.web.errors import Fault, WebError, safe_path
 from service.web.ports import RunRequest, RunState
 
-_NAME = validate.Regexp(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", error="Must be a name.")
+_NAME = validate.Regexp(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", error="Must be a name.")
 _FHIR_ID = validate.Regexp(r"^[A-Za-z0-9.-]{1,64}\Z", error="Must be a FHIR id.")
 _LONGEST_NAME = validate.Length(1, 2048)
 

@@ -13,11 +13,11 @@ from service.web.errors import Fault, WebError
 from service.web.fhir.blueprint import FHIR_ID, GENERAL, facade, fhir_response, read_fhir_json
 from service.web.fhir.parameters import ASSESS, read_parameters
 from service.web.gate import principal
-from service.web.ports import Failure, Run, RunRequest
+from service.web.ports import Failure, Run, RunRequest, ServiceError
 from service.web.run_requests import check_server, raise_unless_done, visible_run
 from service.web.services import services
 
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
 
 @facade.post("/Patient/<patient>/$assess")
@@ -27,7 +27,12 @@ def assess(patient: str) -> Response:
     wanted = _request(patient, read_parameters(read_fhir_json(), ASSESS))
     if prefers("respond-async"):
         return _accepted(services().runs.enqueue(wanted, principal()))
-    return fhir_response(services().runs.assess(wanted, principal()).bundle)
+    try:
+        return fhir_response(services().runs.assess(wanted, principal()).bundle)
+    except ServiceError as error:
+        if error.failure is not Failure.STILL_RUNNING or error.run_id is None:
+            raise
+        return _accepted(error.run_id)  # longer than a call may wait: it goes on without us
 
 
 @facade.get("/_async/<run_id>")
@@ -76,7 +81,9 @@ def _single(values: list[Any]) -> Any:
 
 def _accepted(run_id: str) -> Response:
     status_url = public_base() + url_for("fhir.poll", run_id=run_id)
-    headers = {"Content-Location": status_url, "Preference-Applied": "respond-async"}
+    headers = {"Content-Location": status_url, "Retry-After": "1"}
+    if prefers("respond-async"):
+        headers["Preference-Applied"] = "respond-async"
     return Response(status=202, headers=headers)
 
 

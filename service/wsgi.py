@@ -1,0 +1,32 @@
+"""The entry for a WSGI server: `gunicorn -c python:service.gunicorn_conf 'service.wsgi:build()'`.
+
+A function and not a module-level object, so that importing this file opens no database.
+"""
+
+from flask import Flask
+
+from service.app import create_app
+from service.auth import Access
+from service.config import Config, load_config
+from service.pipeline.runtime import open_runtime
+from service.pipeline.service import Service
+from service.web.services import Services
+
+
+def build() -> Flask:
+    """The application over this process's configuration."""
+    config = load_config()
+    return create_app(config, compose(config))
+
+
+def compose(config: Config) -> Services:
+    """Everything behind the web. Its queue starts with `Services.start`, after any fork."""
+    runtime = open_runtime(config)
+    service = Service(runtime)
+    return Services(
+        runs=service,
+        access=Access.build(config, runtime.database, runtime.keys.session.material),
+        jwks=runtime.jwks,
+        start=service.start_workers,
+        stop=service.stop_workers,
+    )
