@@ -185,8 +185,8 @@ def _map_answer(
         return problem
     record, time, precision, status = context
     given = codes(element.get("valueCodeableConcept"))
-    if not given:
-        return _no_number(element)
+    if not given and _no_number(element) != "value-not-numeric":
+        return "value-absent"
     answers = {smoking_status(system, code) for system, code in given} - {None}
     if len(answers) != 1:
         return "answer-unclear"

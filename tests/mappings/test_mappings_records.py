@@ -1,0 +1,115 @@
+"""What must hold for any records: nothing is lost, nothing is made up, order does not matter."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mappings.from_fhir import MAPPERS, map_records
+from mappings.vocabulary import concept, rules
+from mappings.vocabulary.units import TABLES
+
+LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
+CODES = ["2160-0", "2093-3", "4548-4", "29463-7", "8480-6", "41995-2", "11524-6", "72166-2"]
+UNITS = ["mg/dL", "umol/L", "%", "kg", "lbs", "mm[Hg]", "mmHg", "mmol/L", "K/uL", "", "bananas"]
+
+moments = st.tuples(st.integers(-2000, 2000), st.sampled_from(["minute", "day", "month", "year"]))
+quantities = st.fixed_dictionaries(
+    {"value": st.floats(-10, 5000) | st.integers(-10, 5000)},
+    optional={
+        "unit": st.sampled_from(UNITS),
+        "code": st.sampled_from(UNITS),
+        "system": st.sampled_from([UCUM, LOINC]),
+        "comparator": st.sampled_from(["<", "<=", ">=", ">", "~"]),
+    },
+)
+concepts = st.lists(
+    st.sampled_from(CODES).map(lambda code: {"system": LOINC, "code": code}), max_size=2
+).map(lambda codings: {"coding": codings})
+ids = st.integers(0, 30).map(lambda number: f"o{number}")
+frame = {
+    "status": st.sampled_from(["final", "preliminary", "corrected", "entered-in-error"]),
+    "effectiveDateTime": moments.map(list),
+}
+single = st.fixed_dictionaries(
+    {"resourceType": st.just("Observation"), "id": ids},
+    optional=frame | {"code": concepts, "valueQuantity": quantities},
+)
+panel = st.fixed_dictionaries(
+    {
+        "resourceType": st.just("Observation"),
+        "id": ids,
+        "code": st.just({"coding": [{"system": LOINC, "code": "85354-9"}]}),
+        "component": st.lists(
+            st.fixed_dictionaries({"code": concepts}, optional={"valueQuantity": quantities}),
+            max_size=3,
+        ),
+    },
+    optional=frame,
+)
+observations = single | panel
+bare = st.sampled_from(sorted(MAPPERS)).map(lambda kind: {"resourceType": kind, "id": f"x{kind}"})
+
+
+@given(st.lists(observations, max_size=25), st.randoms(use_true_random=False))
+def test_the_order_of_records_never_matters(records: list[dict[str, Any]], random: Any) -> None:
+    shuffled = random.sample(records, len(records))
+    assert map_records(shuffled) == map_records(records)
+
+
+@given(st.lists(observations, max_size=25, unique_by=lambda record: record["id"]))
+def test_every_value_is_kept_set_aside_or_counted(records: list[dict[str, Any]]) -> None:
+    mapped = map_records(records)
+    values = sum(_values(record) for record in records)
+    unmapped = sum(row[3] for row in mapped.unmapped)
+    assert len(mapped.measurements) + len(mapped.coded) + len(mapped.set_aside) + unmapped == values
+
+
+def _values(record: dict[str, Any]) -> int:
+    """How many values a record speaks of: one, or one for each component of a panel."""
+    return len(record["component"]) if "component" in record else 1
+
+
+@given(st.lists(observations, max_size=10))
+def test_measurements_are_plausible_rounded_and_in_known_units(
+    records: list[dict[str, Any]],
+) -> None:
+    for fact in map_records(records).measurements:
+        low, high = concept(fact.concept).plausible
+        assert low <= fact.value <= high
+        assert fact.value == round(fact.value, concept(fact.concept).decimals)
+        assert not fact.unit or fact.unit in TABLES[fact.concept]
+        assert fact.comparator in ("", "<", "<=", ">=", ">")
+
+
+@given(st.lists(observations, max_size=20))
+def test_set_aside_names_a_rule_and_a_source(records: list[dict[str, Any]]) -> None:
+    ids = {record["id"] for record in records}
+    for fact in map_records(records).set_aside:
+        assert rules()[fact.rule].kind == "set-aside"
+        assert fact.source in ids
+
+
+@settings(max_examples=20)
+@given(st.lists(bare, max_size=10))
+def test_a_record_stripped_to_its_type_maps_without_a_fact_made_up(
+    records: list[dict[str, Any]],
+) -> None:
+    mapped = map_records(records)
+    assert mapped.measurements == mapped.coded == mapped.conditions == mapped.medications == ()
+
+
+def test_two_records_under_one_id_are_settled_without_regard_to_order() -> None:
+    first = {
+        "resourceType": "Encounter",
+        "id": "e",
+        "status": "finished",
+        "period": {"start": [1, "day"]},
+    }
+    second = first | {"status": "planned"}
+    assert map_records([first, second]) == map_records([second, first])
+    assert len(map_records([first, first, second]).encounters) == 1
+
+
+def test_no_records() -> None:
+    assert map_records([]).subject is None
