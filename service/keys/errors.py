@@ -1,5 +1,7 @@
 """Why a key was refused: which file, what is wrong, what to do. Never the key."""
 
+from privacy.errors import KeyRefusedError as PrivacyKeyRefusedError
 
-class KeyRefusedError(Exception):
+
+class KeyRefusedError(PrivacyKeyRefusedError):
     """A key file or key that must not be used."""

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from privacy import errors as privacy_errors
+from privacy import signing
+from privacy.vault import check_key
 from service.keys import files
 from service.keys.errors import KeyRefusedError
 
@@ -49,7 +51,10 @@ class SigningKey:
 
     @property
     def public(self) -> bytes:
-        return _raw_public(self.private.public_key())
+        return self.private.public_key().public_bytes_raw()
+
+    def signer(self) -> signing.SigningKey:
+        return signing.SigningKey(self.private.private_bytes_raw())
 
 
 @dataclass(frozen=True)
@@ -131,9 +136,14 @@ class KeyRing:
     ) -> "KeyRing":
         files.check_folder(folder)
         current, previous = _vault_keys(folder, vault_key, vault_key_previous)
-        signing, retired = _signing_keys(folder / _SIGNING)
+        now, retired = _signing_keys(folder / _SIGNING)
         session = _secret_keys(folder / _SESSION)[0]
-        return cls(folder, current, previous, signing, retired, session, created_now)
+        return cls(folder, current, previous, now, retired, session, created_now)
+
+    @property
+    def vault_in_file(self) -> bool:
+        """Whether the vault key is kept here at all, or comes from the environment alone."""
+        return (self.folder / _VAULT).exists()
 
     # -- public halves -------------------------------------------------------------------------
 
@@ -144,39 +154,24 @@ class KeyRing:
 
     def jwks(self) -> dict[str, Any]:
         """The public halves as a JWK set, current first. Private members cannot be in it."""
-        return {"keys": [public_jwk(kid, raw) for kid, raw in self.public_keys().items()]}
+        return {
+            "keys": [signing.public_jwk(signing.b64(raw)) for raw in self.public_keys().values()]
+        }
 
 
 Clock = Callable[[], datetime]
 
 
-def public_jwk(kid: str, raw: bytes) -> dict[str, str]:
-    return {
-        "kty": "OKP",
-        "crv": "Ed25519",
-        "x": _b64u(raw),
-        "kid": kid,
-        "use": "sig",
-        "alg": "Ed25519",
-    }
-
-
 def thumbprint(raw: bytes) -> str:
-    """RFC 7638: SHA-256 over the required members in this order, without spaces."""
-    text = f'{{"crv":"Ed25519","kty":"OKP","x":"{_b64u(raw)}"}}'
-    return _b64u(hashlib.sha256(text.encode("ascii")).digest())
+    return signing.public_jwk(signing.b64(raw))["kid"]
 
 
 def check_material(material: bytes, where: str) -> bytes:
-    """Refuse keys that are short, or that nobody drew at random."""
-    if len(material) != KEY_BYTES:
-        raise KeyRefusedError(
-            f"{where}: holds {len(material)} bytes where {KEY_BYTES} are needed. "
-            "Next: twinport keys init"
-        )
-    # 32 random bytes hold fewer than 16 different values about once in 10^17 draws.
-    if len(set(material)) < 16:
-        raise KeyRefusedError(f"{where}: is not random. Next: twinport keys init")
+    """Refuse keys that are short, known from examples, or that nobody drew at random."""
+    try:
+        check_key(material)
+    except privacy_errors.KeyRefusedError as error:
+        raise KeyRefusedError(f"{where}: {error}") from None
     return material
 
 
@@ -256,7 +251,7 @@ def _signing_keys(path: Path) -> tuple[SigningKey, tuple[RetiredKey, ...]]:
         now = stored["current"]
         seed = check_material(base64.b64decode(now["key"], validate=True), str(path))
         private = Ed25519PrivateKey.from_private_bytes(seed)
-        kid = thumbprint(_raw_public(private.public_key()))
+        kid = thumbprint(private.public_key().public_bytes_raw())
         return SigningKey(kid, private, now["created"]), tuple(map(_retired, stored["retired"]))
     except (KeyError, TypeError, binascii.Error, ValueError) as error:
         raise _damaged(path) from error
@@ -291,7 +286,7 @@ def _next_signing(stored: Mapping[str, Any], now: str) -> dict[str, Any]:
     """The old private half is gone with this; its public half stays for the life of documents."""
     old = stored["current"]
     private = Ed25519PrivateKey.from_private_bytes(base64.b64decode(old["key"]))
-    public = _b64(_raw_public(private.public_key()))
+    public = _b64(private.public_key().public_bytes_raw())
     kept = {"public": public, "created": old["created"], "retired": now}
     return {**_new_signing(now), "retired": [kept, *stored["retired"]]}
 
@@ -319,13 +314,5 @@ def _stamp(clock: Clock | None) -> str:
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _raw_public(key: Ed25519PublicKey) -> bytes:
-    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-
-
 def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-def _b64u(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

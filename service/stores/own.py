@@ -1,4 +1,4 @@
-"""Resources that we made, as the façade shows them (pseudonymous), and the sealed results of runs."""
+"""Resources that we made, as the façade shows them, and the sealed results of runs."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

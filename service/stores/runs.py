@@ -96,6 +96,35 @@ class RunStore:
             session.add(row)
         return row.id
 
+    def note(
+        self,
+        *,
+        kind: str,
+        server: str,
+        twin: str,
+        twin_version: int,
+        counts: Mapping[str, int],
+        started: datetime,
+    ) -> str:
+        """Record a run that was carried out elsewhere (at the command line) and is done."""
+        now = self._clock()
+        row = RunRow(
+            id=new_run_id(),
+            kind=code(kind),
+            server=server,
+            state=RunState.DONE,
+            attempt=1,
+            counts=_counted(counts),
+            twin=twin,
+            twin_version=twin_version,
+            created=started,
+            started=started,
+            finished=now,
+        )
+        with self._database.write() as session:
+            session.add(row)
+        return row.id
+
     def get(self, run_id: str) -> Run | None:
         with self._database.read() as session:
             row = session.get(RunRow, run_id)
