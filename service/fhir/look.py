@@ -8,7 +8,7 @@ from service.fhir.errors import NotFound
 from service.fhir.http import FhirClient, Resource
 from service.fhir.paging import Page, read_pages
 from service.fhir.references import reference_of, rewriter
-from service.fhir.wanted import Wanted
+from service.fhir.wanted import Wanted, escaped
 
 _HUMAN_TOUCHED = frozenset({"final", "amended", "corrected"})
 
@@ -53,11 +53,11 @@ class Looker:
         if not self._searchable(wanted):
             own = f"{wanted.type}/{wanted.own_id}"
             return self.by_reference(wanted, own) if self._own_id(wanted) else []
-        system, value = (_escaped(part) for part in wanted.identifier)
+        system, value = (escaped(part) for part in wanted.identifier)
         found = self._search(wanted.type, ("identifier", f"{system}|{value}"))
         return _ordered(r for r in found if _carries(r, wanted.identifier))
 
-    def by_target(self, wanted: Wanted, target: str, agents: frozenset[str]) -> list[Found]:
+    def by_target(self, wanted: Wanted, target: str, who: frozenset[str]) -> list[Found]:
         """Provenances like `wanted` of one result: same activity, an agent in common."""
         found = self._search(wanted.type, ("target", target))
         return _ordered(
@@ -65,7 +65,7 @@ class Looker:
             for r in found
             if target in _targets(r)
             and _activity(r) == _activity(wanted.body)
-            and (not agents or agents & _agents(r))
+            and (not who or who & agents(r))
         )
 
     def by_reference(self, wanted: Wanted, reference: str) -> list[Found]:
@@ -112,17 +112,11 @@ def _targets(resource: Resource) -> set[str]:
     return {str(t.get("reference", "")).split("/_history/")[0] for t in listed}
 
 
-def _agents(resource: Resource) -> set[str]:
+def agents(resource: Resource) -> set[str]:
+    """References of those who acted."""
     return {ref for agent in resource.get("agent") or [] if (ref := reference_of(agent, "who"))}
 
 
 def _activity(resource: Resource) -> set[str]:
     codings = (resource.get("activity") or {}).get("coding") or []
     return {str(coding.get("code")) for coding in codings}
-
-
-def _escaped(text: str) -> str:
-    """As FHIR escapes the separators of a token search."""
-    for character in ("\\", "|", "$", ","):
-        text = text.replace(character, f"\\{character}")
-    return text

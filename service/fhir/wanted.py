@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from service.fhir.errors import SetupError
 
@@ -35,7 +36,8 @@ class Wanted:
     def condition(self) -> str:
         """As the search that finds it."""
         assert self.identifier is not None
-        return f"identifier={self.identifier[0]}|{self.identifier[1]}"
+        system, value = (quote(escaped(part), safe=":/.-_~") for part in self.identifier)
+        return f"identifier={system}|{value}"
 
 
 def wanted_from(resources: Iterable[Resource]) -> list[Wanted]:
@@ -61,6 +63,19 @@ def _wanted(url: str, resource: Resource) -> Wanted:
         raise SetupError(f"write {kind}", next_step="It needs an identifier to be written once.")
     body = {k: v for k, v in resource.items() if k != "id"}
     return Wanted(url, kind, body, identifier)
+
+
+def first_target(provenance: Wanted) -> str:
+    """What a Provenance speaks of, as the set names it."""
+    targets = provenance.body.get("target") or [{}]
+    return str(targets[0].get("reference", ""))
+
+
+def escaped(text: str) -> str:
+    """As FHIR escapes the separators of a token search."""
+    for character in ("\\", "|", "$", ","):
+        text = text.replace(character, f"\\{character}")
+    return text
 
 
 def _identifier(resource: Resource) -> tuple[str, str] | None:

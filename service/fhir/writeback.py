@@ -26,11 +26,11 @@ from service.fhir.errors import (
     Unreachable,
 )
 from service.fhir.http import FhirClient, Resource
-from service.fhir.look import Found, Looker
+from service.fhir.look import Found, Looker, agents
 from service.fhir.outbox import OutboxItem, OutboxState, OutboxStore
 from service.fhir.retry import pause_before
 from service.fhir.send import Sender, Sent
-from service.fhir.wanted import COMPANIONS, Wanted, wanted_from
+from service.fhir.wanted import COMPANIONS, Wanted, first_target, wanted_from
 
 Seal = Callable[[bytes], bytes]
 
@@ -206,30 +206,20 @@ class _Writer:
         """None: it cannot be looked for, and is to be taken as there."""
         if wanted.identifier is not None:
             return self._looker.by_identifier(wanted)
-        target = self._result_reference()
-        if target is None:
+        target = first_target(wanted)
+        known = self._known()
+        if target not in known:
             return []
         if not self._looker.can_find(wanted):
-            return None if self._result_existed() else []
-        return self._looker.by_target(wanted, target, self._agents())
+            return None if target in self._existing else []
+        return self._looker.by_target(wanted, known[target], self._agents(wanted))
 
     def _known(self) -> dict[str, str]:
         return {url: ref for url, ref in {**self._existing, **self._created}.items() if ref}
 
-    def _result_reference(self) -> str | None:
+    def _agents(self, wanted: Wanted) -> frozenset[str]:
         known = self._known()
-        return next(
-            (known[w.url] for w in self._wanted if w.type == self._rung and w.url in known), None
-        )
-
-    def _result_existed(self) -> bool:
-        return any(w.type == self._rung and w.url in self._existing for w in self._wanted)
-
-    def _agents(self) -> frozenset[str]:
-        known = self._known()
-        return frozenset(
-            known[w.url] for w in self._wanted if w.type == "Device" and w.url in known
-        )
+        return frozenset(known[url] for url in agents(wanted.body) if url in known)
 
     # Sending
 

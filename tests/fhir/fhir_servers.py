@@ -4,10 +4,12 @@ import contextlib
 import copy
 import itertools
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -213,7 +215,7 @@ class SmallFhirServer(LocalServer):
             args.get("patient"),
         )
         if identifier and self.search_by_identifier:
-            system, value = identifier.split("|")
+            system, value = unescaped(identifier)
             return any(
                 i["system"] == system and i["value"] == value
                 for i in resource.get("identifier", [])
@@ -290,7 +292,7 @@ class SmallFhirServer(LocalServer):
             self.resources[key] = json.loads(text)
 
     def _condition(self, kind: str, condition: str) -> list[Resource]:
-        name, _, value = condition.partition("=")
+        name, value = parse_qsl(condition)[0]
         return [r for r in self.all(kind) if self._matches(r, {name: value})]
 
     def _relative(self, resource: Resource) -> str:
@@ -324,6 +326,11 @@ class SmallFhirServer(LocalServer):
             "fhirVersion": "4.0.1",
             "rest": [rest],
         }
+
+
+def unescaped(token: str) -> list[str]:
+    """system|value of a token search, split at the separator and not at escaped ones."""
+    return [part.replace("\\", "") for part in re.split(r"(?<!\\)\|", token)]
 
 
 class RawServer:

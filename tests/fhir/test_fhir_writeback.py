@@ -107,6 +107,26 @@ def test_written_once_and_found_the_second_time(store: SmallFhirServer, name: st
     exactly_one_each(store)
 
 
+@pytest.mark.parametrize("name", WAYS)
+def test_several_results_with_a_provenance_each(store: SmallFhirServer, name: str) -> None:
+    """Two sets sent as one: each Provenance is looked for where it belongs."""
+    way(store, name)
+    other = "5b1d1f4e-0000-4000-8000-000000000004"
+    origin, risk, device = result_set()
+    second = result_set("r|2,&x")
+    second[0] |= {"id": other.replace("4", "5"), "target": [{"reference": f"urn:uuid:{other}"}]}
+    second[1] |= {"id": other}
+    for _ in range(2):
+        with client_for(store.base) as client:
+            both = [origin, risk, device, *second[:2]]
+            result = write_back(client, both, MemoryOutbox(), "k", seal)
+        assert result.verified
+    risks = {f"RiskAssessment/{r['id']}" for r in store.alive("RiskAssessment")}
+    targets = [r["target"][0]["reference"] for r in store.alive("Provenance")]
+    assert len(risks) == 2
+    assert sorted(targets) == sorted(risks)
+
+
 def test_a_second_result_shares_the_device(store: SmallFhirServer) -> None:
     write(store, MemoryOutbox())
     second = write(store, MemoryOutbox(), run="r-2")
