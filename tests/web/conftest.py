@@ -40,9 +40,9 @@ def config(settings: dict[str, str]) -> Config:
     return load_config(settings)
 
 
-@pytest.fixture
-def keys(config: Config) -> KeyRing:
-    return KeyRing.open(config.keys_dir)
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.open(tmp_path_factory.mktemp("keys", numbered=True) / "keys")
 
 
 @pytest.fixture

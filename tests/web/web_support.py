@@ -1,7 +1,7 @@
 """A small real service behind the web's port: real run store, made-up content, no network.
 
-What a run does is chosen by the patient's id: `fail-<code>` fails with that code, `wait` stays
-queued, anything else is done at once.
+What a run does is chosen by the patient's id: `fail-<code>` fails with that code, `slow` is still
+queued when the call has waited long enough, `break` meets a bug; anything else is done at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,7 +68,8 @@ class InProcess:
 
     def start(self, request: RunRequest, principal: Principal) -> Run:
         run_id = self.enqueue(request, principal)
-        self.work(run_id, request)
+        if request.patient != "slow":
+            self.work(run_id, request)
         return self.run(run_id)
 
     def enqueue(self, request: RunRequest, principal: Principal) -> str:
@@ -151,6 +152,8 @@ class InProcess:
 
     def assess(self, request: RunRequest, principal: Principal) -> Assessed:
         run = self.start(request, principal)
+        if not run.ended:
+            raise ServiceError(Failure.STILL_RUNNING, run_id=run.id)
         if run.state is not RunState.DONE:
             codes = [failure.value for failure in Failure]
             failure = Failure(run.error) if run.error in codes else Failure.FAILED

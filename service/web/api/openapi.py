@@ -33,6 +33,7 @@ EVERYWHERE = (
     "internal",
 )
 _PARTS = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
+_PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
 _PATH_TEXTS = {
     "run_id": "A run.",
     "pseudonym": "A twin.",
@@ -87,6 +88,7 @@ def build(app: Flask) -> dict[str, Any]:
         },
         plugins=[MarshmallowPlugin(schema_name_resolver=_schema_name)],
     )
+    spec.components.schema("Problem", schema=ProblemSchema)
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     session = {"type": "apiKey", "in": "cookie", "name": "__Host-twinport"}
     spec.components.security_scheme("session", session)
@@ -147,7 +149,7 @@ def _shape(schema: type[Schema], *, many: bool) -> Any:
 
 def _error(codes: list[str]) -> dict[str, Any]:
     text = "; ".join(f"`{code}`: {KINDS[code].title}" for code in codes)
-    return {"description": text, "content": {PROBLEM: {"schema": ProblemSchema}}}
+    return {"description": text, "content": {PROBLEM: {"schema": _PROBLEM_REF}}}
 
 
 def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:

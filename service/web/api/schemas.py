@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import request
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
+from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, post_load, validate
 
 from service.web.answers import JSON, read_json
 from service.web.errors import Fault, WebError, safe_path
@@ -155,7 +155,7 @@ class ObjectSchema(Schema):
     """An object whose members are documented elsewhere (assessment, ledger entry, card)."""
 
     class Meta:
-        unknown = RAISE
+        unknown = INCLUDE
 
 
 class ModelSchema(Schema):
