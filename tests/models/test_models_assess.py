@@ -13,6 +13,7 @@ from twin_engine.models.registry import (
     DuplicateModelError,
     UnknownModelError,
     all_models,
+    default_models,
     get,
     register,
 )
@@ -319,8 +320,23 @@ def test_the_same_twin_gives_the_same_assessments(case: Callable[[], State]) -> 
     assert assess(case()) == assess(case())
 
 
-def test_all_installed_models_answer_when_none_is_named() -> None:
-    assert [one["model"]["id"] for one in assess(state())] == list(all_models())
+def test_when_none_is_named_the_models_a_twin_can_feed_answer() -> None:
+    found = [one["model"]["id"] for one in assess(state())]
+    assert found == [model.id for model in default_models()]
+    assert {"prevent", "ckd-epi-2021"} <= set(found)
+    assert {"kfre", "pce-2013", "score2"}.isdisjoint(found)
+
+
+@pytest.mark.parametrize(
+    ("model", "asks"), [("kfre", "region"), ("score2", "region"), ("pce-2013", "race")]
+)
+def test_what_must_be_stated_is_never_guessed(model: str, asks: str) -> None:
+    change = {
+        "creatinine": signal("mg/dL", (700, 1.9, 4)),
+        "urine-albumin-creatinine-ratio": signal("mg/g", (700, 300, 8)),
+    }
+    (found,) = assess(state(change=change), [model])
+    assert reasons(found) == {("missing-input", asks)}
 
 
 def test_the_snapshot_does_not_depend_on_where_a_source_stands_in_the_twin() -> None:

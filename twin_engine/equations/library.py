@@ -131,7 +131,9 @@ class Equation:
     predictor: Expression
     link: Expression
     variants: Mapping[str, tuple[str, ...]]
+    aliases: Mapping[str, str]  # how a table may call a variant -> its id
     requires_all: bool
+    on_request: bool  # not run on a twin unless named
     choices: tuple[Choice, ...]
     outcomes: Mapping[str, OutcomeSpec]
     categories: tuple[Categories, ...]
@@ -224,7 +226,9 @@ def _load(folder: Traversable) -> Equation:
         predictor=parse(spec["predictor"]["value"]),
         link=parse(spec["link"]),
         variants={name: tuple(ids) for name, ids in spec["variants"].items()},
+        aliases=MappingProxyType(dict(spec.get("aliases", {}))),
         requires_all=spec.get("requires_all", False),
+        on_request=spec.get("on_request", False),
         choices=tuple(_choice(body) for body in spec["choose"]),
         outcomes=MappingProxyType(outcomes),
         categories=tuple(_categories(body) for body in spec.get("categories", ())),
@@ -312,9 +316,16 @@ def _choice(body: Mapping[str, Any]) -> Choice:
 
 
 def _categories(body: Mapping[str, Any]) -> Categories:
-    bands = tuple((band["code"], band.get("below")) for band in body["bands"])
+    bands = tuple((band["code"], _limit(band)) for band in body["bands"])
     when = parse(body["when"]) if "when" in body else None
     return Categories(body["outcome"], body.get("horizon"), body["scheme"], bands, when)
+
+
+def _limit(band: Mapping[str, Any]) -> float | None:
+    """The first number beyond a band: `below` is outside it, `up_to` still inside."""
+    if "up_to" in band:
+        return math.nextafter(float(band["up_to"]), math.inf)
+    return band.get("below")
 
 
 def _coefficients(
@@ -344,7 +355,8 @@ def _check(equation: Equation, folder: str) -> None:
     _require(equation.id == folder, f"id {equation.id!r} is not the folder's name")
     symbols = equation.symbols()
     _require(len(symbols) == len(equation.inputs), "two inputs share a symbol")
-    clash = symbols.keys() & (equation.terms.keys() | RESERVED)
+    choices = {choice_name(c) for v in equation.inputs.values() for c in v.choices}
+    clash = (symbols.keys() | choices) & (equation.terms.keys() | RESERVED)
     _require(not clash, f"names used twice: {sorted(clash)}")
     _check_table(equation)
     _check_names(equation)

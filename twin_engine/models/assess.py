@@ -18,7 +18,7 @@ from twin_engine.models.contract import Input, Model, Prediction, Target
 from twin_engine.models.explain import contributions
 from twin_engine.models.helps import most_helpful
 from twin_engine.models.inputs import Barrier, Found, Gathered, gather
-from twin_engine.models.registry import all_models, get
+from twin_engine.models.registry import all_models, default_models, get
 from twin_engine.state import State
 
 SHARE_DECIMALS = 6
@@ -47,8 +47,8 @@ def request(text: str) -> Request:
 
 
 def assess(state: State, models: Iterable[Asked] | None = None) -> list[dict[str, Any]]:
-    """One assessment per model asked, in the order asked; all installed models by default."""
-    asked = all_models().values() if models is None else models
+    """One assessment per model asked, in the order asked; by default all but those on request."""
+    asked = default_models() if models is None else models
     return [_assess(state, _as_request(one)) for one in asked]
 
 

@@ -84,10 +84,12 @@ class Model(ABC):
     card: Mapping[str, Any]  # the fields of card_fields.csv
     content: Mapping[str, str] = {}  # digests of the files the model was made from
     variants: Mapping[str, tuple[str, ...]]  # variant -> the optional inputs it uses
+    aliases: Mapping[str, str] = {}  # how a table may call a variant -> the variant
     choices: tuple[Choice, ...]  # the rule that picks a variant by what is known
     exclusions: tuple[Mapping[str, Any], ...] = ()
     monotone: tuple[Mapping[str, Any], ...] = ()
     derivations: tuple[Derivation, ...] = ()
+    on_request: bool = False  # not run on a twin unless it is named
     requires_all: bool = False  # a variant's own optional inputs must be known
     predictor_scale: str = ""  # what contributions are measured on, "" if the model has none
 

@@ -19,7 +19,8 @@ class EquationModel(Model):
         self.id, self.version, self.title = equation.id, equation.version, equation.title
         self.kind, self.card = equation.kind, equation.card
         self.inputs, self.outcomes = equation.inputs, equation.outcomes
-        self.variants, self.choices = equation.variants, equation.choices
+        self.variants, self.aliases = equation.variants, equation.aliases
+        self.choices, self.on_request = equation.choices, equation.on_request
         self.exclusions, self.monotone = equation.exclusions, equation.monotone
         self.derivations, self.content = equation.derivations, equation.content
         self.requires_all, self.predictor_scale = equation.requires_all, equation.predictor_scale

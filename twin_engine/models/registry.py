@@ -27,6 +27,11 @@ def all_models() -> Mapping[str, Model]:
     return MappingProxyType(dict(sorted(found.items())))
 
 
+def default_models() -> tuple[Model, ...]:
+    """The models a twin is assessed with when none is named: those that a twin can feed."""
+    return tuple(model for model in all_models().values() if not model.on_request)
+
+
 def register(models: Iterable[Model], into: dict[str, Model]) -> None:
     for model in models:
         if model.id in into:

@@ -37,6 +37,7 @@ def run_rows(
 ) -> Iterator[dict[str, Any]]:
     """One output row per input row, outcome and horizon, in the order of the input."""
     model = get(model_id)
+    variant = model.aliases.get(variant, variant) if variant else None
     if variant is not None and variant not in model.variants:
         raise LookupError(f"{model_id} has no variant {variant!r}: {', '.join(model.variants)}")
     targets = tuple(t for t in model.targets() if horizon is None or t.horizon == horizon)
@@ -128,6 +129,7 @@ def _written(
     chosen_by_rule: bool,
 ) -> Iterator[dict[str, Any]]:
     declared = {name for one in model.inputs.values() for name in (one.id, one.column)}
+    called = {name: alias for alias, name in model.aliases.items()}
     order = list(model.variants)
     for row, cells in enumerate(chunk):
         passed = {name: cell for name, cell in cells.items() if name not in declared}
@@ -138,7 +140,7 @@ def _written(
             answered = not refusal
             yield passed | {
                 "model": model.id,
-                "variant": variant,
+                "variant": called.get(variant, variant),
                 "outcome": target.outcome,
                 "horizon_years": "" if target.horizon is None else target.horizon,
                 "value": float(prediction.values[index, row]) if answered else "",
