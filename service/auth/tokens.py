@@ -1,5 +1,6 @@
 """Bearer tokens (JWT) of the configured issuer."""
 
+import base64
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -121,11 +122,15 @@ def _public_key(found: Mapping[str, Any], algorithm: str) -> PublicKey:
         raise AuthError(AuthErrorCode.INVALID)
     members = {name: found[name] for name in ("kty", "n", "e", "crv", "x", "y") if name in found}
     if kind == "RSA":
-        key = RSAKey.import_key(members)
-        if key.public_key.key_size < _MIN_RSA_BITS:
+        if _bits(members["n"]) < _MIN_RSA_BITS:
             raise AuthError(AuthErrorCode.INVALID)
-        return key
+        return RSAKey.import_key(members)
     return ECKey.import_key(members) if kind == "EC" else OKPKey.import_key(members)
+
+
+def _bits(modulus: str) -> int:
+    padded = modulus + "=" * (-len(modulus) % 4)
+    return int.from_bytes(base64.urlsafe_b64decode(padded)).bit_length()
 
 
 def _modern(algorithm: Any) -> Any:
