@@ -50,9 +50,15 @@ def category(kind: str) -> Concept:
     return {"coding": [{"system": _CATEGORIES, "code": code, "display": code.capitalize()}]}
 
 
+def own_system(links: Links, name: str) -> str:
+    """The URI of one of our code systems, under a web address or under a URN."""
+    joint = ":" if links.code_base.startswith("urn:") else "/"
+    return joint.join((links.code_base, "CodeSystem", name))
+
+
 def own(links: Links, name: str, code: str, display: str = "", version: str = "") -> Coding:
     """A coding of our own code system `name`, with the optional parts that are known."""
-    coding = {"system": f"{links.code_base}/CodeSystem/{name}", "version": version, "code": code}
+    coding = {"system": own_system(links, name), "version": version, "code": code}
     return {key: value for key, value in (coding | {"display": display}).items() if value}
 
 

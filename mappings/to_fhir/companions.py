@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mappings.to_fhir.card import CardView
-from mappings.to_fhir.codings import AI_DEVICE, AI_KIND, AI_TYPES, AIAST, AUTHOR, CREATE
+from mappings.to_fhir.codings import AI_DEVICE, AI_KIND, AI_TYPES, AIAST, AUTHOR, CREATE, own_system
 from mappings.to_fhir.common import (
     Json,
     as_references,
@@ -18,7 +18,7 @@ from mappings.to_fhir.wording import narrative
 
 def device(view: CardView, links: Links) -> Json:
     """The model in one version, run by one version of the software. One Device for all results."""
-    system = f"{links.code_base}/CodeSystem/device"
+    system = own_system(links, "device")
     value = f"{view.id}-{view.version}_twinport-{links.software}"
     resource: Json = {
         "resourceType": "Device",

@@ -19,12 +19,13 @@ from mappings.to_fhir.links import Links
 from mappings.to_fhir.wording import (
     inputs_sentence,
     interval_sentence,
+    measured,
     narrative,
-    number,
     paragraph,
     plain,
 )
 from mappings.vocabulary.concept_table import concept_for, decimals
+from mappings.vocabulary.units import unit_label
 
 _SIGNIFICANT = 3  # digits of a quantity that is none of our concepts
 
@@ -42,7 +43,7 @@ def observation(
     value = _rounded(result["value"], outcome)
 
     def shown(amount: float) -> str:
-        return f"{number(_rounded(amount, outcome))} {result['unit']}"
+        return measured(_rounded(amount, outcome), result["unit"])
 
     interval = interval_sentence(result, shown)
     sentence = f"{outcome.label}: {shown(value)}."
@@ -92,7 +93,8 @@ def _rounded(value: float, outcome: OutcomeView) -> float:
 
 
 def _quantity(value: float, unit: str) -> Json:
-    return {"value": value, "unit": unit, "system": UCUM, "code": unit}
+    """`unit` is for people and `code` for machines."""
+    return {"value": value, "unit": unit_label(unit) or unit, "system": UCUM, "code": unit}
 
 
 def _category(result: Mapping[str, Any]) -> str:

@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mappings.vocabulary.concept_table import concepts
+from mappings.vocabulary.units import unit_label
 
 _LABELS = {concept.id: concept.label for concept in concepts()}
 _DECIMALS = {concept.id: concept.decimals for concept in concepts()}
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+# Words that are not written in lower case.
+_SHORT = {"bp": "blood pressure", "hdl": "HDL", "ldl": "LDL", "cvd": "CVD", "sdi": "SDI"}
 
 # Kinds of interval; a kind that is not here is named by its own word.
 _INTERVALS = {"if-measured-again": "Range if measured again"}
@@ -22,7 +26,17 @@ def plain(word: str) -> str:
 
 def label(name: str) -> str:
     """What an input is called: the concept's label, or the input's own name."""
-    return _LABELS.get(name) or plain(name).capitalize()
+    return _LABELS.get(name) or _title(name)
+
+
+def _title(name: str) -> str:
+    words = [_SHORT.get(word, word) for word in name.split("-")]
+    return " ".join([words[0][0].upper() + words[0][1:], *words[1:]])
+
+
+def measured(value: float, unit: str) -> str:
+    """A number with its unit as people write it."""
+    return f"{number(value)} {unit_label(unit)}".rstrip()
 
 
 def percent(probability: float) -> float:
@@ -61,15 +75,14 @@ def interval_sentence(result: Mapping[str, Any], show: Callable[[float], str]) -
 
 
 def input_phrase(entry: Mapping[str, Any]) -> str:
-    """One input as a phrase: `Systolic blood pressure 148 mm[Hg]`."""
+    """One input as a phrase: `Systolic blood pressure 148 mmHg`."""
     value = entry["value"]
     if isinstance(value, bool):
         return f"{label(entry['input'])}: {'yes' if value else 'no'}"
     if isinstance(value, str):
         return f"{label(entry['input'])}: {plain(value)}"
-    unit = entry.get("unit", "")
-    shown = number(round(value, _DECIMALS.get(entry["input"], 2)))
-    return f"{label(entry['input'])} {shown}{'' if unit in ('', '1') else ' ' + unit}"
+    shown = round(value, _DECIMALS.get(entry["input"], 2))
+    return f"{label(entry['input'])} {measured(shown, entry.get('unit', ''))}"
 
 
 def inputs_sentence(inputs: Iterable[Mapping[str, Any]]) -> str:

@@ -37,6 +37,7 @@ from mappings.vocabulary.units import (
     UnitRule,
     convert,
     is_known_unit,
+    unit_label,
     unit_rule,
     unit_spellings,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "rules",
     "short_name",
     "smoking_status",
+    "unit_label",
     "unit_rule",
     "unit_spellings",
     "uri",

@@ -107,6 +107,23 @@ def unit_spellings() -> frozenset[str]:
     return _KNOWN
 
 
+def _read_labels() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line, row in read_table("unit_labels.csv"):
+        if row["ucum"] in found or ("{" in row["label"] or "[" in row["label"]):
+            raise VocabularyError("unit_labels.csv", line, "a unit twice, or UCUM for a label")
+        found[row["ucum"]] = row["label"]
+    return found
+
+
+_LABELS = _read_labels()
+
+
+def unit_label(ucum: str) -> str:
+    """A UCUM unit as people write it; most are written alike."""
+    return _LABELS.get(ucum, ucum)
+
+
 def convert(
     concept_id: str, value: float, unit_code: str, unit_text: str, system: str
 ) -> Converted | Refused:

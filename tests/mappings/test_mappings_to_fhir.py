@@ -270,8 +270,8 @@ def test_the_rationale_names_the_interval_for_what_it_is() -> None:
     first, second, _ = made()["RiskAssessment"]["prediction"]
     assert "Range if measured again: 11.8 % to 17.1 % (95 %)." in first["rationale"]
     assert "No interval: no variation known." in second["rationale"]
-    assert "Systolic blood pressure 148 mm[Hg]" in first["rationale"]
-    assert "eGFR, CKD-EPI 2021 creatinine 88 mL/min/{1.73_m2}" in first["rationale"]
+    assert "Systolic blood pressure 148 mmHg" in first["rationale"]
+    assert "eGFR, CKD-EPI 2021 creatinine 88 mL/min per 1.73 m²" in first["rationale"]
     assert "Statin: yes" in first["rationale"]
 
 
@@ -357,6 +357,13 @@ def test_method_code_and_outcome_are_coded_and_spelled() -> None:
     assert outcome["coding"][0]["system"] == f"{BASE}/CodeSystem/outcome"
 
 
+def test_our_code_systems_are_well_formed_under_a_urn_too() -> None:
+    resources = made(code_base="urn:twinport")
+    assert resources["Device"]["identifier"][0]["system"] == "urn:twinport:CodeSystem:device"
+    method = resources["RiskAssessment"]["method"]["coding"][0]
+    assert method["system"] == "urn:twinport:CodeSystem:model"
+
+
 # -- Observation -----------------------------------------------------------------------------------
 
 
@@ -366,14 +373,14 @@ def test_a_quantity_becomes_an_observation() -> None:
     assert resource["code"]["coding"][0] == {"system": "http://loinc.org", "code": "98979-8"}
     assert resource["valueQuantity"] == {
         "value": 75.0,
-        "unit": "mL/min/{1.73_m2}",
+        "unit": "mL/min per 1.73 m²",
         "system": "http://unitsofmeasure.org",
         "code": "mL/min/{1.73_m2}",
     }
     assert resource["derivedFrom"] == [{"reference": "Observation/chol"}]
     assert "performer" not in resource  # R4 has no Device there
     notes = " ".join(note["text"] for note in resource["note"])
-    assert "66 mL/min/{1.73_m2} to 83 mL/min/{1.73_m2}" in notes
+    assert "66 mL/min per 1.73 m² to 83 mL/min per 1.73 m²" in notes
     assert "Category: g2 (kdigo-g)." in notes
 
 

@@ -167,3 +167,10 @@ def test_the_text_helps_out_an_unknown_code_only() -> None:
 
 def test_pint_is_the_independent_one() -> None:
     assert issubclass(PintUcumRegistry, pint.UnitRegistry)
+
+
+def test_units_for_people_are_not_ucum() -> None:
+    assert vocabulary.unit_label("mm[Hg]") == "mmHg"
+    assert vocabulary.unit_label("mg/dL") == "mg/dL"
+    for concept in vocabulary.concepts():
+        assert not set("[]{}*") & set(vocabulary.unit_label(concept.unit)), concept.id
