@@ -47,101 +47,30 @@ _TAG = re.compile(r"<[^>]*>")
 # Keys whose strings name people and places, anywhere below them.
 _NAMES = frozenset({"name", "contact", "address", "alias"})
 # Keys under which a single string identifies.
-_CODES = frozenset(
-    [
-        "id",
-        "value",
-        "uid",
-        "url",
-        "source",
-        "reference",
-        "versionId",
-        "fullUrl",
-        "serialNumber",
-        "lotNumber",
-        "carrierHRF",
-        "deviceIdentifier",
-        "distinctIdentifier",
-        "accession",
-        "hash",
-        "data",
-        "implicitRules",
-        "valueUri",
-        "valueUrl",
-        "valueOid",
-        "valueUuid",
-        "valueId",
-        "carrierAIDC",
-    ]
-)
-_TEXTS = frozenset(
-    ["valueString", "text", "div", "conclusion", "description", "patientInstruction"]
-)
-_PEOPLE = frozenset(
-    [
-        "subject",
-        "patient",
-        "performer",
-        "requester",
-        "recorder",
-        "asserter",
-        "participant",
-        "individual",
-        "actor",
-        "practitioner",
-        "informationSource",
-        "generalPractitioner",
-        "referrer",
-        "interpreter",
-        "author",
-        "authorReference",
-        "collector",
-        "managingOrganization",
-        "serviceProvider",
-        "location",
-        "organization",
-        "assigner",
-        "owner",
-    ]
-)
-# Address and name keys that identify nobody: states, countries, kinds.
-_HARMLESS = frozenset(
-    [
-        "state",
-        "country",
-        "use",
-        "type",
-        "system",
-        "prefix",
-        "suffix",
-        "gender",
-        "status",
-        "mode",
-        "period",
-    ]
-)
-_TITLES = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "miss",
-        "dr",
-        "prof",
-        "md",
-        "phd",
-        "jr",
-        "sr",
-        "rn",
-        "the",
-        "and",
-        "von",
-        "van",
-        "der",
-        "den",
-        "del",
-    ]
-)
+_CODES = frozenset({
+    "id", "value", "uid", "url", "source", "reference", "versionId", "fullUrl", "serialNumber",
+    "lotNumber", "carrierHRF", "carrierAIDC", "deviceIdentifier", "distinctIdentifier", "accession",
+    "hash", "data", "implicitRules", "valueUri", "valueUrl", "valueOid", "valueUuid", "valueId",
+})  # fmt: skip
+_TEXTS = frozenset({
+    "valueString", "text", "div", "conclusion", "description", "patientInstruction",
+})  # fmt: skip
+# Keys under which a display names a person or a place.
+_PEOPLE = frozenset({
+    "subject", "patient", "performer", "requester", "recorder", "asserter", "participant",
+    "individual", "actor", "practitioner", "informationSource", "generalPractitioner", "referrer",
+    "interpreter", "author", "authorReference", "collector", "managingOrganization",
+    "serviceProvider", "location", "organization", "assigner", "owner",
+})  # fmt: skip
+# Parts of names and addresses that identify nobody: states, countries, kinds, titles.
+_HARMLESS = frozenset({
+    "resourceType", "state", "country", "use", "type", "system", "prefix", "suffix", "gender",
+    "status", "mode", "period",
+})  # fmt: skip
+_TITLES = frozenset({
+    "mr", "mrs", "ms", "miss", "dr", "prof", "md", "phd", "jr", "sr", "rn", "the", "and", "von",
+    "van", "der", "den", "del",
+})  # fmt: skip
 
 
 @dataclass(slots=True, repr=False)
@@ -238,12 +167,14 @@ def _string(key: str, text: str, values: IdentifyingValues, named: bool, person:
         return
     if key in _HARMLESS or (named and key == "url"):
         return
-    if named or (person and key == "display"):
+    if (named and key != "reference") or (person and key == "display"):
         _words(text, values)
     elif key in _TEXTS:
         _text(text, values)
     if key in _CODES or named:
-        values.codes |= {text[:LONGEST], *_last_parts(text)}
+        values.codes.add(text[:LONGEST])
+        if key != "url":  # of an extension: its last part is the public name of an element
+            values.codes |= set(_last_parts(text))
 
 
 def _last_parts(text: str) -> Iterator[str]:

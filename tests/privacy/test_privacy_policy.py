@@ -11,8 +11,8 @@ from privacy.elements import IN_SCOPE, elements_of
 from privacy.errors import PolicyError
 from privacy.policy import load_policy, make_policy, policy_ids, read_policy, walk
 
-TYPES = """Patient Observation Condition ImagingStudy MedicationRequest MedicationStatement Medication
-    Procedure Encounter DiagnosticReport AllergyIntolerance FamilyMemberHistory Device Endpoint
+TYPES = """Patient Observation Condition ImagingStudy MedicationRequest MedicationStatement
+    Medication Procedure Encounter DiagnosticReport AllergyIntolerance FamilyMemberHistory Device Endpoint
     Specimen Immunization"""  # the types the twin reads
 
 
@@ -119,6 +119,35 @@ def test_the_digest_is_of_the_content_not_of_the_spelling() -> None:
     changed = table()
     changed["elements"]["Patient"]["gender"] = "drop: for the test"
     assert make_policy(changed).digest != load_policy("safe-harbor").digest
+
+
+# A changed verdict is a new version: the digest is signed into every ledger entry.
+PUBLISHED = {
+    ("safe-harbor", 1): "sha256:513ccfa43d4486ecb2ec26af1679a99b0262d9c0078e450b18a43170f9f65439",
+    (
+        "relative-minutes",
+        1,
+    ): "sha256:eaff44ba2e462d11312028391882af621d2f9db73306565b574118b91bef74bc",
+}
+
+
+def test_a_policy_that_changed_has_a_new_version() -> None:
+    shipped = {
+        (policy.id, policy.version): policy.digest for policy in map(load_policy, policy_ids())
+    }
+    assert shipped.items() <= PUBLISHED.items()
+
+
+@pytest.mark.slow
+def test_no_single_rule_can_be_taken_out() -> None:
+    """Every rule is needed: without it an element is unjudged, and the policy does not load."""
+    complete = table()["elements"]
+    for section, keys in complete.items():
+        for key in keys:
+            changed = table()
+            del changed["elements"][section][key]
+            with pytest.raises(PolicyError, match="has no verdict"):
+                make_policy(changed)
 
 
 def test_an_unknown_policy_says_which_there_are() -> None:
