@@ -334,7 +334,8 @@ def age(value: Any, code: str = "a", system: str = UCUM, **more: Any) -> dict[st
     [
         (age(94), 90), (age(1128, "mo"), 90), (age(34310, "d"), 90), (age(89.99), 89),
         (age(45.5), 45), (age(600, "mo"), 50), (age(52, "wk"), 0), (age(53, "wk"), 1),
-        ({"value": 51, "unit": "years"}, 51), (age(-3), None), (age("45"), None), (age(45, "cm"), None), (age(80, comparator=">"), None),
+        ({"value": 51, "unit": "years"}, 51), (age(-3), None), (age("45"), None),
+        (age(45, "cm"), None), (age(80, comparator=">"), None),
         (45, None), ({}, None),
     ],
 )  # fmt: skip

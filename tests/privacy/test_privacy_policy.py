@@ -12,8 +12,8 @@ from privacy.errors import PolicyError
 from privacy.policy import load_policy, make_policy, policy_ids, read_policy, walk
 
 TYPES = """Patient Observation Condition ImagingStudy MedicationRequest MedicationStatement
-    Medication Procedure Encounter DiagnosticReport AllergyIntolerance FamilyMemberHistory Device Endpoint
-    Specimen Immunization"""  # the types the twin reads
+    Medication Procedure Encounter DiagnosticReport AllergyIntolerance FamilyMemberHistory
+    Device Endpoint Specimen Immunization"""  # the types the twin reads
 
 
 def table() -> dict[str, Any]:
@@ -124,11 +124,8 @@ def test_the_digest_is_of_the_content_not_of_the_spelling() -> None:
 # A changed verdict is a new version: the digest is signed into every ledger entry.
 PUBLISHED = {
     ("safe-harbor", 1): "sha256:513ccfa43d4486ecb2ec26af1679a99b0262d9c0078e450b18a43170f9f65439",
-    (
-        "relative-minutes",
-        1,
-    ): "sha256:eaff44ba2e462d11312028391882af621d2f9db73306565b574118b91bef74bc",
-}
+    ("relative-minutes", 1): "sha256:eaff44ba2e462d11312028391882af621d2f9db73306565b574118b91bef74bc",
+}  # fmt: skip
 
 
 def test_a_policy_that_changed_has_a_new_version() -> None:
