@@ -1,0 +1,80 @@
+"""`twinport`: the whole product from a shell. Each command is one small module of this package."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from service.cli.exits import MEANING, Exit, explain
+
+# Loaded when asked for, so that `--help` and `--version` do not import the whole product.
+COMMANDS = {
+    "run": ("service.cli.run", "Pull or read patients, make their twins, predict, write back."),
+    "serve": ("service.cli.serve", "Run the service."),
+    "demo": ("service.cli.demo", "Show the whole path on three synthetic patients."),
+    "sandbox": ("service.cli.sandbox", "Run the built-in FHIR server with its synthetic patients."),
+    "models": ("service.cli.models", "List models, read their cards, run them on rows of a file."),
+    "verify": ("service.cli.verify", "Check a twin file: signature, digest, schema, offline."),
+    "recompute": ("service.cli.recompute", "Run a twin's recorded models again and compare."),
+    "ledger": ("service.cli.ledger", "Verify or export the de-identification ledger."),
+    "keys": ("service.cli.keys", "Create and rotate keys; make API keys and sign-in codes."),
+    "db": ("service.cli.db", "Bring the database to the current schema."),
+    "config": ("service.cli.config", "Check the configuration and say where things are."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _exit_codes() -> str:
+    lines = [f"  {int(code):>3}  {text}" for code, text in MEANING.items()]
+    return "\b\nExit codes:\n" + "\n".join(lines)
+
+
+@click.group(
+    cls=_LazyGroup,
+    epilog=_exit_codes(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="twinport", message="twinport %(version)s")
+def cli() -> None:
+    """From a patient's FHIR record to a signed, portable twin without identity, to predictions
+    with their uncertainty, and back into the record.
+
+    Works at once on embedded defaults: `twinport demo`. What it keeps (keys, database) lies in
+    TWINPORT_HOME, by default ~/.twinport.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Console entry point: every error is one line on stderr and a documented code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    try:
+        result = cli.main(list(arguments), prog_name="twinport", standalone_mode=False)
+    except BrokenPipeError:  # `twinport ... | head` is no error
+        sys.stderr.close()
+        return Exit.OK
+    except BaseException as error:  # noqa: BLE001 - the last line of defence against tracebacks
+        if isinstance(error, SystemExit):
+            return int(error.code or 0)
+        message, code = explain(error)
+        click.echo(f"twinport: {message}", err=True)
+        return code
+    return result if isinstance(result, int) else Exit.OK

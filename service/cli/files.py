@@ -1,0 +1,66 @@
+"""The files of `twinport run --out`: written whole or not at all, readable by their owner only."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from privacy import ledger
+from service.cli.summary import Summary
+from service.pipeline.deliver import as_bundle
+from service.pipeline.make import Made
+from service.pipeline.runtime import Runtime
+from service.stores.ledger import SqlLedgerStore
+
+
+class TwinFolder:
+    """One twin's files. Only `assessments.json` leads back to the patient: it is what the server
+    is sent, and its references are the server's."""
+
+    def __init__(self, folder: Path, runtime: Runtime) -> None:
+        self._folder, self._runtime = folder, runtime
+
+    def write(self, made: Made, scale: str, summary: Summary) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        parcels = self._runtime.deliverer.parcels(made, scale)
+        self._put("twin.json", made.file)
+        self._put("assessments.json", _json(as_bundle(parcels)))
+        self._put("ledger.jsonl", self._ledger())
+        self._put("report.json", _json(report(made, summary)))
+        self._put("keys.json", _json(self._runtime.jwks()))
+
+    def _ledger(self) -> bytes:
+        store = SqlLedgerStore(self._runtime.database)
+        return b"".join(line + b"\n" for line in ledger.export(store, self._runtime.signer))
+
+    def _put(self, name: str, data: bytes) -> None:
+        path = self._folder / name
+        fresh = path.with_suffix(path.suffix + ".part")
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        fresh.replace(path)
+
+
+def report(made: Made, summary: Summary) -> dict[str, Any]:
+    """Completeness, quality and what the policy did: everything that is not the twin itself."""
+    document = made.twin.document
+    return {
+        **summary.as_dict(),
+        "completeness": document["completeness"],
+        "quality": document["quality"],
+        "deidentification": [
+            {"type": kind, "path": path, "action": action, "n": count}
+            for (kind, path, action), count in sorted(made.counts.items())
+        ],
+        "refused": [
+            {"type": kind, "reason": reason, "n": count}
+            for (kind, reason), count in sorted(made.refusals.items())
+        ],
+        "safety": [{"kind": kind, "type": type_, "n": count} for kind, type_, count in made.safety],
+    }
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"

@@ -1,0 +1,72 @@
+"""`twinport ledger`: the record of what was de-identified and how."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from privacy import ledger
+from service.cli.exits import CommandError, Exit
+from service.cli.output import emit
+from service.cli.trust import trusted_keys
+from service.pipeline.runtime import open_runtime
+from service.stores.ledger import SqlLedgerStore
+
+
+@click.group("ledger")
+def command() -> None:
+    """Append-only, hash-chained, signed. Holds counts, digests and pseudonyms; no value."""
+
+
+@command.command("verify")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The issuer's key set (JWKS). Default: this installation's own keys.",
+)
+@click.option("--excerpt", is_flag=True, help="The file may leave entries out.")
+@click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
+def verify_command(file: Path | None, keys: Path | None, excerpt: bool, as_json: bool) -> None:
+    """Find any change, removal, re-ordering or truncation; of this installation's ledger, or of
+    an exported FILE, offline. Exit code 7 when there is one."""
+    lines = _own_lines() if file is None else _file_lines(file)
+    report = ledger.verify_ledger(lines, trusted_keys(keys), whole=not excerpt)
+    if as_json:
+        problems = [{"line": p.line, "what": p.what} for p in report.problems]
+        emit({"ok": report.ok, "entries": report.entries, "problems": problems})
+    if not report.ok:
+        first = report.problems[0]
+        more = len(report.problems) - 1
+        rest = f" (and {more} more)" if more else ""
+        raise CommandError(f"line {first.line}: {first.what}{rest}", Exit.NOT_VERIFIED)
+    if not as_json:
+        click.echo(f"verified  {report.entries} entries, head {report.last.digest}")
+
+
+@command.command("export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def export_command(file: Path) -> None:
+    """Write the whole ledger as JSON lines, closed by a signed line that names its end."""
+    count = 0
+    with file.open("wb") as out:
+        for line in _own_lines():
+            out.write(line + b"\n")
+            count += 1
+    click.echo(f"{count - 1} entries and the closing line")
+
+
+def _own_lines() -> Iterator[bytes]:
+    runtime = open_runtime()
+    try:
+        yield from ledger.export(SqlLedgerStore(runtime.database), runtime.signer)
+    finally:
+        runtime.close()
+
+
+def _file_lines(file: Path) -> Iterator[bytes]:
+    try:
+        with file.open("rb") as lines:
+            yield from lines
+    except OSError as error:
+        raise CommandError(f"can't read the file ({type(error).__name__})", Exit.INPUT) from None

@@ -1,0 +1,146 @@
+"""`twinport models`: what can be predicted, what each model says of itself, and rows of a file."""
+
+import csv
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from service.cli.exits import CommandError, Exit
+from service.cli.output import emit, progress
+from twin_engine.models import cards, rows
+from twin_engine.models.contract import Model
+from twin_engine.models.registry import UnknownModelError, all_models, get
+
+BAR_FROM = 10_000  # rows
+
+
+@click.group("models")
+def command() -> None:
+    """Published equations and installed plug-ins, each with its card."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+def list_command(as_json: bool) -> None:
+    """Every installed model with its version, outcomes and variants."""
+    models = all_models().values()
+    if as_json:
+        emit([_short(model) for model in models])
+        return
+    width = max(len(model.id) for model in models)
+    for model in models:
+        click.echo(f"{model.id.ljust(width)}  {model.version:<8} {model.title}")
+        variants = ", ".join(model.variants)
+        click.echo(f"{' ' * width}  outcomes {', '.join(model.outcomes)}; variants {variants}")
+
+
+def _short(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "version": model.version,
+        "title": model.title,
+        "outcomes": list(model.outcomes),
+        "variants": list(model.variants),
+    }
+
+
+@command.command("card")
+@click.argument("model_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="The card as JSON.")
+def card_command(model_id: str, as_json: bool) -> None:
+    """A model's card: intended use, population, inputs, performance, limits, sources."""
+    model = _model(model_id)
+    if as_json:
+        emit(cards.card(model))
+    else:
+        click.echo(cards.markdown(model))
+
+
+@command.command("run")
+@click.argument("model_id", metavar="ID")
+@click.option("--in", "source", type=click.Path(path_type=Path, dir_okay=False), required=True)
+@click.option("--out", "target", type=click.Path(path_type=Path, dir_okay=False), required=True)
+@click.option("--variant", help="Default: chosen row by row, by what is known.")
+@click.option("--horizon", type=int, metavar="YEARS", help="Only this horizon.")
+@click.option("--no-interval", is_flag=True, help="Leave the intervals out; much faster.")
+def run_command(
+    model_id: str,
+    source: Path,
+    target: Path,
+    variant: str | None,
+    horizon: int | None,
+    no_interval: bool,
+) -> None:
+    """Run a model on a CSV file, row by row: columns are inputs in canonical units (the card lists
+    them), an empty cell is unknown, other columns pass through. `-` reads or writes a pipe.
+
+    \b
+    twinport models run prevent --in people.csv --out risks.csv --no-interval
+    """
+    _model(model_id)
+    with ExitStack() as stack:
+        found = _reader(stack, source)
+        try:
+            results = rows.run_rows(
+                model_id, found, variant=variant, horizon=horizon, interval=not no_interval
+            )
+            _write(stack, target, results)
+        except LookupError as error:
+            raise CommandError(str(error.args[0]), Exit.USAGE) from None
+
+
+def _reader(stack: ExitStack, source: Path) -> Iterator[dict[str, str]]:
+    file: IO[str] = sys.stdin
+    if str(source) != "-":
+        try:
+            file = stack.enter_context(source.open(newline="", encoding="utf-8-sig"))
+        except OSError as error:
+            raise CommandError(
+                f"can't read the rows ({type(error).__name__})", Exit.INPUT
+            ) from None
+    reader = csv.DictReader(file)
+    if not reader.fieldnames:
+        raise CommandError("the file has no header line; name the columns first", Exit.INPUT)
+    bar = stack.enter_context(progress("rows", None))
+
+    def counted() -> Iterator[dict[str, str]]:
+        try:
+            for number, row in enumerate(reader, 1):
+                if None in row or None in row.values():
+                    raise CommandError(
+                        f"line {reader.line_num}: not as many cells as columns", Exit.INPUT
+                    )
+                if number >= BAR_FROM and number % 1000 == 0:
+                    bar.update_to(number)
+                yield row
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise CommandError(
+                f"line {reader.line_num}: not CSV in UTF-8 ({type(error).__name__})", Exit.INPUT
+            ) from None
+
+    return counted()
+
+
+def _write(stack: ExitStack, target: Path, results: Iterator[dict[str, Any]]) -> None:
+    """The header comes from the first row; an input without rows still leaves a header."""
+    first = next(results, None)
+    file: IO[str] = sys.stdout
+    if str(target) != "-":
+        file = stack.enter_context(target.open("w", newline="", encoding="utf-8"))
+    names = list(first) if first is not None else list(rows.OUTPUT)
+    writer = csv.DictWriter(file, names)
+    writer.writeheader()
+    if first is not None:
+        writer.writerow(first)
+        writer.writerows(results)
+
+
+def _model(model_id: str) -> Model:
+    try:
+        return get(model_id)
+    except UnknownModelError as error:
+        raise CommandError(str(error.args[0]), Exit.USAGE) from None

@@ -1,0 +1,167 @@
+"""One run in numbers and sentences. Holds codes, counts and the twin's pseudonym: nothing else."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.fhir.record import PatientRecord
+from service.pages import words
+from service.pipeline.deliver import Delivered
+from service.pipeline.make import Made
+from service.pipeline.service import tally, written
+from twin_engine.models.registry import get
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Summary:
+    twin: str
+    version: int
+    new: bool
+    pulled: dict[str, int]
+    verdicts: dict[str, str]
+    counts: dict[str, int]
+    assessments: tuple[Json, ...]
+    written: tuple[str, ...]
+    existing: tuple[str, ...]
+    dry: bool
+    folder: str | None
+
+    @classmethod
+    def of(
+        cls,
+        made: Made,
+        record: PatientRecord,
+        delivered: Sequence[Delivered] | None,
+        folder: Path | None,
+    ) -> "Summary":
+        slices = made.twin.document["completeness"]["slices"]
+        done = delivered or ()
+        return cls(
+            twin=made.twin.id,
+            version=made.twin.version,
+            new=made.new,
+            pulled=dict(Counter(r["resourceType"] for r in record.resources).most_common()),
+            verdicts={part["type"]: part["verdict"] for part in slices},
+            counts=tally(made, len(record.resources)) | written(done),
+            assessments=tuple(made.assessments),
+            written=tuple(_kinds(ref for item in done for ref in item.result.written)),
+            existing=tuple(_kinds(ref for item in done for ref in item.result.existing)),
+            dry=delivered is None,
+            folder=str(folder) if folder else None,
+        )
+
+    def as_dict(self) -> Json:
+        return {
+            "twin": self.twin,
+            "version": self.version,
+            "new": self.new,
+            "pulled": self.pulled,
+            "completeness": self.verdicts,
+            "counts": self.counts,
+            "assessments": [_short(item) for item in self.assessments],
+            "written": list(self.written),
+            "existing": list(self.existing),
+        }
+
+
+def _kinds(references: Iterator[str]) -> Iterator[str]:
+    """Types with counts, not ids: an id on the server is the patient's."""
+    counts = Counter(reference.partition("/")[0] for reference in references)
+    return (f"{kind} x {count}" for kind, count in sorted(counts.items()))
+
+
+def _short(assessment: Json) -> Json:
+    keys = ("outcome", "horizonYears", "value", "unit", "interval", "category")
+    return {
+        "model": assessment["model"]["id"],
+        "version": assessment["model"]["version"],
+        "variant": assessment["model"]["variant"],
+        "answer": assessment["answer"],
+        "results": [{k: r[k] for k in keys if k in r} for r in assessment["results"]],
+        "refusals": assessment["refusals"],
+    }
+
+
+# -- for people --------------------------------------------------------------------------------
+
+
+def lines(summary: Summary) -> Iterator[str]:
+    state = "new" if summary.new else "unchanged"
+    yield f"twin {summary.twin}  version {summary.version} ({state})"
+    yield f"  pulled     {_pulled(summary)}"
+    yield f"  answered   {_verdicts(summary)}"
+    counts = summary.counts
+    yield (
+        f"  kept       {counts['kept']:,} values; dropped {counts['dropped']:,}; "
+        f"{counts['refused']} resources refused"
+    )
+    yield f"  twin       {counts['readings']:,} readings; {counts['set-aside']} set aside"
+    for item in summary.assessments:
+        yield from _answers(item)
+    yield f"  written    {_written(summary)}"
+    if summary.folder:
+        yield f"  files      {summary.folder}"
+
+
+def _pulled(summary: Summary) -> str:
+    parts = [f"{kind} {count}" for kind, count in list(summary.pulled.items())[:5]]
+    rest = len(summary.pulled) - 5
+    more = f", and {rest} more types" if rest > 0 else ""
+    return f"{summary.counts['pulled']:,} resources: {', '.join(parts)}{more}"
+
+
+def _verdicts(summary: Summary) -> str:
+    whole = sum(verdict == "complete" for verdict in summary.verdicts.values())
+    open_ = [kind for kind, verdict in summary.verdicts.items() if verdict != "complete"]
+    gaps = f"; not complete: {', '.join(open_)}" if open_ else ""
+    return f"{whole} of {len(summary.verdicts)} types completely{gaps}"
+
+
+def _answers(item: Json) -> Iterator[str]:
+    name = f"{item['model']['id']} ({item['model']['variant']})"
+    for result in item["results"]:
+        yield f"  predicted  {name}: {_result(item, result)}"
+    reasons: dict[str, list[str]] = {}
+    for refusal in item["refusals"]:
+        reasons.setdefault(_reason(refusal), []).append(_outcome(item, refusal))
+    for reason, outcomes in reasons.items():
+        yield f"  refused    {name}: {', '.join(outcomes)}: {reason}"
+
+
+def _result(item: Json, result: Json) -> str:
+    head = _outcome(item, result)
+    low_high = result.get("interval")
+    if result["unit"] == "1":
+        text = f"{head} {words.percent(result['value'])}"
+        if low_high:
+            low, high = words.percent(low_high["low"]), words.percent(low_high["high"])
+            text += f" ({low} to {high} if measured again)"
+    else:
+        text = f"{head} {result['value']:.0f} {words.unit(result['unit'])}"
+        if low_high:
+            text += f" ({low_high['low']:.0f} to {low_high['high']:.0f} if measured again)"
+    return text + (f", {result['category']['code']}" if "category" in result else "")
+
+
+def _outcome(item: Json, result: Json) -> str:
+    declared = get(item["model"]["id"]).outcomes[result["outcome"]]
+    years = result.get("horizonYears")
+    return f"{declared.label}{f', {years} years' if years else ''}"
+
+
+def _reason(refusal: Json) -> str:
+    about = f" ({words.concept(refusal['input'])})" if "input" in refusal else ""
+    return f"{words.refusal(refusal['reason'])[:-1]}{about}"
+
+
+def _written(summary: Summary) -> str:
+    if summary.dry:
+        return "nothing (no server, or a dry run)"
+    if not summary.written:
+        return f"nothing new; there already: {', '.join(summary.existing) or 'nothing'}"
+    text = ", ".join(summary.written)
+    return text + (f"; there already: {', '.join(summary.existing)}" if summary.existing else "")

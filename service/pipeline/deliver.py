@@ -1,0 +1,124 @@
+"""From a twin's assessments back to the patient's server: the one place that re-links.
+
+Each assessment is its own set (Device, result, Provenance) under its own key, so that a refusal of
+one leaves the others written, and a set stays small enough for any server's transaction.
+"""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from typing import Any
+
+from mappings.to_fhir import Links, assessment_resources, transaction_bundle
+from privacy.vault import Vault
+from service.fhir.capability import read_capability
+from service.fhir.http import FhirClient
+from service.fhir.outbox import OutboxState, OutboxStore
+from service.fhir.writeback import Seal, WriteResult, write_back
+from service.pipeline.make import SOFTWARE, Made
+from twin_engine.document import source_ids
+from twin_engine.models.cards import card
+from twin_engine.models.contract import REASONS
+from twin_engine.models.registry import get
+
+Json = dict[str, Any]
+
+IDENTIFIER_SYSTEM = "urn:twinport:assessment"
+_NAMESPACE = uuid.UUID("6b0b8f0e-7a3c-5f5e-9a37-5b9d1c0f2a11")
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One assessment as FHIR, and the key under which it is written once."""
+
+    model: str
+    key: str
+    resources: list[Json] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    parcel: Parcel
+    result: WriteResult
+
+    @property
+    def confirmed(self) -> bool:
+        return self.result.state is OutboxState.CONFIRMED
+
+
+class Deliverer:
+    def __init__(self, *, vault: Vault, code_base: str) -> None:
+        self._vault = vault
+        self._code_base = code_base
+
+    def parcels(self, made: Made, probability_scale: str = "percent") -> list[Parcel]:
+        """What is, or would be, written; a refused assessment makes nothing."""
+        found = []
+        for assessment in made.assessments:
+            model = get(assessment["model"]["id"])
+            links = self.links(made, assessment, probability_scale)
+            resources = assessment_resources(assessment, card(model), links)
+            if resources:
+                found.append(Parcel(model.id, links.identifier[1], resources))
+        return found
+
+    def key(self, made: Made, assessment: Json) -> str:
+        """The same model, version, patient and inputs give the same key, here and in any later
+        run; without the vault nobody can compute it."""
+        link, model = made.link, assessment["model"]
+        subject = self._vault.index(link.project, link.base, link.patient)
+        parts = (subject, model["id"], model["version"], model["variant"], assessment["snapshot"])
+        return str(uuid.uuid5(_NAMESPACE, "|".join(parts)))
+
+    def links(self, made: Made, assessment: Json, scale: str = "percent") -> Links:
+        """From the twin back to the patient's server."""
+        originals = made.link.ids.originals()
+        ids = source_ids(made.twin.document)
+        return Links(
+            subject=made.link.patient,
+            sources={i: originals[name] for i, name in enumerate(ids) if name in originals},
+            occurrence=_occurrence(made),
+            identifier=(IDENTIFIER_SYSTEM, self.key(made, assessment)),
+            code_base=self._code_base,
+            software=SOFTWARE,
+            probability_scale=scale,
+            partial=tuple(_partial(made)),
+            reasons={reason.id: reason.sentence for reason in REASONS.values()},
+        )
+
+    def deliver(
+        self,
+        parcels: Sequence[Parcel],
+        client: FhirClient,
+        outbox: OutboxStore,
+        seal: Seal,
+    ) -> list[Delivered]:
+        capability = read_capability(client)
+        return [
+            Delivered(
+                parcel,
+                write_back(
+                    client, parcel.resources, outbox, parcel.key, seal, capability=capability
+                ),
+            )
+            for parcel in parcels
+        ]
+
+
+def as_bundle(parcels: Iterable[Parcel]) -> Json:
+    """All parcels as they would be sent."""
+    return transaction_bundle([resource for parcel in parcels for resource in parcel.resources])
+
+
+def _occurrence(made: Made) -> datetime:
+    """When the assessment holds: the run itself, or the day a file describes."""
+    if made.twin.document["twin"]["asOf"] == "run":
+        return datetime.now(UTC).replace(microsecond=0)
+    return datetime.combine(made.day, time(12), UTC)
+
+
+def _partial(made: Made) -> Iterable[str]:
+    for part in made.twin.document["completeness"]["slices"]:
+        if part["verdict"] != "complete":
+            yield str(part["type"])

@@ -1,0 +1,77 @@
+"""Our results as our own façade shows them: about a twin, without a reference to any patient.
+
+The same resources as are written back, with every reference to the source server replaced: the
+subject by the twin's pseudonym, inputs by the pseudonyms of their sources, companions by their ids
+here. Times stay those of the assessment.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from mappings.to_fhir import Links, assessment_resources
+from service.pipeline.deliver import Deliverer
+from service.pipeline.make import Made
+from service.stores.own import Own
+from twin_engine.document.lineage import source_ids, source_types
+from twin_engine.models.cards import card
+from twin_engine.models.registry import get
+
+Json = dict[str, Any]
+
+TWIN_SYSTEM = "urn:twinport:twin"
+SOURCE_SYSTEM = "urn:twinport:source"
+_ABOUT_NOBODY = frozenset({"Device"})
+
+
+def own_resources(made: Made, deliverer: Deliverer) -> list[Own]:
+    """Every resource of this version's assessments, ready to be kept."""
+    found: list[Own] = []
+    for assessment in made.assessments:
+        links = _pseudonymous(deliverer.links(made, assessment), made)
+        resources = assessment_resources(assessment, card(get(assessment["model"]["id"])), links)
+        here = {f"urn:uuid:{r['id']}": f"{r['resourceType']}/{r['id']}" for r in resources}
+        found += [_own(_rewritten(r, here), made.twin.id) for r in resources]
+    return found
+
+
+def _pseudonymous(links: Links, made: Made) -> Links:
+    document = made.twin.document
+    types = source_types(document)
+    sources = {i: f"{types[name]}/{name}" for i, name in enumerate(source_ids(document))}
+    return replace(links, subject=f"Patient/{made.twin.id}", sources=sources)
+
+
+def _rewritten(node: Any, here: Mapping[str, str]) -> Any:
+    if isinstance(node, dict):
+        text = node.get("reference")
+        if isinstance(text, str):
+            return _reference(text, here)
+        return {key: _rewritten(value, here) for key, value in node.items()}
+    return [_rewritten(item, here) for item in node] if isinstance(node, list) else node
+
+
+def _reference(text: str, here: Mapping[str, str]) -> Json:
+    """Literal where it can be followed here; logical, by pseudonym, where not."""
+    if text in here:
+        return {"reference": here[text]}
+    kind, _, pseudonym = text.partition("/")
+    system = TWIN_SYSTEM if kind == "Patient" else SOURCE_SYSTEM
+    return {"type": kind, "identifier": {"system": system, "value": pseudonym}}
+
+
+def _own(resource: Json, twin: str) -> Own:
+    kind = resource["resourceType"]
+    first: Mapping[str, str] = next(iter(resource.get("identifier", ())), {})
+    targets: Iterable[Mapping[str, str]] = resource.get("target", ())
+    return Own(
+        type=kind,
+        id=resource["id"],
+        twin=None if kind in _ABOUT_NOBODY else twin,
+        content=orjson.dumps(resource),
+        system=first.get("system"),
+        value=first.get("value"),
+        target=next((target.get("reference") for target in targets), None),
+    )

@@ -1,0 +1,158 @@
+"""Puts the installation together: configuration, keys, database, vault, maker, deliverer.
+
+The command line and the web both start here. `open_runtime` makes what is missing (home, keys,
+schema) when the database is the embedded one; a PostgreSQL database is upgraded by the operator.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from privacy.policy import policy_ids
+from privacy.signing import SigningKey, VerificationKeys
+from privacy.vault import Vault, seal, unseal
+from service.config import Config, load_config
+from service.fhir.servers import ServerConfig, from_config
+from service.keys import KeyRing
+from service.keys.vaults import open_vault
+from service.pipeline.deliver import Deliverer
+from service.pipeline.errors import NotConfigured
+from service.pipeline.make import Made, Maker
+from service.stores import Database, current_revision, head_revision, open_database, upgrade
+from service.stores.outbox import SqlOutboxStore
+from service.stores.runs import RunStore
+from service.stores.vault import SqlVaultStore
+from twin_engine.models.assess import Request, request
+from twin_engine.models.registry import UnknownModelError, all_models
+
+Json = dict[str, Any]
+
+
+class BlobSealer:
+    """Seals queue, result and outbox payloads under a key of their own."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def seal(self, plain: bytes, context: bytes = b"outbox") -> bytes:
+        return seal(self._key, plain, context)
+
+    def open(self, sealed: bytes, context: bytes = b"outbox") -> bytes:
+        return unseal(self._key, sealed, context)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One installation, ready to work."""
+
+    config: Config
+    keys: KeyRing
+    database: Database
+    vault: Vault
+    signer: SigningKey
+    maker: Maker
+    deliverer: Deliverer
+    outbox: SqlOutboxStore
+    sealer: BlobSealer
+    fresh: tuple[str, ...] = field(default=())
+    """What was created on the way (`keys`, `database`), for the command line to say."""
+
+    def server(self, name: str) -> ServerConfig:
+        entry = self.config.servers.get(name)
+        if entry is None:
+            known = ", ".join(sorted(self.config.servers)) or "none"
+            raise NotConfigured(f"no such server is configured; there are: {known}")
+        return from_config(name, entry, self.config.limits)
+
+    def models(self, asked: tuple[str, ...] = ()) -> tuple[Request, ...]:
+        """The models asked for, else the configured default, else all that may run here."""
+        wanted = asked or self.config.models.default or tuple(all_models())
+        disabled = set(self.config.models.disabled)
+        chosen = [name for name in wanted if asked or name not in disabled]
+        refused = disabled & {name.partition(":")[0] for name in chosen}
+        if refused:
+            raise NotConfigured(f"switched off here: {', '.join(sorted(refused))}", "unknown-model")
+        try:
+            return tuple(request(name) for name in chosen)
+        except (UnknownModelError, LookupError) as error:
+            raise NotConfigured(str(error.args[0]), "unknown-model") from None
+
+    def policy(self, asked: str | None = None) -> str:
+        """The policy asked for, else the configured default."""
+        chosen = asked or self.config.policy.default
+        if chosen not in policy_ids():
+            known = ", ".join(policy_ids())
+            raise NotConfigured(f"no such policy; there are: {known}", "unknown-policy")
+        return chosen
+
+    def jwks(self) -> Mapping[str, Any]:
+        return self.keys.jwks()
+
+    def verification_keys(self) -> VerificationKeys:
+        return VerificationKeys(self.jwks())
+
+    def note_run(
+        self, *, server: str, made: Made, counts: Mapping[str, int], started: datetime
+    ) -> None:
+        """Runs of the command line stand beside those of the service, for the officer to see."""
+        RunStore(self.database).note(
+            kind="command-line",
+            server=server,
+            twin=made.twin.id,
+            twin_version=made.twin.version,
+            counts=counts,
+            started=started,
+        )
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def open_runtime(
+    config: Config | None = None, *, load: Callable[[], Config] = load_config
+) -> Runtime:
+    settings = config or load()
+    keys = KeyRing.open(settings.keys_dir, vault_key=settings.vault_key)
+    database, upgraded = _database(settings)
+    fresh = [name for name, made in (("keys", keys.created_now), ("database", upgraded)) if made]
+    return _assemble(settings, keys, database, tuple(fresh))
+
+
+def _database(config: Config) -> tuple[Database, bool]:
+    """The embedded database is brought up to date here; any other is the operator's to upgrade."""
+    database = open_database(
+        config.database_url,
+        pool_size=config.database.pool_size,
+        busy_seconds=config.database.busy_seconds,
+    )
+    current = current_revision(database.engine)
+    if current == head_revision():
+        return database, False
+    if database.is_postgresql:
+        raise NotConfigured("the database is not at the current schema: run `twinport db upgrade`")
+    upgrade(database.engine)
+    return database, current is None
+
+
+def _assemble(config: Config, keys: KeyRing, database: Database, fresh: tuple[str, ...]) -> Runtime:
+    vault = open_vault(SqlVaultStore(database), keys)
+    signer = SigningKey(keys.signing.private.private_bytes_raw())
+    return Runtime(
+        config=config,
+        keys=keys,
+        database=database,
+        vault=vault,
+        signer=signer,
+        maker=Maker(project=config.project.name, database=database, vault=vault, signer=signer),
+        deliverer=Deliverer(vault=vault, code_base=code_base(config)),
+        outbox=SqlOutboxStore(database),
+        # From the root secret inside the ring, which survives a rotation of the vault key.
+        sealer=BlobSealer(vault.key_for("payloads")),
+        fresh=fresh,
+    )
+
+
+def code_base(config: Config) -> str:
+    """Under which our own code systems are named: the public address, or a name without one."""
+    return config.web.public_url.rstrip("/") or "urn:twinport"

@@ -1,0 +1,377 @@
+"""The service behind the web: runs through the durable queue, twins, ledger, our own FHIR.
+
+Implements `service.web.ports.RunService`. Who may see what has been decided before a call arrives.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy.exc import SQLAlchemyError
+
+from privacy import ledger
+from privacy.signing import envelope
+from service.fhir.errors import (
+    Cancelled,
+    FhirError,
+    Forbidden,
+    NotFound,
+    Throttled,
+    TimedOut,
+    TransportError,
+)
+from service.fhir.http import FhirClient
+from service.fhir.pull import pull_patient
+from service.fhir.writeback import resume
+from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFailedError
+from service.pipeline.deliver import Delivered, as_bundle
+from service.pipeline.errors import Blocked, NotConfigured, RunError, WriteBackFailed
+from service.pipeline.make import Made, Wish
+from service.pipeline.own import own_resources
+from service.pipeline.runtime import Runtime
+from service.stores import current_revision, head_revision
+from service.stores.audit import AuditStore
+from service.stores.ledger import SqlLedgerStore
+from service.stores.own import Own, OwnFilter, OwnStore, ResultStore
+from service.stores.runs import RunStore
+from service.stores.twins import TwinStore
+from service.web.ports import (
+    Assessed,
+    Failure,
+    FhirPage,
+    FhirQuery,
+    LedgerCheck,
+    OwnResource,
+    Principal,
+    Run,
+    RunRequest,
+    RunState,
+    ServiceError,
+    Token,
+    TwinVersion,
+)
+from twin_engine.document import read
+from twin_engine.models.cards import card
+from twin_engine.models.registry import UnknownModelError, all_models, get
+
+Json = dict[str, Any]
+Found = TypeVar("Found")
+KIND = "run"
+
+# What a failed run records, by what went wrong. Finer codes stay in the logs.
+_UPSTREAM: tuple[tuple[type[FhirError], Failure], ...] = (
+    (Throttled, Failure.UPSTREAM_THROTTLED),
+    (TimedOut, Failure.UPSTREAM_TIMEOUT),
+    (TransportError, Failure.UPSTREAM_UNREACHABLE),
+    (Forbidden, Failure.UPSTREAM_REFUSED),
+    (NotFound, Failure.PATIENT_NOT_FOUND),
+    (FhirError, Failure.UPSTREAM_BAD_ANSWER),
+)
+_PASSING = frozenset({Failure.UPSTREAM_THROTTLED, Failure.UPSTREAM_TIMEOUT})
+
+
+class Service:
+    """Runs and what they made. One per process; start it after forking."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        database = runtime.database
+        self._runs = RunStore(database)
+        self._twins = TwinStore(database)
+        self._own = OwnStore(database)
+        self._results = ResultStore(database)
+        self._ledger = SqlLedgerStore(database)
+        self._audit = AuditStore(database)
+        self._jobs = JobRunner(
+            self._runs, {KIND: self._carry_out}, runtime.config.jobs, runtime.sealer
+        )
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start_workers(self) -> None:
+        """Take over what earlier processes left: runs in the queue, writes in the outbox."""
+        self._jobs.start()
+
+    def stop_workers(self) -> None:
+        self._jobs.stop()
+
+    def finish_writes(self, limit: int = 10) -> int:
+        """Finish writes that an earlier process left in the outbox; how many were confirmed."""
+        sealer = self.runtime.sealer
+        results = resume(self.runtime.outbox, self._client, sealer.seal, sealer.open, limit=limit)
+        return sum(1 for result in results if result.verified)
+
+    def _client(self, name: str) -> FhirClient:
+        return FhirClient(self.runtime.server(name))
+
+    # -- runs ----------------------------------------------------------------------------------
+
+    def start(self, request: RunRequest, principal: Principal) -> Run:
+        """Through the same queue as any run, so that a crash loses neither."""
+        run_id = self.enqueue(request, principal)
+        run = self._jobs.wait(run_id, self.runtime.config.limits.run_seconds)
+        if run is None or not run.ended:
+            raise ServiceError(Failure.BUSY, run_id=run_id, retry_after=5)
+        return run
+
+    def enqueue(self, request: RunRequest, principal: Principal) -> str:
+        self._check(request)
+        run_id = self._jobs.enqueue(
+            {
+                "server": request.server,
+                "patient": request.patient,
+                "models": request.models,
+                "policy": request.policy,
+                "writeBack": request.write_back,
+            },
+            kind=KIND,
+            server=request.server,
+            requested_by=principal.subject,
+        )
+        self._note(principal, "run", "accepted")
+        return run_id
+
+    def _check(self, request: RunRequest) -> None:
+        """What is wrong with a request is said now, not after a wait in the queue."""
+        if request.server not in self.runtime.config.servers:
+            raise ServiceError(Failure.UNKNOWN_SERVER)
+        if request.write_back and not self.runtime.server(request.server).write_back:
+            raise ServiceError(Failure.WRITE_BACK_OFF)
+        try:
+            self.runtime.models(request.models)
+        except NotConfigured as error:
+            raise ServiceError(Failure.UNKNOWN_MODEL, next_step=str(error)) from None
+        try:
+            self.runtime.policy(request.policy)
+        except NotConfigured as error:
+            raise ServiceError(Failure.UNKNOWN_POLICY, next_step=str(error)) from None
+
+    def cancel(self, run_id: str) -> Run:
+        if self.run(run_id).ended:
+            raise ServiceError(Failure.RUN_ENDED)
+        self._runs.cancel(run_id)
+        return self.run(run_id)
+
+    def run(self, run_id: str) -> Run:
+        return _found(self._runs.get(run_id))
+
+    def runs(self, limit: int = 50, *, requested_by: str | None = None) -> Sequence[Run]:
+        return self._runs.recent(limit, requested_by=requested_by)
+
+    # -- one run, by a worker --------------------------------------------------------------------
+
+    def _carry_out(self, context: RunContext) -> Outcome:
+        try:
+            return self._through(context)
+        except Blocked as error:
+            raise RunFailedError(error.code) from None
+        except WriteBackFailed:
+            raise RunAgainError(Failure.WRITE_BACK_FAILED) from None
+        except RunError as error:
+            raise RunFailedError(error.code) from None
+        except Cancelled:
+            context.check()  # ours: raises. Anything else was not a cancellation.
+            raise RunAgainError(Failure.FAILED) from None
+        except FhirError as error:
+            failure = next(code for kind, code in _UPSTREAM if isinstance(error, kind))
+            kind = RunAgainError if failure in _PASSING else RunFailedError
+            raise kind(failure) from None
+
+    def _through(self, context: RunContext) -> Outcome:
+        wanted = context.request
+        with FhirClient(self.runtime.server(wanted["server"])) as client:
+            context.progress("pull")
+            record = pull_patient(client, wanted["patient"], progress=lambda *_: context.check())
+            wish = Wish(
+                policy=self.runtime.policy(wanted["policy"]),
+                models=self.runtime.models(tuple(wanted["models"])),
+                as_of="run",
+            )
+            made = self.runtime.maker.make(record, wish, context.progress)
+            counts = tally(made, len(record.resources))
+            context.progress("write-back", counts)
+            delivered = self._deliver(context, made, client, wanted["writeBack"])
+        if not all(item.confirmed for item in delivered):
+            raise WriteBackFailed("not every result is confirmed on the server")
+        return Outcome(made.twin.id, made.twin.version, counts | written(delivered))
+
+    def _deliver(
+        self, context: RunContext, made: Made, client: FhirClient, wanted: bool | None
+    ) -> list[Delivered]:
+        """Keep what the run answers, then write it back where that is wanted."""
+        server = client.server
+        parcels = self.runtime.deliverer.parcels(made, server.probability_scale)
+        answer = orjson.dumps(as_bundle(parcels))
+        self._results.keep(
+            context.run_id, self.runtime.sealer.seal(answer, _context(context.run_id))
+        )
+        self._own.keep(own_resources(made, self.runtime.deliverer))
+        if not (server.write_back if wanted is None else wanted):
+            return []
+        seal = self.runtime.sealer.seal
+        return self.runtime.deliverer.deliver(parcels, client, self.runtime.outbox, seal)
+
+    # -- twins ---------------------------------------------------------------------------------
+
+    def twin(self, pseudonym: str, version: int | None = None) -> bytes:
+        stored = _found(self._twins.get(pseudonym, version))
+        return envelope(stored.payload, {"jws": stored.proof.decode()})
+
+    def versions(self, pseudonym: str) -> Sequence[TwinVersion]:
+        found = self._twins.versions(pseudonym)
+        if not found:
+            raise ServiceError(Failure.NOT_FOUND)
+        return found[::-1]
+
+    def newest(self, limit: int = 100) -> Sequence[TwinVersion]:
+        """The newest version of each twin, latest first."""
+        return self._twins.newest(limit)
+
+    def document(self, pseudonym: str, version: int | None = None) -> Mapping[str, Any]:
+        """The twin's document, read and checked."""
+        return read(_found(self._twins.get(pseudonym, version)).payload).document
+
+    def assessments(self, pseudonym: str) -> Sequence[Json]:
+        return [dict(item) for item in self.document(pseudonym)["assessments"]]
+
+    def ledger(self, pseudonym: str) -> Sequence[Json]:
+        entries = (orjson.loads(ledger.split(line)[0]) for line in self._ledger.lines())
+        return [entry for entry in entries if entry.get("twin") == pseudonym]
+
+    def ledger_entries(self, limit: int = 50) -> Sequence[Json]:
+        """The newest entries of the whole ledger, latest first."""
+        newest = deque(self._ledger.lines(), maxlen=limit)
+        return [orjson.loads(ledger.split(line)[0]) for line in reversed(newest)]
+
+    def verify_ledger(self) -> LedgerCheck:
+        runtime = self.runtime
+        report = ledger.verify_ledger(
+            ledger.export(self._ledger, runtime.signer), runtime.verification_keys()
+        )
+        return LedgerCheck(
+            ok=report.ok,
+            entries=report.entries,
+            head=report.last.digest if report.entries else None,
+            problems=tuple(f"line {problem.line}: {problem.what}" for problem in report.problems),
+        )
+
+    # -- models --------------------------------------------------------------------------------
+
+    def models(self) -> Sequence[Json]:
+        off = set(self.runtime.config.models.disabled)
+        return [
+            {"id": model.id, "version": model.version, "title": model.title}
+            for model in all_models().values()
+            if model.id not in off
+        ]
+
+    def model(self, model_id: str) -> Json:
+        try:
+            return card(get(model_id))
+        except UnknownModelError:
+            raise ServiceError(Failure.NOT_FOUND) from None
+
+    # -- FHIR ----------------------------------------------------------------------------------
+
+    def assess(self, request: RunRequest, principal: Principal) -> Assessed:
+        run = self.start(request, principal)
+        if run.state is not RunState.DONE:
+            failure = next((f for f in Failure if f == run.error), Failure.FAILED)
+            raise ServiceError(failure, run_id=run.id)
+        return Assessed(run, self.bundle(run.id))
+
+    def bundle(self, run_id: str) -> Json:
+        sealed = _found(self._results.get(run_id))
+        found: Json = orjson.loads(self.runtime.sealer.open(sealed, _context(run_id)))
+        return found
+
+    def fhir_resource(self, resource_type: str, resource_id: str) -> OwnResource:
+        return _shown(_found(self._own.get(resource_type, resource_id)))
+
+    def fhir_search(self, query: FhirQuery) -> FhirPage:
+        where = OwnFilter(
+            type=query.type,
+            twins=query.twins,
+            ids=query.ids,
+            identifiers=_pairs(query.identifiers),
+            targets=query.targets,
+            updated=[(bound.start, bound.end) for bound in query.updated],
+        )
+        found, total = self._own.search(where, limit=query.limit, after=query.after)
+        page = [_shown(own) for own in found[: query.limit]]
+        return FhirPage(page, total, len(found) > query.limit)
+
+    # -- health --------------------------------------------------------------------------------
+
+    def readiness(self) -> Mapping[str, bool]:
+        """Each thing needed to work. The keys were loaded to get here; the rest is asked now."""
+        try:
+            revision = current_revision(self.runtime.database.engine)
+        except SQLAlchemyError:
+            return {"database": False, "migrations": False, "keys": True}
+        return {"database": True, "migrations": revision == head_revision(), "keys": True}
+
+    def _note(self, principal: Principal, action: str, outcome: str) -> None:
+        self._audit.record(
+            role=str(principal.role), subject=principal.subject, action=action, outcome=outcome
+        )
+
+
+# -- pieces without state ----------------------------------------------------------------------
+
+
+def tally(made: Made, pulled: int) -> dict[str, int]:
+    """What a run did, in numbers that name nobody."""
+    kept = dropped = 0
+    for (_, _, action), count in made.counts.items():
+        if action.startswith("drop"):
+            dropped += count
+        else:
+            kept += count
+    document = made.twin.document
+    return {
+        "pulled": pulled,
+        "kept": kept,
+        "dropped": dropped,
+        "refused": sum(made.refusals.values()),
+        "readings": sum(len(signal["t"]) for signal in document["signals"].values()),
+        "set-aside": len(document["quality"]["setAside"]),
+        "answers": sum(len(item["results"]) for item in document["assessments"]),
+        "safety-events": sum(count for _, _, count in made.safety),
+        "new-version": int(made.new),
+    }
+
+
+def written(delivered: Sequence[Delivered]) -> dict[str, int]:
+    return {
+        "written": sum(len(item.result.written) for item in delivered),
+        "existing": sum(len(item.result.existing) for item in delivered),
+    }
+
+
+def _pairs(tokens: Sequence[Token] | None) -> list[tuple[str | None, str]] | None:
+    return None if tokens is None else [(token.system, token.value) for token in tokens]
+
+
+def _found(value: Found | None) -> Found:
+    if value is None:
+        raise ServiceError(Failure.NOT_FOUND)
+    return value
+
+
+def _shown(own: Own) -> OwnResource:
+    assert own.updated is not None
+    return OwnResource(
+        type=own.type,
+        id=own.id,
+        version=own.version,
+        updated=own.updated,
+        twin=own.twin,
+        resource=orjson.loads(own.content),
+    )
+
+
+def _context(run_id: str) -> bytes:
+    """A sealed result cannot be moved to another run."""
+    return b"result:" + run_id.encode("ascii")
