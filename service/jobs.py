@@ -225,7 +225,7 @@ class JobRunner:
             self._safely(self._renew_all)
             self._safely(self._recover)
             stop.hand_back.wait(self._config.lease_seconds / 3)
-            if stop.hand_back.is_set():
+            if stop.hand_back.is_set() and self.in_hand:
                 self._pause(1)
 
     def _safely(self, step: Callable[[], Any]) -> Any:

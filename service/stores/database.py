@@ -94,8 +94,9 @@ class Database:
         """A transaction that commits at the end and rolls back on any error."""
         outer = self._current()
         if outer is not None:
-            yield outer
-            outer.flush()
+            # A savepoint: what fails inside is undone alone, if the outer one catches it.
+            with outer.begin_nested():
+                yield outer
             return
         with Session(self._writing, expire_on_commit=False) as session, session.begin():
             self._open.session = session

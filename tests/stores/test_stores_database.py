@@ -5,7 +5,9 @@ from support.databases import Clock
 
 from service.stores import Database
 from service.stores.audit import AuditStore
+from service.stores.errors import ConflictError
 from service.stores.runs import RunStore
+from service.stores.vault import SqlVaultStore
 
 
 def test_changes_of_several_repositories_are_one(database: Database, clock: Clock) -> None:
@@ -22,6 +24,20 @@ def test_changes_of_several_repositories_are_one(database: Database, clock: Cloc
         change_both_then_fail()
     assert runs.recent() == []
     assert audit.recent() == []
+
+
+def test_a_conflict_that_is_caught_undoes_its_own_part_only(
+    database: Database, clock: Clock
+) -> None:
+    vault, audit = SqlVaultStore(database), AuditStore(database, clock)
+    vault.save("i", b"first", 0)
+    with database.write():
+        audit.record(role="ehr", subject="key.1", action="run.start", outcome="ok")
+        with pytest.raises(ConflictError):
+            vault.save("i", b"second", 0)
+        audit.record(role="ehr", subject="key.1", action="run.end", outcome="conflict")
+    assert len(audit.recent()) == 2
+    assert vault.load("i") == (b"first", 1)
 
 
 def test_audit_events_are_kept_in_order(database: Database, clock: Clock) -> None:
