@@ -5,7 +5,6 @@ in an outcome entry, or refused where the caller asked for `handling=strict`.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -165,7 +164,7 @@ def _after(given: "MultiDict[str, str]") -> str | None:
         return None
     try:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
-    except (binascii.Error, UnicodeError):
+    except ValueError:  # not base64, or not ASCII
         step = "Follow the `next` link as it was given."
         raise WebError("bad-value", next_step=step) from None
 
@@ -175,7 +174,8 @@ def _after(given: "MultiDict[str, str]") -> str | None:
 _DATE = re.compile(
     r"(?P<prefix>[a-z]{2})?"
     r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"
-    r"(T(?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)(\.\d+)?)?(?P<zone>Z|[+-]\d\d:\d\d))?)?)?"
+    r"(T(?P<hour>\d\d):(?P<minute>\d\d)(:(?P<second>\d\d)(\.\d+)?)?(?P<zone>Z|[+-]\d\d:\d\d))?)?)?",
+    re.ASCII,
 )
 _BOUNDS: Mapping[str, Callable[[datetime, datetime], UpdatedBound]] = {
     "eq": UpdatedBound,
