@@ -178,3 +178,14 @@ def test_recent_runs_and_their_numbers(runs: RunStore, clock: Clock) -> None:
     assert [run.id for run in runs.recent()] == [second, first]
     assert [run.id for run in runs.recent(requested_by="key.1")] == [first]
     assert runs.counts_by_state() == {"queued": 2}
+
+
+def test_work_done_elsewhere_is_noted_as_done(runs: RunStore, clock: Clock) -> None:
+    run_id = runs.note(
+        kind="run", server="ehr", twin="tw", twin_version=2, counts={"kept": 3}, started=clock.now
+    )
+    run = runs.get(run_id)
+    assert run is not None
+    assert (run.state, run.twin, run.twin_version) == (RunState.DONE, "tw", 2)
+    assert runs.claim(lease_seconds=60) is None
+    assert [run.id for run in runs.of_twin("tw")] == [run_id]
