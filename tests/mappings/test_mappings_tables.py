@@ -173,3 +173,27 @@ def test_group_lookups_agree_with_the_rows() -> None:
                 assert row["group"] not in found.groups
             elif row["include"] == "include":
                 assert row["group"] in {*found.groups, *found.excluded}
+
+
+def test_products_agree_with_the_ingredients_they_name() -> None:
+    by_code = {
+        row["code"]: row["ingredient"]
+        for row in rows("medications.csv")
+        if row["system"] == "rxnorm"
+    }
+    for row in rows("medication_products.csv"):
+        found = vocabulary.medication("rxnorm", row["product"])
+        assert row["ingredient"] in found.ingredients
+        if row["ingredient_rxcui"] in by_code:
+            assert by_code[row["ingredient_rxcui"]] == row["ingredient"]
+
+
+def test_common_treatments_are_recognised_by_their_products() -> None:
+    for product, drug_class in (
+        ("617310", "statin"),
+        ("314076", "ace-inhibitor"),
+        ("979492", "arb"),
+    ):
+        assert drug_class in vocabulary.medication("rxnorm", product).classes
+    for product in ("314076", "979492", "866924", "854908"):
+        assert "antihypertensive-any" in vocabulary.medication("rxnorm", product).classes
