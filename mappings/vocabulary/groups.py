@@ -1,6 +1,6 @@
 """Condition and procedure groups: explicit codes and prefixes, inclusions and exclusions."""
 
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from mappings.vocabulary.check_digits import SHAPES
@@ -40,7 +40,7 @@ class GroupTable:
         self.labels: dict[str, str] = {}
         for line, row in read_table(name):
             self._add(line, row)
-        self._lookup = cache(self._find)
+        self._lookup = lru_cache(maxsize=2**16)(self._find)  # codes come from outside
 
     def _add(self, line: int, row: Row) -> None:
         if row["system"] not in NAMES or row["include"] not in ("include", "exclude", "review"):

@@ -1,6 +1,6 @@
 """Medicines: from an RxNorm or ATC code to ingredients and classes."""
 
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from mappings.vocabulary.check_digits import SHAPES
@@ -81,7 +81,7 @@ class _Table:
 
 
 _TABLE = _Table()
-_lookup = cache(_TABLE.find)
+_lookup = lru_cache(maxsize=2**16)(_TABLE.find)  # codes come from outside
 
 
 def medication(system: str, code: str) -> Medicine:
