@@ -448,3 +448,11 @@ def test_two_packages_may_not_offer_the_same_model() -> None:
 def test_an_assessed_twin_is_still_a_twin_document(case: Callable[[], State]) -> None:
     found = case()
     check({**found.document, "assessments": assess(found)})
+
+
+def test_an_optional_value_out_of_range_is_not_used_and_is_not_hidden() -> None:
+    found = prevent("", change={"hba1c": signal("%", (800, 3.9, 8))})
+    assert found["model"]["variant"] == "base"
+    assert "hba1c" in found["missing"]
+    (asked,) = assess(state(change={"hba1c": signal("%", (800, 3.9, 8))}), ["prevent:hba1c"])
+    assert reasons(asked) == {("out-of-range", "hba1c")}

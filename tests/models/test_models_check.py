@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from models_twins import state
 
 from twin_engine.equations.expression import FloatArray
 from twin_engine.equations.library import Target
+from twin_engine.models.assess import assess
 from twin_engine.models.cards import card, card_digest, card_fields, html_card
 from twin_engine.models.check import ConformanceError, check_model
 from twin_engine.models.contract import Columns, Model, Prediction
@@ -92,6 +95,8 @@ def test_what_breaks_the_contract_is_found(build: Callable[[object], Model], fin
 
 def test_the_generated_pages_are_current() -> None:
     there = {path.name: path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")}
+    by_hand = there.pop("writing-a-model.md")
+    assert by_hand
     assert there == dict(pages()), "run: python -m twin_engine.models.docs docs/models"
 
 
@@ -111,3 +116,15 @@ def test_a_card_for_a_page_is_escaped() -> None:
 
 def test_a_card_has_all_source_attributes() -> None:
     assert {int(f.attribute) for f in card_fields() if f.attribute} == set(range(1, 32))
+
+
+def test_the_documented_example_of_a_foreign_model_conforms() -> None:
+    text = DOCS.joinpath("writing-a-model.md").read_text(encoding="utf-8")
+    code = text.split("```python\n", 1)[1].split("```", 1)[0]
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "writing-a-model.md", "exec"), namespace)
+    (model,) = namespace["models"]()
+    check_model(model)
+    (found,) = assess(state(), [model])
+    assert found["answer"] == "given"
+    assert found["results"][0]["interval"]["kind"] == "if-measured-again"

@@ -213,7 +213,9 @@ def _missing(case: _Case) -> list[str]:
     return [
         name
         for name, declared in case.model.inputs.items()
-        if not declared.part and declared.sources and np.isnan(case.prepared[name][0])
+        if not declared.part
+        and declared.sources
+        and not case.model.usable(name, case.prepared[name])[0]
     ]
 
 

@@ -155,7 +155,7 @@ class Model(ABC):
 
     def choose(self, columns: Columns) -> IntArray:
         """The variant of each row, by the rule the model publishes."""
-        usable = {n: self._usable(n, columns[n]) for rule in self.choices for n in rule.of}
+        usable = {n: self.usable(n, columns[n]) for rule in self.choices for n in rule.of}
         rows = len(next(iter(columns.values())))
         chosen = np.full(rows, -1, dtype=np.int16)
         order = list(self.variants)
@@ -219,7 +219,7 @@ class Model(ABC):
     ) -> None:
         rows = slice(None) if here.all() else np.flatnonzero(here)
         own = {name: values[rows] for name, values in prepared.items()}
-        usable = {name: self._usable(name, values) for name, values in own.items()}
+        usable = {name: self.usable(name, values) for name, values in own.items()}
         filled = {name: self._fill(name, own[name], usable[name], variant) for name in own}
         values = np.array(self.compute(filled, variant, found.targets), dtype=np.float64)
         for index, target in enumerate(found.targets):
@@ -231,7 +231,7 @@ class Model(ABC):
             found.reasons[index, rows] = reasons
             found.blame[index, rows] = blame
 
-    def _usable(self, name: str, values: FloatArray) -> BoolArray:
+    def usable(self, name: str, values: FloatArray) -> BoolArray:
         """Known, and inside the widest published range."""
         return np.asarray(_inside(self.inputs[name], values, None))
 

@@ -20,6 +20,8 @@ def pages() -> Mapping[str, str]:
 
 
 ABSENT = [
+    "To add one, see [Writing a model](writing-a-model.md).",
+    "",
     "FRAX is not here: its equations are proprietary and unpublished.",
     "Run a model on a table with `twinport models run ID --in rows.csv --out out.csv`; read a card "
     "with `twinport models card ID`.",
