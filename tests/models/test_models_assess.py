@@ -456,3 +456,8 @@ def test_an_optional_value_out_of_range_is_not_used_and_is_not_hidden() -> None:
     assert "hba1c" in found["missing"]
     (asked,) = assess(state(change={"hba1c": signal("%", (800, 3.9, 8))}), ["prevent:hba1c"])
     assert reasons(asked) == {("out-of-range", "hba1c")}
+
+
+def test_what_would_help_is_what_can_be_measured() -> None:
+    assert prevent(without=("creatinine",))["helps"] == "creatinine"
+    assert prevent(without=("body-mass-index",))["helps"] == "body-mass-index"

@@ -23,9 +23,19 @@ def most_helpful(
     if any(one.get("input") not in model.inputs for one in mendable):
         return ""  # a fuller record is needed, not a measurement
     gaps = _gaps(model, variant, prepared, targets)
-    if len(gaps) < 2:
-        return gaps[0] if gaps else ""
-    return max(gaps, key=lambda name: _movement(model, variant, prepared, targets, name))
+    if not gaps:
+        return ""
+    widest = max(gaps, key=lambda name: _movement(model, variant, prepared, targets, name))
+    return _to_measure(model, prepared, widest)
+
+
+def _to_measure(model: Model, prepared: Columns, name: str) -> str:
+    """An input that is computed first of all (eGFR) is measured by its part (creatinine)."""
+    first = next(iter(model.inputs[name].sources), {})
+    for rule in model.derivations:
+        if rule.id == first.get("derived"):
+            return next((part for part in rule.of if np.isnan(prepared[part][0])), name)
+    return name
 
 
 def _gaps(model: Model, variant: str, prepared: Columns, targets: Sequence[Target]) -> list[str]:
