@@ -105,14 +105,12 @@ class FhirClient:
         Repeated only when the server certainly did nothing: after a failure to connect, or 429.
         Any other break leaves the outcome unknown, and the caller must look before trying again.
         """
-        what = " ".join((method, "/".join((*path[:1], *("{id}" for _ in path[1:])))))
+        what = f"{method} {'/'.join((*path[:1], *('{id}' for _ in path[1:]))) or 'transaction'}"
         headers = {"Content-Type": FHIR_JSON, "Prefer": "return=representation"}
         headers |= condition or {}
         body = None if resource is None else orjson.dumps(resource)
-        raw = self._persist(
-            method, self.url(*path), headers, body, what.strip(), _CERTAINLY_NOTHING_DONE
-        )
-        return _checked(raw, what.strip(), headers)
+        raw = self._persist(method, self.url(*path), headers, body, what, _CERTAINLY_NOTHING_DONE)
+        return _checked(raw, what, headers)
 
     def url(self, *path: str) -> str:
         if not all(_ID.match(part) for part in path):

@@ -18,6 +18,7 @@ Params = tuple[tuple[str, str], ...]
 class Page:
     bundle: Resource
     asked: Params
+    first: bool
 
     def entries(self) -> Iterator[dict[str, Any]]:
         listed = self.bundle.get("entry")
@@ -25,14 +26,21 @@ class Page:
             if isinstance(entry, dict):
                 yield entry
 
+    def count_of(self, kind: str) -> int:
+        resources = (entry.get("resource") for entry in self.entries())
+        return sum(1 for r in resources if isinstance(r, dict) and r.get("resourceType") == kind)
+
     @property
     def total(self) -> int | None:
         value = self.bundle.get("total")
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     def ignored(self) -> frozenset[str]:
-        """Parameters that we sent and the server's own `self` link no longer has."""
-        link = link_of(self.bundle, "self")
+        """Parameters that we sent and the server's own `self` link no longer has.
+
+        Only a first page tells: later ones are named by the server as it likes.
+        """
+        link = link_of(self.bundle, "self") if self.first else None
         query = urlsplit(link).query if link else ""
         if not query:
             return frozenset()
@@ -97,7 +105,7 @@ class _Walk:
         bundle = answer.resource
         if bundle is None or bundle.get("resourceType") != "Bundle":
             raise NotFhir(self.what, status=answer.status)
-        return Page(bundle, self._params)
+        return Page(bundle, self._params, self.on_first_page)
 
 
 def link_of(bundle: Resource, relation: str) -> str | None:

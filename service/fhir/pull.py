@@ -24,11 +24,17 @@ from service.fhir.errors import (
 from service.fhir.http import FhirClient, Resource
 from service.fhir.hydrate import read_medications
 from service.fhir.kinds import ALL, KINDS, Kind
-from service.fhir.paging import Page, read_pages
+from service.fhir.paging import Page, Params, read_pages
 from service.fhir.record import PatientRecord, Pulled, SafetyEvent, Slice
 from service.fhir.references import rewriter
 from service.fhir.subjects import FOREIGN, verdict_on_subject
 from service.fhir.versions import Versions
+
+LARGEST_PAGE = 1000
+"""The most that any server here is known to give at once (vendor pages in the documentation)."""
+
+BARE_ID = "patient:bare-id"
+"""Learned: this server finds a patient's resources by `id`, not by `Patient/id`."""
 
 Progress = Callable[[str, int, int], None]
 """(type, pages so far, matches so far)"""
@@ -53,7 +59,10 @@ def pull_patient(
     patient, safety = _read_patient(client, patient_id)
     able = read_capability(client) if capability is None else capability
     job = _Job(client, patient_id, able, set() if learned is None else learned, progress)
-    parts = job.run([KINDS[name] for name in types])
+    wanted = [KINDS[name] for name in types]
+    parts = job.run(wanted)
+    if not any(part.slice.matches for part in parts):
+        parts = job.run_with_bare_id(wanted, parts)
     medications = read_medications(client, parts)
     own = Slice("Patient", queries=1, pages=1, matches=1, finished=1)
     slices = [own, *(part.slice for part in parts), *([medications.slice] if medications else [])]
@@ -97,7 +106,10 @@ class _Job:
         learned: set[str],
         progress: Progress | None,
     ) -> None:
-        self.client, self.patient_id, self.capability = client, patient_id, capability
+        self.client, self.capability = client, capability
+        self.patient = f"Patient/{patient_id}"
+        self._bare_id = patient_id
+        self.spelling = patient_id if BARE_ID in learned else self.patient
         self.learned = learned
         self._progress = progress
         self._lock = threading.Lock()
@@ -108,6 +120,18 @@ class _Job:
         with ThreadPoolExecutor(self.client.server.limits.concurrency) as pool:
             for done in [pool.submit(part.run) for part in parts]:
                 done.result()
+        return parts
+
+    def run_with_bare_id(self, wanted: list[Kind], before: list["_TypePull"]) -> list["_TypePull"]:
+        """`patient=Patient/id` and `patient=id` mean the same, but some servers find nothing under
+        one of them. Before a whole record is called empty, it is asked for both ways."""
+        if self.spelling == self._bare_id:
+            return before
+        self.spelling = self._bare_id
+        parts = self.run(wanted)
+        if not any(part.slice.matches for part in parts):
+            return before
+        self.learned.add(BARE_ID)
         return parts
 
     def report(self, part: Slice) -> None:
@@ -129,10 +153,12 @@ class _TypePull:
     def __init__(self, job: _Job, kind: Kind) -> None:
         self._job, self._kind = job, kind
         self._client = job.client
-        self._patient = f"Patient/{job.patient_id}"
         self._plain = rewriter(job.client.server.bases)
         self._versions = Versions()
         self._ignored_patient = False
+        self._walked = 0
+        self._on_page = 0
+        self._told = False
         self.slice = Slice(kind.name)
         self.kept: list[Resource] = []
         self.carried: list[Resource] = []
@@ -167,11 +193,21 @@ class _TypePull:
             and self.slice.pages == 0
         )
 
-    def _ask(self, narrower: tuple[tuple[str, str], ...]) -> FhirError | None:
+    def _ask(self, narrower: Params) -> FhirError | None:
         """One search to its last page; the error that ended it early, already accounted for."""
+        size = self._client.server.page_size
+        refusal = self._search(narrower, size)
+        if refusal is None and self._may_hide_more(size):
+            # Exactly as many as asked for, and no link: either all, or a server without paging.
+            refusal = self._search(narrower, LARGEST_PAGE)
+            if refusal is None and self._may_hide_more(LARGEST_PAGE):
+                self.slice.cut("more-pages")
+        return refusal
+
+    def _search(self, narrower: Params, count: int) -> FhirError | None:
         self.slice.queries += 1
-        count = str(self._client.server.page_size)
-        params = (("patient", self._job.patient_id), *narrower, ("_count", count))
+        self._walked = 0
+        params = (("patient", self._job.spelling), *narrower, ("_count", str(count)))
         try:
             read_pages(self._client, self._kind.name, params, self._take)
         except Cancelled:
@@ -181,6 +217,10 @@ class _TypePull:
             return error
         self.slice.finished += 1
         return None
+
+    def _may_hide_more(self, asked: int) -> bool:
+        """A single page filled to the brim, and no total that says it was all."""
+        return self._walked == 1 and self._on_page in (asked, LARGEST_PAGE) and not self._told
 
     def _account_for(self, error: FhirError) -> None:
         if isinstance(error, EndlessSearch):
@@ -194,6 +234,9 @@ class _TypePull:
     def _take(self, page: Page) -> bool:
         part = self.slice
         part.pages += 1
+        self._walked += 1
+        self._on_page = page.count_of(part.type)
+        self._told = page.total is not None and page.total == self._on_page
         if page.total is not None and part.server_total is None:
             part.server_total = page.total
         self._note_ignored(page)
@@ -241,7 +284,7 @@ class _TypePull:
                 self.slice.dropped["other-type"] += 1
             return True
         self.slice.matches += 1
-        reason = verdict_on_subject(resource, self._kind, self._patient)
+        reason = verdict_on_subject(resource, self._kind, self._job.patient)
         if reason is None:
             self._versions.keep(resource)
         else:

@@ -225,7 +225,7 @@ class SmallFhirServer(LocalServer):
         if patient:
             return (resource.get("subject") or resource.get("patient") or {}).get(
                 "reference"
-            ) == f"Patient/{patient}"
+            ) == patient
         return True
 
     def _write(self, request: Request, path: list[str], body: Any) -> Response:

@@ -11,8 +11,8 @@ from service.fhir.pull import pull_patient
 from service.fhir.record import Pulled, SafetyEvent
 
 
-def pull(server: ScriptedServer, **kwargs: Any) -> Pulled:
-    with client_for(server.base, page_size=2) as client:
+def pull(server: ScriptedServer, *, page_size: int = 50, **kwargs: Any) -> Pulled:
+    with client_for(server.base, page_size=page_size) as client:
         return pull_patient(client, "p1", **kwargs)
 
 
@@ -268,6 +268,14 @@ def test_an_ignored_patient_parameter_is_noticed_and_filtered(scripted: Scripted
     assert SafetyEvent("parameter-ignored", "Observation", 1) in pulled.safety
 
 
+def test_the_self_link_of_a_later_page_tells_nothing(scripted: ScriptedServer) -> None:
+    scripted.patient("p1")
+    first = bundle(*observations("p1", "a"), next="Observation?page=2")
+    later = bundle(*observations("p1", "b"), self=f"{scripted.base}?_getpages=7f")
+    scripted.on("Observation", fhir(first), fhir(later))
+    assert pull(scripted).safety == []
+
+
 def test_medications_are_read_where_they_are_referred_to(scripted: ScriptedServer) -> None:
     def order(identity: str, medication: str) -> dict[str, Any]:
         return {
@@ -312,3 +320,46 @@ def test_progress_is_told(scripted: ScriptedServer) -> None:
     seen: list[tuple[str, int, int]] = []
     pull(scripted, types=["Observation"], progress=lambda *step: seen.append(step))
     assert seen == [("Observation", 1, 2), ("Observation", 2, 2), ("Observation", 3, 3)]
+
+
+def test_a_full_page_without_a_link_is_not_taken_for_the_end(scripted: ScriptedServer) -> None:
+    """Some servers cut at `_count` and offer no way on; asking for more shows whether they did."""
+    everything = [f"o{n}" for n in range(5)]
+
+    def cutting(request: Request) -> Response:
+        return fhir(bundle(*observations("p1", *everything[: int(request.args["_count"])])))
+
+    scripted.patient("p1")
+    scripted.on("Observation", cutting)
+    pulled = pull(scripted, types=["Observation"], page_size=2)
+    row = slice_of(pulled, "Observation")
+    assert len(ids(pulled)) == 5
+    assert (row["verdict"], row["queries"]) == ("complete", 2)
+    everything += [f"o{n}" for n in range(5, 1200)]
+    row = slice_of(pull(scripted, types=["Observation"], page_size=2), "Observation")
+    assert (row["verdict"], row["reason"], row["matches"]) == ("partial", "more-pages", 1000)
+
+
+def test_a_full_page_with_its_total_needs_no_second_look(scripted: ScriptedServer) -> None:
+    scripted.patient("p1")
+    scripted.on("Observation", fhir(bundle(*observations("p1", "a", "b"), total=2)))
+    assert slice_of(pull(scripted, page_size=2), "Observation")["queries"] == 1
+
+
+def test_an_empty_record_is_asked_for_in_both_spellings(scripted: ScriptedServer) -> None:
+    """`patient=Patient/p1` and `patient=p1` mean the same; some servers know one of them only."""
+
+    def finds(spelling: str) -> Any:
+        def answer(request: Request) -> Response:
+            found = observations("p1", "a") if request.args["patient"] == spelling else ()
+            return fhir(bundle(*found))
+
+        return answer
+
+    scripted.patient("p1")
+    for spelling in ("Patient/p1", "p1"):
+        scripted.on("Observation", finds(spelling))
+        learned: set[str] = set()
+        for _ in range(2):
+            assert ids(pull(scripted, learned=learned)) == ["a"]
+        assert learned == ({"patient:bare-id"} if spelling == "p1" else set())

@@ -1,0 +1,48 @@
+"""A FHIR server that nobody here wrote: Medplum's router from npm, or the one that
+`TWINPORT_INTEROP_BASE` names (a test server: patients and results are left behind there)."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+FILES = ("package.json", "package-lock.json", ".npmrc", "server.mjs")
+
+
+def installed() -> Path:
+    """The packages, installed once for each content of the lock file."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "twinport-interop"
+    digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in FILES[:3])).hexdigest()
+    folder = cache / digest[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        shutil.copyfile(HERE / name, folder / name)
+    if not (folder / "node_modules" / ".package-lock.json").exists():
+        npm = shutil.which("npm")
+        assert npm, "The interop tests need Node 20 or newer with npm, or TWINPORT_INTEROP_BASE."
+        subprocess.run([npm, "ci", "--silent"], cwd=folder, check=True, timeout=300)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def foreign_base() -> Iterator[str]:
+    given = os.environ.get("TWINPORT_INTEROP_BASE")
+    if given:
+        yield given
+        return
+    folder = installed()
+    node = shutil.which("node")
+    assert node, "The interop tests need Node 20 or newer."
+    with subprocess.Popen(
+        [node, "server.mjs"], cwd=folder, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        base = process.stdout.readline().strip()
+        assert base.startswith("http://127.0.0.1:"), "the foreign server did not start"
+        yield base
+        process.terminate()
