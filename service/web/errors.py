@@ -24,7 +24,9 @@ from service.web.ports import Failure, ServiceError
 
 PROBLEM = "application/problem+json"
 FHIR_JSON = "application/fhir+json; charset=utf-8"
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}|[0-9]{1,6}")
+# What a misspelt member looks like, and a place in a list. Anything else could be a value that
+# slipped into the place of a name: an id, a date, a name with its spaces.
+_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}|[0-9]{1,3}")
 
 
 class Kind(NamedTuple):
@@ -119,7 +121,7 @@ def as_web_error(error: ServiceError) -> WebError:
 
 
 def safe_path(parts: Iterable[object]) -> str:
-    """A path for people; a member name that is not a plain word is itself a value: not shown."""
+    """A path for people, told to nobody but the caller; what is not a plain word is not shown."""
     shown = (str(part) for part in parts)
     return "".join(f"/{part if _PLAIN_NAME.fullmatch(part) else '?'}" for part in shown)
 

@@ -181,7 +181,8 @@ def test_every_failure_of_the_service_has_a_shape(app: Flask, failure: Failure) 
 
 def test_a_path_shows_member_names_and_hides_anything_else() -> None:
     assert safe_path(["models", 0]) == "/models/0"
-    assert safe_path(["John Smith 1950"]) == "/?"
+    for value in ("John Smith", "1950-01-01", "p-123", "12345678", "", "ü"):
+        assert safe_path([value]) == "/?"
 
 
 def test_an_unknown_http_error_is_an_internal_one(app: Flask) -> None:

@@ -1,5 +1,6 @@
 """Reading and searching what we made."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
