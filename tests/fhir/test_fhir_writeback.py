@@ -21,7 +21,7 @@ DEVICE = "5b1d1f4e-0000-4000-8000-000000000001"
 RISK = "5b1d1f4e-0000-4000-8000-000000000002"
 ORIGIN = "5b1d1f4e-0000-4000-8000-000000000003"
 # Short enough that a stalled answer ends soon.
-IMPATIENT = replace(QUICK, read_seconds=0.3, tries=2)
+IMPATIENT = replace(QUICK, read_seconds=0.2, tries=2)
 
 
 def seal(data: bytes) -> bytes:
