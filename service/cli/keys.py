@@ -126,6 +126,10 @@ def sign_in_code(runtime: Runtime, role: str, twin: str | None) -> str:
     return _access(runtime).codes.issue(Role(role), twin=twin, life=life)
 
 
+def issue_key(runtime: Runtime, role: Role, label: str) -> str:
+    return _access(runtime).api_keys.issue(role, label=label).text
+
+
 def _access(runtime: Runtime) -> Access:
     return Access.build(runtime.config, runtime.database, runtime.keys.session.material)
 

@@ -1,10 +1,13 @@
 """`twinport serve`: the service under gunicorn."""
 
 import os
+import sys
 
 import click
 
 from service.cli.output import say
+
+GUNICORN = ("-c", "python:service.gunicorn_conf", "service.wsgi:build()")
 
 
 @click.command("serve")
@@ -21,16 +24,8 @@ def command(host: str | None, port: int | None, workers: int | None) -> None:
     _override("PORT", port)
     _override("WORKERS", workers)
     say_where()
-    from gunicorn.app.wsgiapp import WSGIApplication  # type: ignore[import-untyped]
-
-    class _Application(WSGIApplication):  # type: ignore[misc]
-        def init(self, parser: object, opts: object, args: object) -> None:
-            self.app_uri = "service.wsgi:build()"
-
-        def load_config(self) -> None:
-            self.load_config_from_module_name_or_filename("python:service.gunicorn_conf")
-
-    _Application("%(prog)s", prog="twinport").run()
+    # Become gunicorn rather than start it: signals of a container or systemd reach it directly.
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *GUNICORN])  # noqa: S606
 
 
 def _override(name: str, value: object) -> None:

@@ -101,7 +101,7 @@ def lines(summary: Summary) -> Iterator[str]:
     )
     yield f"  twin       {counts['readings']:,} readings; {counts['set-aside']} set aside"
     for item in summary.assessments:
-        yield from _answers(item)
+        yield from (f"  {line}" for line in answers(item))
     yield f"  written    {_written(summary)}"
     if summary.folder:
         yield f"  files      {summary.folder}"
@@ -121,15 +121,16 @@ def _verdicts(summary: Summary) -> str:
     return f"{whole} of {len(summary.verdicts)} types completely{gaps}"
 
 
-def _answers(item: Json) -> Iterator[str]:
+def answers(item: Json) -> Iterator[str]:
+    """What one assessment says: a line per result, a line per reason of refusal."""
     name = f"{item['model']['id']} ({item['model']['variant']})"
     for result in item["results"]:
-        yield f"  predicted  {name}: {_result(item, result)}"
+        yield f"predicted  {name}: {_result(item, result)}"
     reasons: dict[str, list[str]] = {}
     for refusal in item["refusals"]:
         reasons.setdefault(_reason(refusal), []).append(_outcome(item, refusal))
     for reason, outcomes in reasons.items():
-        yield f"  refused    {name}: {', '.join(outcomes)}: {reason}"
+        yield f"refused    {name}: {', '.join(outcomes)}: {reason}"
 
 
 def _result(item: Json, result: Json) -> str:

@@ -58,7 +58,15 @@ def command(file: Path, keys: Path | None, as_json: bool) -> None:
 
 
 def check_file(file: Path, keys: VerificationKeys) -> Checked:
-    payload, signature = _opened(file)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise CommandError(f"can't read the file ({type(error).__name__})", Exit.INPUT) from None
+    return check_bytes(data, keys)
+
+
+def check_bytes(data: bytes, keys: VerificationKeys) -> Checked:
+    payload, signature = _opened(data)
     try:
         verified = verify(signature, payload, keys)
         twin = read(payload)
@@ -69,11 +77,9 @@ def check_file(file: Path, keys: VerificationKeys) -> Checked:
     return Checked(twin, verified.kid, str(verified.header.get("ledger", "not stated")))
 
 
-def _opened(file: Path) -> tuple[bytes, str]:
+def _opened(data: bytes) -> tuple[bytes, str]:
     try:
-        payload, proof = open_envelope(file.read_bytes())
-    except OSError as error:
-        raise CommandError(f"can't read the file ({type(error).__name__})", Exit.INPUT) from None
+        payload, proof = open_envelope(data)
     except PrivacyError as error:
         raise CommandError(f"not verified: {error}", Exit.NOT_VERIFIED) from None
     return payload, proof["jws"]

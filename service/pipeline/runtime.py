@@ -113,7 +113,11 @@ def open_runtime(
     config: Config | None = None, *, load: Callable[[], Config] = load_config
 ) -> Runtime:
     settings = config or load()
-    keys = KeyRing.open(settings.keys_dir, vault_key=settings.vault_key)
+    keys = KeyRing.open(
+        settings.keys_dir,
+        vault_key=settings.vault_key,
+        vault_key_previous=settings.vault_key_previous,
+    )
     database, upgraded = _database(settings)
     fresh = [name for name, made in (("keys", keys.created_now), ("database", upgraded)) if made]
     return _assemble(settings, keys, database, tuple(fresh))
