@@ -8,7 +8,7 @@ A rule never raises for what a record may hold (wrong types, nulls, lists for ob
 shapes): it counts and drops. Only `Refusal` leaves, and it takes the whole resource with it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from privacy.elements import IN_SCOPE, KNOWN_EXTENSIONS, SECURITY_LABELS, elements_of
@@ -127,6 +127,9 @@ class Compiler:
             if type(source) is not list:
                 session.hits[shape] += 1
                 return None
+            if len(source) == 1:
+                only = rule(source[0], session)
+                return None if only is None else [only]
             kept = [result for item in source if (result := rule(item, session)) is not None]
             return kept or None
 
@@ -146,12 +149,11 @@ class Compiler:
             case "keep":
                 return self.complex(leaf)
             case "boolean":
-                return self.typed(path, action, lambda value: type(value) is bool)
+                return self.boolean(path)
             case "number":
                 return self.number(path)
             case "code":
-                codes = leaf.element.codes
-                return self.typed(path, action, lambda v: type(v) is str and v in codes)
+                return self.code(path, leaf.element.codes)
             case "pseudonym":
                 return self.pseudonym(path)
             case "reference" | "subject" | "about" | "medication":
@@ -172,9 +174,9 @@ class Compiler:
             return self.coding(leaf.path)
         if owner == "Quantity":
             return self.quantity(leaf.path)
-        rule = self.object(leaf.path, self.keys(leaf.path, owner))
         if owner == "CodeableConcept":
-            return self.concept(leaf.path, rule)
+            return self.concept(leaf.path)
+        rule = self.object(leaf.path, self.keys(leaf.path, owner))
         return self.observed(leaf.path, rule) if owner == "Observation.component" else rule
 
     # Leaving out ----------------------------------------------------------------------------------
@@ -226,11 +228,23 @@ class Compiler:
 
     # Plain values ---------------------------------------------------------------------------------
 
-    def typed(self, path: str, action: str, fits: Callable[[Any], bool]) -> Rule:
-        kept, wrong = self.slot(path, action), self.slot(path, "drop:wrong-type")
+    def boolean(self, path: str) -> Rule:
+        kept, wrong = self.slot(path, "boolean"), self.slot(path, "drop:wrong-type")
 
         def apply(source: Any, session: "Session") -> Any:
-            if fits(source):
+            if type(source) is bool:
+                session.hits[kept] += 1
+                return source
+            session.hits[wrong] += 1
+            return None
+
+        return apply
+
+    def code(self, path: str, codes: frozenset[str]) -> Rule:
+        kept, wrong = self.slot(path, "code"), self.slot(path, "drop:wrong-type")
+
+        def apply(source: Any, session: "Session") -> Any:
+            if type(source) is str and source in codes:
                 session.hits[kept] += 1
                 return source
             session.hits[wrong] += 1
@@ -239,7 +253,17 @@ class Compiler:
         return apply
 
     def number(self, path: str) -> Rule:
-        return self.typed(path, "number", is_number)
+        kept, wrong = self.slot(path, "number"), self.slot(path, "drop:wrong-type")
+
+        def apply(source: Any, session: "Session") -> Any:
+            kind = type(source)
+            if (kind is float or kind is int) and -LARGEST < source < LARGEST:  # false for NaN
+                session.hits[kept] += 1
+                return source
+            session.hits[wrong] += 1
+            return None
+
+        return apply
 
     def pseudonym(self, path: str) -> Rule:
         kept, wrong = self.slot(path, "pseudonym"), self.slot(path, "drop:wrong-type")
@@ -262,7 +286,9 @@ class Compiler:
         }
 
         def apply(source: Any, session: "Session") -> Any:
-            found = session.offset(source)
+            found = session.offsets.get(source) if type(source) is str else "invalid-date"
+            if found is None:
+                found = session.offset(source)
             if type(found) is str:
                 session.hits[reasons[found]] += 1
                 return None
@@ -283,7 +309,7 @@ class Compiler:
     # References -----------------------------------------------------------------------------------
 
     def reference(self, leaf: Leaf, action: str) -> Rule:
-        path = leaf.path
+        path, personal = leaf.path, action in {"subject", "about"}
         kept, shape = self.slot(path, action), self.slot(path, "drop:wrong-type")
         rules = self.reference_rest(leaf)
         unknown = self.slot(f"{path}.*", "drop:unknown-element")
@@ -296,11 +322,15 @@ class Compiler:
             if type(source) is not dict:
                 session.hits[shape] += 1
                 return None
-            for key in source:
-                if key != "reference":
-                    session.hits[rules.get(key, unknown)] += 1
-            found = session.reference(source.get("reference"))
-            if action in {"subject", "about"}:
+            text = source.get("reference")
+            if len(source) > 1 or text is None:
+                for key in source:
+                    if key != "reference":
+                        session.hits[rules.get(key, unknown)] += 1
+            found = session.targets.get(text) if type(text) is str else None
+            if found is None:
+                found = session.reference(text)
+            if personal and not found.mine:
                 session.require_own(found, path, action)
             if found.text is None:
                 session.hits[reasons[found.reason]] += 1
@@ -356,37 +386,59 @@ class Compiler:
         return AGE * (coding in age.codes) | BIRTH * (coding in age.birth_codes)
 
     def coding(self, path: str) -> Rule:
-        rules = self.rest(path, "Coding", {"system", "code"})
+        """System and code together, where the policy keeps both; else nothing of the coding."""
+        judged = self.judged(path, "Coding", {"system": "code-system", "code": "known-code"})
+        if len(judged) < 2:
+            return self.object(path, self.keys_dropped(path, "Coding"))
+        rest = self.rest(path, "Coding", judged)
         kept, shape = self.slot(path, "known-code"), self.slot(path, "drop:wrong-type")
         unknown = self.slot(path, "drop:unknown-code")
+        display = self.slot(f"{path}.display", "drop")
         known = self.known
 
         def apply(source: Any, session: "Session") -> Any:
             if type(source) is not dict:
                 session.hits[shape] += 1
                 return None
-            if len(source) > 2:
-                rules(source, session)
-            system, code = source.get("system"), source.get("code")
-            found = known(system, code)
+            found = known(source.get("system"), source.get("code"))
             if found is None:
                 session.hits[unknown] += 1
+                rest(source, session)
                 return None
+            if len(source) == 3 and "display" in source:  # nearly every coding there is
+                session.hits[display] += 1
+            elif len(source) > 2:
+                rest(source, session)
             session.hits[kept] += 1
-            session.special |= found.special
+            if found.special:
+                session.special |= found.special
             return {"system": found.system, "code": found.code}
 
         return apply
 
-    def rest(self, path: str, owner: str, handled: set[str]) -> Rule:
-        """Everything beside the keys that are handled together."""
+    def judged(self, path: str, owner: str, wanted: Mapping[str, str]) -> set[str]:
+        """The keys that carry the wanted verdict here: a policy may drop any of them."""
+        return {
+            key for key, action in wanted.items() if self.verdict(path, owner, key).action == action
+        }
+
+    def verdict(self, path: str, owner: str, key: str) -> Verdict:
+        return require_verdict(self.policy, Leaf(path, owner, key, elements_of(owner)[key]))
+
+    def keys_dropped(self, path: str, owner: str) -> dict[str, Rule]:
+        """Every key counted as dropped: of a type whose keys make sense together only."""
+        return {key: self.drop(f"{path}.{key}", "drop") for key in elements_of(owner)}
+
+    def rest(self, path: str, owner: str, handled: Collection[str]) -> Rule:
+        """Counts everything beside the keys that are handled together; keeps nothing of it."""
         rules: dict[str, Rule] = {}
-        for key, element in elements_of(owner).items():
-            leaf = Leaf(path, owner, key, element)
-            verdict = require_verdict(self.policy, leaf)
-            if key not in handled:
-                rules[key] = self.leaf(leaf, verdict)
+        for key in elements_of(owner):
+            extension = elements_of(owner)[key].type == "Extension"
+            here = f"{path}.{key}"
+            rules[key] = self.extension(here) if extension else self.drop(here, "drop")
             rules["_" + key] = self.drop(f"{path}._{key}", "drop:primitive-extension")
+        for key in handled:
+            del rules[key]
         unknown = self.slot(f"{path}.*", "drop:unknown-element")
 
         def apply(source: Any, session: "Session") -> None:
@@ -401,15 +453,29 @@ class Compiler:
 
         return apply
 
-    def concept(self, path: str, rule: Rule) -> Rule:
+    def concept(self, path: str) -> Rule:
         """A CodeableConcept of which no coding is left is counted: text alone says nothing here."""
-        uncoded = self.slot(path, "drop:uncoded")
+        if self.verdict(path, "CodeableConcept", "coding").action != "keep":
+            return self.object(path, self.keys_dropped(path, "CodeableConcept"))
+        codings = self.each(f"{path}.coding", self.coding(f"{path}.coding"))
+        rest = self.rest(path, "CodeableConcept", {"coding"})
+        uncoded, shape = self.slot(path, "drop:uncoded"), self.slot(path, "drop:wrong-type")
+        text = self.slot(f"{path}.text", "drop")
 
         def apply(source: Any, session: "Session") -> Any:
-            kept = rule(source, session)
+            if type(source) is not dict:
+                session.hits[shape] += 1
+                return None
+            # Nearly every concept there is:
+            if len(source) == 2 and "text" in source and "coding" in source:
+                session.hits[text] += 1
+            elif len(source) > 1:
+                rest(source, session)
+            kept = codings(source["coding"], session) if "coding" in source else None
             if kept is None:
                 session.hits[uncoded] += 1
-            return kept
+                return None
+            return {"coding": kept}
 
         return apply
 
@@ -430,8 +496,8 @@ class Compiler:
     # Quantities and ages --------------------------------------------------------------------------
 
     def quantity(self, path: str) -> Rule:
-        value_of = self.leaf(*self.judged(path, "value"))
-        comparator_of = self.leaf(*self.judged(path, "comparator"))
+        value_of = self.quantity_key(path, "value")
+        comparator_of = self.quantity_key(path, "comparator")
         handled = {"value", "comparator", "unit", "system", "code"}
         rest = self.rest(path, "Quantity", handled)
         shape = self.slot(path, "drop:wrong-type")
@@ -460,14 +526,15 @@ class Compiler:
                 rest(source, session)
             if years and "value" in kept and kept["value"] * years >= top:
                 session.hits[topped] += 1
-                return {"value": top, "system": UCUM, "code": "a"}
+                censored = "comparator" in kept  # "<97 years" is not "90 or older"
+                return None if censored else {"value": top, "system": UCUM, "code": "a"}
             return kept or None
 
         return apply
 
-    def judged(self, path: str, key: str) -> tuple[Leaf, Verdict]:
+    def quantity_key(self, path: str, key: str) -> Rule:
         leaf = Leaf(path, "Quantity", key, elements_of("Quantity")[key])
-        return leaf, require_verdict(self.policy, leaf)
+        return self.leaf(leaf, require_verdict(self.policy, leaf))
 
     def unit(self, path: str) -> Callable[[Any, "Session", dict[str, Any]], tuple[float, int]]:
         """Unit, system and code of a quantity together: years in one unit of time, keys present."""
@@ -478,13 +545,16 @@ class Compiler:
         kept_code = self.slot(f"{path}.code", "unit-code")
         bad_code = self.slot(f"{path}.code", "drop:unknown-unit")
         known_unit, known_code = self.known_unit, self.known_code
+        wanted = {"unit": "unit", "system": "unit-system", "code": "unit-code"}
+        judged = self.judged(path, "Quantity", wanted)
+        coded = {"system", "code"} <= judged
         cache: dict[tuple[Any, Any, Any], tuple[dict[str, str], float]] = {}
 
         def judge(unit: Any, system: Any, code: Any) -> tuple[dict[str, str], float]:
             found: dict[str, str] = {}
-            if type(unit) is str and known_unit(unit):
+            if type(unit) is str and "unit" in judged and known_unit(unit):
                 found["unit"] = unit
-            both = type(system) is str and type(code) is str
+            both = coded and type(system) is str and type(code) is str
             if both and (known_unit(code) if system == UCUM else known_code(system, code)):
                 found |= {"system": system, "code": code}
             word = found.get("code") or (unit.strip().lower() if type(unit) is str else "")

@@ -49,6 +49,7 @@ class Target(NamedTuple):
     id: str
     text: str | None
     reason: str
+    mine: bool = False  # the patient of the run
 
 
 class Deidentifier:
@@ -81,8 +82,8 @@ class Session:
         self.extensions: Counter[Count] = Counter()
         self.labels: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[tuple[str, str]] = Counter()  # (resource type, reason)
-        self._offsets: dict[str, tuple[int, str] | str] = {}
-        self._targets: dict[str, Target] = {}
+        self.offsets: dict[str, tuple[int, str] | str] = {}
+        self.targets: dict[str, Target] = {}
 
     def reference_day(self) -> date:
         return self.life.reference(self.today)
@@ -149,17 +150,17 @@ class Session:
     def offset(self, text: Any) -> tuple[int, str] | str:
         if type(text) is not str:
             return "invalid-date"
-        found = self._offsets.get(text)
+        found = self.offsets.get(text)
         if found is None:
-            found = self._offsets[text] = self.clock.offset(parse(text))
+            found = self.offsets[text] = self.clock.offset(parse(text))
         return found
 
     def reference(self, text: Any) -> Target:
         if type(text) is not str or not text:
             return Target("", "", None, "no-literal")
-        found = self._targets.get(text)
+        found = self.targets.get(text)
         if found is None:
-            found = self._targets[text] = self._resolve(text)
+            found = self.targets[text] = self._resolve(text)
         return found
 
     def _resolve(self, text: str) -> Target:
@@ -171,7 +172,8 @@ class Session:
         kind, identity = literal.groups()
         if kind not in IN_SCOPE:
             return Target(kind, identity, None, "out-of-scope")
-        return Target(kind, identity, f"{kind}/{self.pseudonym(kind, identity)}", "")
+        mine = kind == "Patient" and identity == self._subject.patient_id
+        return Target(kind, identity, f"{kind}/{self.pseudonym(kind, identity)}", "", mine)
 
     def _relative(self, text: str) -> str:
         """`Type/id` of a fullUrl of the same Bundle, or of a URL below a base of the server."""
@@ -185,8 +187,7 @@ class Session:
 
     def require_own(self, target: Target, path: str, action: str) -> None:
         """Refuse what is somebody else's; `about` may also point at things."""
-        mine = target.type == "Patient" and target.id == self._subject.patient_id
-        if mine or target.reason in {"contained", "no-literal"}:
+        if target.mine or target.reason in {"contained", "no-literal"}:
             return
         if action == "subject":
             raise Refusal(

@@ -107,8 +107,10 @@ class SubjectRecord:
     @staticmethod
     def from_bytes(data: bytes) -> "SubjectRecord":
         """Only ever called on bytes that were authenticated first."""
-        reader = zlib.decompressobj()
-        table = json.loads(reader.decompress(data, LARGEST))
+        try:
+            table = json.loads(zlib.decompressobj().decompress(data, LARGEST))
+        except (ValueError, zlib.error):  # whose own message would carry the content
+            raise VaultError("a sealed record is not of this format") from None
         if not is_pseudonym(table["twin"]):
             raise VaultError("a sealed record names no twin")
         table["epoch"] = datetime.fromisoformat(table["epoch"])

@@ -123,8 +123,10 @@ def test_the_digest_is_of_the_content_not_of_the_spelling() -> None:
 
 # A changed verdict is a new version: the digest is signed into every ledger entry.
 PUBLISHED = {
-    ("safe-harbor", 1): "sha256:513ccfa43d4486ecb2ec26af1679a99b0262d9c0078e450b18a43170f9f65439",
-    ("relative-minutes", 1): "sha256:eaff44ba2e462d11312028391882af621d2f9db73306565b574118b91bef74bc",
+    ("safe-harbor", 1):
+        "sha256:513ccfa43d4486ecb2ec26af1679a99b0262d9c0078e450b18a43170f9f65439",
+    ("relative-minutes", 1):
+        "sha256:eaff44ba2e462d11312028391882af621d2f9db73306565b574118b91bef74bc",
 }  # fmt: skip
 
 

@@ -1,0 +1,157 @@
+"""Tests of the tests: with one protection taken out of the code, the leak suite must go red."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SUITE = ("leaks", "times", "generated", "policy")
+
+# What is taken out: file, the code as it is, the code without the protection.
+MUTANTS = {
+    "unknown elements pass": (
+        "compile.py",
+        "                if rule is None:\n                    session.hits[unknown] += 1\n"
+        "                else:\n                    result",
+        "                if rule is None:\n                    kept[key] = value\n"
+        "                else:\n                    result",
+    ),
+    "modifier extensions are ignored": (
+        "compile.py",
+        'raise Refusal(path, "refused-element")',
+        "session.hits[empty] += 1",
+    ),
+    "any string is a code": (
+        "compile.py",
+        "if type(source) is str and source in codes:",
+        "if type(source) is str:",
+    ),
+    "unknown codes pass": (
+        "compile.py",
+        "if found is None and self.known_code(system, code):",
+        "if found is None:",
+    ),
+    "unknown units pass": (
+        "compile.py",
+        'if type(unit) is str and "unit" in judged and known_unit(unit):',
+        "if type(unit) is str:",
+    ),
+    "numbers are not checked": (
+        "compile.py",
+        "if (kind is float or kind is int) and -LARGEST < source < LARGEST:",
+        "if kind is not None:",
+    ),
+    "ids pass": ("compile.py", "return session.pseudonym(resource_type, source)", "return source"),
+    "ages are not top-coded": ("compile.py", "return min(years, top)", "return years"),
+    "ages of the very old stay": ("compile.py", "if own and session.top_coded:", "if False:"),
+    "quantities of years are not top-coded": (
+        "compile.py",
+        'if years and "value" in kept and',
+        'if False and "value" in kept and',
+    ),
+    "observed ages are not looked at": (
+        "compile.py",
+        "if not special or kept is None:",
+        "if True:",
+    ),
+    "contained medication with a modifier": (
+        "compile.py",
+        'and not item.get("modifierExtension")',
+        "",
+    ),
+    "extension URLs are repeated": (
+        "compile.py",
+        "f\"drop:{name or 'extension'}\"",
+        'f"drop:{name or url}"',
+    ),
+    "references pass": (
+        "deidentify.py",
+        'f"{kind}/{self.pseudonym(kind, identity)}"',
+        'f"{kind}/{identity}"',
+    ),
+    "another patient's resources pass": (
+        "deidentify.py",
+        'if target.mine or target.reason in {"contained", "no-literal"}:',
+        "if True:",
+    ),
+    "another patient passes": (
+        "deidentify.py",
+        'if resource.get("id") != self._subject.patient_id:',
+        "if False:",
+    ),
+    "type names are repeated": (
+        "deidentify.py",
+        'known = name if type(name) is str and name in RESOURCE_TYPES else "unknown"',
+        "known = str(name)",
+    ),
+    "years are placed at their first day": (
+        "times.py",
+        "return round((first.year - epoch.year) * YEAR_DAYS * self._day)",
+        "return (first - epoch).days * self._day",
+    ),
+    "months are placed at their first day": (
+        "times.py",
+        "return round(months * MONTH_DAYS * self._day)",
+        "return (first - epoch).days * self._day",
+    ),
+    "placeholders pass": ("times.py", "if moment.first in self._rules.placeholders", "if False"),
+    "old events pass": ("times.py", "if value < self._oldest:", "if False:"),
+    "far dates pass": ("times.py", "if value > self._future:", "if False:"),
+    "a time of day under days": (
+        "times.py",
+        'day = moment.precision == "minute" and self._rules.unit == "d"',
+        "day = False",
+    ),
+    "an unjudged element is no error": (
+        "policy.py",
+        "    if rules - used:",
+        "    if False:",
+    ),
+    "a verdict may judge anything": (
+        "policy.py",
+        "    if kind not in FITS.get(action, frozenset()):",
+        "    if False:",
+    ),
+}
+
+
+def suite_fails(folder: Path) -> bool:
+    tests = [str(ROOT / "tests" / "privacy" / f"test_privacy_{name}.py") for name in SUITE]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=folder,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode in {0, 1}, run.stdout + run.stderr
+    return run.returncode == 1
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The room alone, where the interpreter looks first."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "privacy", tmp_path / "privacy", ignore=ignore)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_suite_passes_on_an_unchanged_copy(copy: Path) -> None:
+    assert not suite_fails(copy)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTANTS)
+def test_without_the_protection_the_suite_goes_red(name: str, copy: Path) -> None:
+    file, present, without = MUTANTS[name]
+    path = copy / "privacy" / file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(present) == 1, "the code has moved on: renew the mutant"
+    path.write_text(text.replace(present, without), encoding="utf-8")
+    assert suite_fails(copy)
