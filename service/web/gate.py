@@ -60,12 +60,14 @@ class Gate:
             return None  # Flask answers 404 or 405
         audience = self._audiences[request.endpoint]
         if audience.is_open:
+            _check_stream()
             return None
         try:
             principal = self._identify()
         except AuthError as error:
             return _to_sign_in(audience, error)
         self._admit(principal.subject)
+        _check_stream()
         _check_form(principal)
         if not audience.admits(principal):
             raise WebError("forbidden")
@@ -139,6 +141,15 @@ def _check_size() -> None:
         raise WebError("address-too-long")
     length = request.content_length
     if length is not None and length > current_app.config["MAX_CONTENT_LENGTH"]:
+        raise WebError("body-too-large")
+
+
+def _check_stream() -> None:
+    """A body of unknown length is read here, because Werkzeug would cut it off at the limit
+    without a word, and what is left of a form is a form."""
+    if "Transfer-Encoding" not in request.headers:
+        return
+    if len(request.get_data()) >= current_app.config["MAX_CONTENT_LENGTH"]:
         raise WebError("body-too-large")
 
 

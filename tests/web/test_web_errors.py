@@ -1,5 +1,7 @@
 """Every kind of failure, on every route, has the one shape of its audience."""
 
+import io
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -169,14 +171,25 @@ def test_not_ready_is_a_503_that_names_what_is_missing(
     assert answer.get_json()["detail"] == "Not ready: migrations."
 
 
-@pytest.mark.parametrize("failure", list(Failure))
-def test_every_failure_of_the_service_has_a_shape(app: Flask, failure: Failure) -> None:
-    for path in ("/api/v1/runs", "/fhir/Device"):
+def test_every_failure_of_the_service_has_a_shape(app: Flask) -> None:
+    for failure, path in itertools.product(Failure, ("/api/v1/runs", "/fhir/Device")):
         with app.test_request_context(path):
             app.preprocess_request()
             answer = app.make_response(app.handle_user_exception(WebError(failure)))
             kind = FHIR_JSON if is_fhir() else "application/problem+json"
         assert (answer.status_code, answer.mimetype) == (KINDS[failure].status, kind)
+
+
+def test_a_body_of_unknown_length_is_not_cut_off_but_refused(client: FlaskClient, callers) -> None:
+    for path, fhir in (("/fhir/Device/_search", True), ("/sign-in", False)):
+        answer = client.post(
+            path,
+            input_stream=io.BytesIO(b"_id=" + b"x" * 5000),
+            content_type="application/x-www-form-urlencoded",
+            headers={**callers.ehr, "Transfer-Encoding": "chunked"},
+            environ_overrides={"wsgi.input_terminated": True},
+        )
+        assert_error_shape(answer, 413, fhir=fhir, code="body-too-large")
 
 
 def test_a_path_shows_member_names_and_hides_anything_else() -> None:
