@@ -230,13 +230,19 @@ class _Needles:
         self.whole.setdefault(plain[::-1], "identifier-reversed")
         self._encode(code, "identifier")
         self._encode(plain, "identifier")
-        runs = set(_RUN.findall(code))
-        if plain.isdigit():  # a phone number in its groups
-            runs |= {plain, plain[1:] if plain[0] == "1" else plain}
-        for run in runs:
-            if len(run) >= SHORTEST_NUMBER:
-                self.numbers.setdefault(run.lstrip("0"), "identifier")
-                self.numbers.setdefault(run[::-1].lstrip("0"), "identifier-reversed")
+        if plain.isdigit():  # a phone number, in whatever groups
+            self._number(plain)
+            self._number(plain[1:] if plain[0] == "1" else plain)
+        elif " " not in code:  # not out of free text: its numbers may be the twin's own values
+            for run in _RUN.findall(code):
+                self._number(run)
+
+    def _number(self, digits: str) -> None:
+        """Zeros in front are not written in numbers; what is then short occurs by chance."""
+        for form, rule in ((digits, "identifier"), (digits[::-1], "identifier-reversed")):
+            number = form.lstrip("0")
+            if len(number) >= SHORTEST_NUMBER:
+                self.numbers.setdefault(number, rule)
 
     def _date(self, year: str, month: str, day: str) -> None:
         for text in (year + month + day, month + day + year, day + month + year):

@@ -168,6 +168,17 @@ def test_numbers_codes_and_common_words_are_no_hits(harmless: Any) -> None:
     assert rules(harmless) == set()
 
 
+@pytest.mark.parametrize("value", ["0000012", "1200000", "000-00-0012", "0000000", "10000000"])
+def test_identifiers_that_are_mostly_zeros_do_not_forbid_short_numbers(value: str) -> None:
+    values = collect_identifiers([{"identifier": [{"value": value}]}])
+    assert check(document(planted=[12, 21, 0, 1, 120]), values, VOCABULARY).passed
+
+
+def test_a_number_told_in_the_narrative_is_not_forbidden_as_a_value() -> None:
+    source = {"text": {"div": "<div>Platelets were 250000000 per litre today</div>"}}
+    assert check(document(planted=250000000), collect_identifiers([source]), VOCABULARY).passed
+
+
 def test_a_word_of_the_vocabulary_is_no_hit_whatever_the_patient_is_called() -> None:
     values = collect_identifiers(
         [{"resourceType": "Patient", "name": [{"family": "Female", "given": ["Final"]}]}]
