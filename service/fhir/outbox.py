@@ -46,7 +46,7 @@ class OutboxStore(Protocol):
         """Add a pending item. False, and nothing changed, when the key is known already.
 
         Except where it is known as failed: then it is opened again, pending, with this payload,
-        its attempts counted on. Failed means that nothing was written.
+        its attempts counted on. Failed means that sending it again as it is would be pointless.
         """
         ...
 

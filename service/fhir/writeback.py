@@ -12,17 +12,19 @@ import orjson
 
 from service.fhir.capability import Capability, read_capability
 from service.fhir.errors import (
+    BadAnswer,
+    BudgetSpent,
     Cancelled,
     Conflict,
     ConnectionLost,
     FhirError,
-    NotFhir,
     Precondition,
     Refused,
     ServerFailed,
     SetupError,
     Throttled,
     TimedOut,
+    TransportError,
     Unreachable,
 )
 from service.fhir.http import FhirClient, Resource
@@ -38,9 +40,12 @@ ROUNDS = 4
 LOOKS = 4
 LEASE_SECONDS = 600
 NOT_SENT = "not-sent"
+OUTCOME_UNKNOWN = "outcome-unknown"
 
 # After these nobody knows whether the server did it. Look, then decide.
-_OUTCOME_UNKNOWN = (TimedOut, ConnectionLost, ServerFailed, Conflict, Precondition, NotFhir)
+_OUTCOME_UNKNOWN = (
+    TimedOut, ConnectionLost, BudgetSpent, BadAnswer, ServerFailed, Conflict, Precondition
+)  # fmt: skip
 _NOTHING_SENT = (Unreachable, Throttled)
 
 
@@ -117,7 +122,7 @@ def _deliver(writer: "_Writer", outbox: OutboxStore, item: OutboxItem, seal: Sea
     try:
         result = writer.run(first, lambda: mark(OutboxState.SENDING, ""))
     except Cancelled:
-        mark(OutboxState.SENT if writer.sent_something else OutboxState.PENDING, NOT_SENT)
+        mark(*writer.left_off())
         raise
     mark(result.state, result.detail, [*result.existing, *result.written])
     return result
@@ -142,15 +147,18 @@ class _Writer:
             return self._run(first, about_to_send)
         except Cancelled:
             raise
-        except _NOTHING_SENT as error:
-            state = OutboxState.SENT if self.sent_something else OutboxState.PENDING
-            return self._failure(state, error, NOT_SENT)
-        except _OUTCOME_UNKNOWN as error:
-            # Where we can look, the next run may go ahead; where not, nobody sends it again.
-            state = OutboxState.PENDING if self._can_look() else OutboxState.SENT
-            return self._failure(state, error, "outcome-unknown")
+        except (*_NOTHING_SENT, *_OUTCOME_UNKNOWN) as error:
+            return self._failure(*self.left_off(), error)
         except FhirError as error:
-            return self._failure(OutboxState.FAILED, error, error.code)
+            return self._failure(OutboxState.FAILED, error.code, error)
+
+    def left_off(self) -> tuple[OutboxState, str]:
+        """The state and detail of an item that is not finished."""
+        if not self.sent_something:
+            return OutboxState.PENDING, NOT_SENT
+        # Where we can look, the next run may go ahead; where not, nobody sends it again.
+        state = OutboxState.PENDING if self._can_look() else OutboxState.SENT
+        return state, OUTCOME_UNKNOWN
 
     def _run(self, first: bool, about_to_send: Callable[[], None]) -> WriteResult:
         for attempt in range(1, ROUNDS + 1):
@@ -177,7 +185,7 @@ class _Writer:
         try:
             gone = self._missing()
         except FhirError as error:
-            return self._failure(state, error, error.code)
+            return self._failure(state, error.code, error)
         result = self._result(state)
         result.verified = not gone and self._can_look()
         if gone and state is OutboxState.CONFIRMED:
@@ -231,6 +239,9 @@ class _Writer:
         except _OUTCOME_UNKNOWN as error:
             self.sent_something = True
             return error
+        except Cancelled:
+            self.sent_something = True
+            raise
         finally:
             self._take_over(sent)
         return None
@@ -313,7 +324,7 @@ class _Writer:
     ) -> bool:
         try:
             self._client.write(method, path, body, condition=condition)
-        except (Refused, NotFhir, TimedOut, ConnectionLost):
+        except (Refused, BadAnswer, TransportError):
             return False
         return True
 
@@ -344,11 +355,11 @@ class _Writer:
     def _unverified(self) -> WriteResult:
         """An earlier attempt may have written, and this server cannot be asked. Never twice."""
         result = self._result(OutboxState.SENT)
-        result.detail = "outcome-unknown"
+        result.detail = OUTCOME_UNKNOWN
         result.next_step = "Look in the chart; this server cannot be searched by identifier."
         return result
 
-    def _failure(self, state: OutboxState, error: FhirError, detail: str) -> WriteResult:
+    def _failure(self, state: OutboxState, detail: str, error: FhirError) -> WriteResult:
         result = self._result(state)
         result.detail, result.next_step = detail, str(error)
         return result

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,16 @@ class TokenServer:
         return fhir(outcome("expired"), 401)
 
 
+@cache
+def made_key(algorithm: str) -> RSAKey | ECKey:
+    return RSAKey.generate_key(2048) if algorithm == "RS384" else ECKey.generate_key("P-384")
+
+
 @pytest.fixture(params=["RS384", "ES384"])
 def tokens(
     request: pytest.FixtureRequest, scripted: ScriptedServer, tmp_path: Path
 ) -> Iterator[TokenServer]:
-    key: RSAKey | ECKey = (
-        RSAKey.generate_key(2048) if request.param == "RS384" else ECKey.generate_key("P-384")
-    )
+    key = made_key(request.param)
     (tmp_path / "key.pem").write_bytes(key.as_pem(private=True))
     (tmp_path / "key.json").write_text(json.dumps(key.as_dict(private=True)))
     made = TokenServer(scripted, key)
@@ -195,7 +199,7 @@ def test_a_key_that_cannot_sign_is_refused(tmp_path: Path, content: bytes) -> No
 
 def test_a_public_key_or_another_curve_is_refused(tmp_path: Path) -> None:
     for name, key, private in (
-        ("public", RSAKey.generate_key(2048), False),
+        ("public", made_key("RS384"), False),
         ("curve", ECKey.generate_key("P-256"), True),
     ):
         (tmp_path / name).write_text(json.dumps(key.as_dict(private=private)))

@@ -236,6 +236,32 @@ def test_a_server_that_cannot_be_searched_is_never_sent_the_same_twice(
     assert len(store.writes) == writes
 
 
+def test_half_a_set_on_a_server_that_cannot_be_searched_is_not_begun_again(
+    store: SmallFhirServer,
+) -> None:
+    """The Device arrived, then the server asked us to go away: what was written is not repeated."""
+    way(store, "search-then-create")
+    store.search_by_identifier = False
+    store.faults = ["none", 429, 429, 429]
+    outbox = MemoryOutbox()
+    assert write(store, outbox).state == "sent"
+    outbox.pass_time(LEASE_SECONDS)
+    assert write(store, outbox).detail == "outcome-unknown"
+    assert len(store.all("Device")) == 1
+
+
+def test_a_budget_spent_while_waiting_leaves_the_outcome_open(store: SmallFhirServer) -> None:
+    store.faults = ["after", "stall-before"]
+    store.races = True
+    outbox = MemoryOutbox()
+    hurried = replace(QUICK, read_seconds=5, budget_seconds=0.5, first_pause_seconds=2)
+    result = write(store, outbox, limits=hurried)
+    assert (result.state, result.detail) == ("pending", "outcome-unknown")
+    store.faults = []
+    assert write(store, outbox).verified
+    exactly_one_each(store)
+
+
 @pytest.mark.parametrize("name", WAYS)
 def test_companions_that_are_refused_do_not_stop_the_result(
     store: SmallFhirServer, name: str
