@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,27 @@ from service.app import create_app
 from service.auth import Access, Role
 from service.config import Config, Logging, load_config
 from service.keys import KeyRing
-from service.stores import Database
+from service.stores import Database, open_database, upgrade
 from service.web.logs import configure_logging
 from service.web.services import Services
 
 Headers = dict[str, str]
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
-    """The environment the application is configured from; a test may add to it."""
+def environment(home: Path) -> dict[str, str]:
     return {
-        "TWINPORT_HOME": str(tmp_path / "home"),
+        "TWINPORT_HOME": str(home),
         "TWINPORT_SERVERS__HOSPITAL__BASE_URL": "https://fhir.example.org/r4",
         "TWINPORT_SERVERS__ARCHIVE__BASE_URL": "https://archive.example.org/r4",
         "TWINPORT_SERVERS__ARCHIVE__WRITE_BACK": "false",
         "TWINPORT_LIMITS__BODY_BYTES": "4096",
     }
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, str]:
+    """The environment the application is configured from; a test may add to it."""
+    return environment(tmp_path / "home")
 
 
 @pytest.fixture
@@ -100,6 +104,27 @@ class Callers:
 @pytest.fixture
 def callers(access: Access) -> Callers:
     return Callers(access)
+
+
+@dataclass(frozen=True)
+class Steady:
+    """An application that many tests share: for those that read and leave nothing behind."""
+
+    client: FlaskClient
+    callers: Callers
+
+
+@pytest.fixture(scope="session")
+def steady(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Iterator[Steady]:
+    folder = tmp_path_factory.mktemp("steady")
+    many = {"TWINPORT_WEB__REQUESTS_PER_MINUTE": "100000"}
+    config = load_config(environment(folder / "home") | many)
+    database = open_database(config.database_url)
+    upgrade(database.engine)
+    access = Access.build(config, database, keys.session.material)
+    app = create_app(config, Services(InProcess(database), access, keys.jwks))
+    yield Steady(app.test_client(use_cookies=False), Callers(access))
+    database.close()
 
 
 @pytest.fixture

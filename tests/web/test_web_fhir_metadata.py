@@ -41,6 +41,16 @@ VALUES = {
 
 
 @pytest.fixture
+def client(steady) -> FlaskClient:
+    return steady.client
+
+
+@pytest.fixture
+def callers(steady):
+    return steady.callers
+
+
+@pytest.fixture
 def statement(client: FlaskClient) -> dict[str, Any]:
     found: dict[str, Any] = client.get("/fhir/metadata").get_json(force=True)
     return found

@@ -19,6 +19,16 @@ from service.web.fhir.selection import select
 from service.web.ports import FhirQuery
 
 
+@pytest.fixture
+def client(steady) -> FlaskClient:
+    return steady.client
+
+
+@pytest.fixture
+def callers(steady):
+    return steady.callers
+
+
 def search(client: FlaskClient, headers: dict[str, str], query: str) -> dict[str, Any]:
     answer = client.get(f"/fhir/{query}", headers=headers)
     assert answer.status_code == 200, answer.get_data(as_text=True)

@@ -7,14 +7,23 @@ import jsonschema_rs
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from web_support import TWIN, InProcess
+from web_support import TWIN
 
-from service.auth import Access
 from service.web.api.openapi import EVERYWHERE, routes
 from service.web.errors import KINDS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 RUN = {"server": "hospital", "patient": "p-1"}
+
+
+@pytest.fixture
+def client(steady) -> FlaskClient:
+    return steady.client
+
+
+@pytest.fixture
+def callers(steady):
+    return steady.callers
 
 
 @pytest.fixture
@@ -158,8 +167,6 @@ def test_each_documented_status_is_reached_with_a_body_of_its_schema(
     case: Case,
     client: FlaskClient,
     callers,
-    access: Access,
-    behind: InProcess,
     document: dict[str, Any],
 ) -> None:
     headers = {"ehr": callers.ehr, "privacy-officer": callers.officer}[case.role]
