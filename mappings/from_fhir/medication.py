@@ -6,6 +6,7 @@ from mappings.vocabulary.facts import MedicationFact
 from mappings.vocabulary.medications import Medicine, medication
 
 _NOBODY_ORDERED = frozenset({"proposal", "option"})
+_UNCODED = ("", "", Medicine((), ()))
 
 
 def map_medication_request(record: Record, out: Collector) -> None:
@@ -31,8 +32,6 @@ def _map(
     if status == "entered-in-error":
         return out.aside("status-withdrawn", record)
     given = _codes_of(record, out)
-    if not given:
-        return out.not_mapped(record, given)
     system, code, medicine = _resolve(given)
     if not medicine.classes and not medicine.ingredients:
         out.not_mapped(record, given)
@@ -63,6 +62,10 @@ def _codes_of(record: Record, out: Collector) -> list[tuple[str, str]]:
 
 
 def _resolve(given: list[tuple[str, str]]) -> tuple[str, str, Medicine]:
-    """The first code that says what is in it; otherwise the first code."""
-    resolved = [(system, code, medication(system, code)) for system, code in given]
+    """The first code that says what is in it; otherwise the first code, if there is any.
+
+    A medicine without a code is kept for its status: one that was stopped may be any medicine of
+    the past, but it is none that is taken now.
+    """
+    resolved = [(system, code, medication(system, code)) for system, code in given] or [_UNCODED]
     return next((r for r in resolved if r[2].classes or r[2].ingredients), resolved[0])

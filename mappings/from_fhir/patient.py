@@ -21,5 +21,6 @@ def map_patient(record: Record, out: Collector) -> None:
             age_top_coded=bool(record.get("ageTopCoded")),
             deceased=bool(record.get("deceased")) or deceased_at is not None,
             deceased_at=deceased_at,
+            deceased_precision=precision,
         )
     )
