@@ -8,6 +8,7 @@ from flask import Flask
 from service.app import create_app
 from service.auth import Access
 from service.config import Config, load_config
+from service.pages import pages
 from service.pipeline.runtime import open_runtime
 from service.pipeline.service import Service
 from service.web.services import Services
@@ -16,7 +17,7 @@ from service.web.services import Services
 def build() -> Flask:
     """The application over this process's configuration."""
     config = load_config()
-    return create_app(config, compose(config))
+    return create_app(config, compose(config), pages=[pages])
 
 
 def compose(config: Config) -> Services:

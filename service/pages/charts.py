@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 WIDTH, HEIGHT = 320, 120
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 22
@@ -87,16 +87,71 @@ def interval_bar(name: str, low: float, value: float, high: float, top: float, t
     )
 
 
-def icon_array(name: str, value: float, low: float, high: float, text: str) -> Markup:
-    """Ten by ten people: filled up to the value, hatched between the ends of the interval."""
-    people = Markup("").join(_person(i, value, low, high) for i in range(100))
+def icon_array(name: str, share: "Share", text: str) -> Markup:
+    """People in rows: filled up to the interval, hatched inside it, empty above.
+
+    The rim of everybody up to the value is heavy. One path per state keeps a thousand people small.
+    """
+    columns = 10 if share.people == 100 else 40
+    step = 15 if share.people == 100 else 8
+    rows = share.people // columns
+    marks = Markup("").join(
+        Markup('<path class="{k}" d="{d}"{f}/>').format(
+            k=kind,
+            d=_people(members, columns, step),
+            f=Markup(' fill="url(#{n}-h)"').format(n=name) if kind == "maybe" else "",
+        )
+        for kind, members in share.groups()
+        if members
+    )
     return Markup(
-        '<svg class="people" viewBox="0 0 150 150" role="img" aria-labelledby="{n}-t">'
+        '<svg class="people" viewBox="0 0 {w} {h}" role="img" aria-labelledby="{n}-t">'
         '<title id="{n}-t">{text}</title>'
         '<defs><pattern id="{n}-h" width="4" height="4" patternUnits="userSpaceOnUse" '
         'patternTransform="rotate(45)">'
-        '<rect class="hatch" width="2" height="4"/></pattern></defs>{people}</svg>'
-    ).format(n=name, text=text, people=people.replace("@hatch", f"url(#{escape(name)}-h)"))
+        '<rect class="hatch" width="2" height="4"/></pattern></defs>{marks}</svg>'
+    ).format(n=name, text=text, w=columns * step, h=rows * step, marks=marks)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of so many people: the value, and the ends of its interval."""
+
+    people: int
+    value: float
+    low: float
+    high: float
+
+    def groups(self) -> list[tuple[str, list[int]]]:
+        """Whole people by state, from one corner on; `rim` repeats everybody up to the value."""
+        low, value, high = (round(x) for x in (self.low, self.value, self.high))
+        return [
+            ("none", list(range(high, self.people))),
+            ("sure", list(range(low))),
+            ("maybe", list(range(low, high))),
+            ("rim", list(range(low, value))),
+        ]
+
+
+def _people(members: Sequence[int], columns: int, step: int) -> str:
+    radius = round(step * 0.37, 1)
+    return "".join(
+        f"M{i % columns * step + step / 2 - radius:g} {i // columns * step + step / 2:g}"
+        f"a{radius:g} {radius:g} 0 1 0 {2 * radius:g} 0"
+        f"a{radius:g} {radius:g} 0 1 0 -{2 * radius:g} 0"
+        for i in members
+    )
+
+
+def contribution_bar(share: float, longest: float) -> Markup:
+    """One bar from the middle: to the right raises, to the left lowers."""
+    width = round(abs(share) / longest * 98, 1)
+    kind = "more" if share >= 0 else "less"
+    return Markup(
+        '<svg class="bar" viewBox="0 0 200 12" preserveAspectRatio="none" aria-hidden="true" '
+        'focusable="false"><line class="axis" x1="100" x2="100" y1="0" y2="12"/>'
+        '<rect class="{k}" x="{x}" y="2" width="{w}" height="8"/></svg>'
+    ).format(k=kind, x=100 if share >= 0 else round(100 - width, 1), w=width)
 
 
 # -- parts -----------------------------------------------------------------------------------------
@@ -185,16 +240,4 @@ def _summary(unit: str, points: Sequence[Point]) -> str:
     latest = f"latest {newest.comparator}{newest.value:g} {shown}".strip()
     return (
         f"{readings}, {latest}; between {lowest:g} and {highest:g}. The table below has each one."
-    )
-
-
-def _person(i: int, value: float, low: float, high: float) -> Markup:
-    """Filled below the interval, hatched inside it, open above; a heavier rim up to the value."""
-    x, y = 7.5 + (i % 10) * 15, 7.5 + (i // 10) * 15
-    share = i + 0.5
-    kind = "sure" if share < low else ("maybe" if share < high else "none")
-    rim = " rim" if share < value else ""
-    fill = Markup(' fill="@hatch"') if kind == "maybe" else Markup("")
-    return Markup('<circle class="{k}{r}" cx="{x}" cy="{y}" r="5.5"{f}/>').format(
-        k=kind, r=rim, x=x, y=y, f=fill
     )

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from service.stores.database import Database, utc_now
 from service.stores.tables import AuditRow
 
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/=-]{0,63}")
+# A pseudonym may start with any letter of base64url.
+_WORD = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._:/=-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)

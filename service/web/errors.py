@@ -5,7 +5,8 @@
     HTTPException             raised by Flask itself; mapped by status
     anything else             "internal": logged by type and place, never by message
 
-A FHIR route answers with an OperationOutcome, every other route with an RFC 9457 problem. Neither
+A FHIR route answers with an OperationOutcome, every other route with an RFC 9457 problem; a person
+whose browser asked for a page outside both gets the same content as a page. None of them
 ever repeats a value of the request: what was wrong is named by its path.
 """
 
@@ -16,7 +17,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from service.web.logs import place_of, web_log
@@ -100,14 +101,42 @@ def register_errors(app: Flask) -> None:
 def error_response(error: WebError) -> Response:
     """The answer for this error, in the shape of the audience."""
     g.error_code = error.code
-    body, media_type = (_outcome(error), FHIR_JSON) if is_fhir() else (_problem(error), PROBLEM)
-    response = Response(orjson.dumps(body), status=error.kind.status, content_type=media_type)
+    content, media_type = _shaped(error)
+    response = Response(content, status=error.kind.status, content_type=media_type)
     response.headers.update(error.headers)
     if error.kind.status == 401:
         response.headers.setdefault("WWW-Authenticate", 'Bearer realm="twinport"')
     if error.kind.status in {429, 503}:
         response.headers.setdefault("Retry-After", "5")
     return response
+
+
+def _shaped(error: WebError) -> tuple[bytes | str, str]:
+    if is_fhir():
+        return orjson.dumps(_outcome(error)), FHIR_JSON
+    if _wants_page():
+        return _page(error), "text/html; charset=utf-8"
+    return orjson.dumps(_problem(error)), PROBLEM
+
+
+def _wants_page() -> bool:
+    """A browser asks for HTML by name; a program that accepts anything gets the problem."""
+    if request.path.startswith("/api/"):
+        return False
+    offered = [PROBLEM, "application/json", "text/html"]
+    return request.accept_mimetypes.best_match(offered) == "text/html"
+
+
+def _page(error: WebError) -> str:
+    """Without the context processors: a page about a failure must not need the database."""
+    template = current_app.jinja_env.get_template("error.html")
+    return template.render(
+        kind=error.kind,
+        next_step=error.next_step,
+        faults=error.faults,
+        run_id=error.run_id,
+        request_id=g.request_id,
+    )
 
 
 def is_fhir() -> bool:

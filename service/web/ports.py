@@ -12,12 +12,14 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from service.auth import Principal
+from service.stores.audit import AuditEvent
 from service.stores.runs import ENDED, Run, RunState
 from service.stores.twins import TwinVersion
 
 __all__ = [
     "ENDED",
     "Assessed",
+    "AuditEvent",
     "Failure",
     "FhirPage",
     "FhirQuery",
@@ -204,6 +206,28 @@ class RunService(Protocol):
         ...
 
     def verify_ledger(self) -> LedgerCheck: ...
+
+    # -- what pages need besides ---------------------------------------------------------------
+
+    def newest(self, limit: int = 100) -> Sequence[TwinVersion]:
+        """The newest version of each twin, latest first."""
+        ...
+
+    def document(self, pseudonym: str, version: int | None = None) -> Mapping[str, Any]:
+        """A twin's document, read and checked; the newest version when none is named."""
+        ...
+
+    def ledger_entries(self, limit: int = 50) -> Sequence[Json]:
+        """The newest entries of the whole ledger, latest first."""
+        ...
+
+    def uses(self, pseudonym: str, limit: int = 100) -> Sequence[AuditEvent]:
+        """What was done with one twin, latest first."""
+        ...
+
+    def note_use(self, principal: Principal, action: str, pseudonym: str) -> None:
+        """Write down that somebody used a twin."""
+        ...
 
     # -- models --------------------------------------------------------------------------------
 

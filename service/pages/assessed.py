@@ -1,0 +1,330 @@
+"""A model's answer, ready to be shown: numbers first, then words; refusals at full size."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from service.pages import words
+from service.pages.charts import contribution_bar, interval_bar
+from service.pages.times import TwinClock
+
+Json = Mapping[str, Any]
+SHOWN = 6  # contributions named one by one; the rest are added up
+_TOPS = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    title: str
+    share: str
+    direction: str
+    bar: Markup
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One number with everything that must stand beside it."""
+
+    outcome: str
+    title: str
+    value: str
+    unit: str
+    range: str
+    no_range: str
+    level: str
+    bar: Markup
+    scale: str
+    band: str
+    contributions: Sequence[Contribution]
+    width: str
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """The results of one time span: two spans are never mixed."""
+
+    years: float | None
+    title: str
+    results: Sequence[Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    titles: str
+    sentence: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputRow:
+    title: str
+    value: str
+    when: str
+    how: str
+    use: str
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    id: str
+    title: str
+    version: str
+    variant: str
+    answer: str
+    horizons: Sequence[Horizon]
+    refusals: Sequence[Refusal]
+    helps: str
+    inputs: Sequence[InputRow]
+    inputs_summary: str
+    card: Json
+    composite_note: bool
+    many: bool
+
+
+def assessments(document: Json, cards: Mapping[str, Json]) -> list[Assessment]:
+    """What was answered comes first, what was refused after it; none is left out."""
+    order = {"given": 0, "partial": 1, "refused": 2}
+    found = sorted(document["assessments"], key=lambda item: order[item["answer"]])
+    return [_assessment(item, document, cards.get(item["model"]["id"], {})) for item in found]
+
+
+def _assessment(item: Json, document: Json, card: Json) -> Assessment:
+    model = item["model"]
+    inputs = list(_inputs(item, document, card))
+    return Assessment(
+        id=model["id"],
+        title=card.get("title") or words.word("model", model["id"]),
+        version=model["version"],
+        variant=model.get("variant", ""),
+        answer=item["answer"],
+        horizons=_horizons(item, card),
+        refusals=list(_refusals(item)),
+        helps=words.model_input(item["helps"]) if "helps" in item else "",
+        inputs=inputs,
+        inputs_summary=_summary(inputs, item, TwinClock.of(document)),
+        card=card.get("fields", {}),
+        composite_note=len({r["outcome"] for r in item["results"]} & _COMPOSITE) > 1,
+        many=len(item["results"]) > 1,
+    )
+
+
+_COMPOSITE = {"total-cvd", "ascvd", "heart-failure", "chd", "stroke"}
+
+
+# -- results ---------------------------------------------------------------------------------------
+
+
+def _horizons(item: Json, card: Json) -> list[Horizon]:
+    spans = sorted({r.get("horizonYears") for r in item["results"]}, key=lambda y: y or 0)
+    return [_horizon(item, card, years) for years in spans]
+
+
+def _horizon(item: Json, card: Json, years: float | None) -> Horizon:
+    own = [r for r in item["results"] if r.get("horizonYears") == years]
+    top = scale_top(own)
+    used = {i["input"] for i in item["inputs"]}
+    name = f"{item['model']['id']}-{years or 'now'}"
+    return Horizon(
+        years=years,
+        title=f"Within {years:g} years" if years else "Now",
+        results=[_result(r, f"{name}-{r['outcome']}", top, used) for r in own],
+    )
+
+
+def scale_top(results: Sequence[Json]) -> float:
+    """The common end of the bars of one block: risks from zero, quantities above their highest."""
+    highest = max(r.get("interval", {}).get("high", r["value"]) for r in results)
+    if is_share(results[0]):
+        return next((top for top in _TOPS if highest <= top), 1.0)
+    return float(max(highest * 1.15, 1.0))
+
+
+def is_share(result: Json) -> bool:
+    """A probability has the unit one and a time span; a score has no span."""
+    return result["unit"] == "1" and "horizonYears" in result
+
+
+def _result(result: Json, name: str, top: float, used: set[str]) -> Result:
+    share = is_share(result)
+    interval = result.get("interval")
+    low, high = (interval["low"], interval["high"]) if interval else (result["value"],) * 2
+    title = words.word("outcome", result["outcome"])
+    value = figure(result["value"], result)
+    spoken = f"{title}: {value}" + (f", {_range(result)}" if interval else "")
+    scale = (
+        f"0 to {words.percent(top)}" if share else f"0 to {top:.0f} {words.unit(result['unit'])}"
+    )
+    return Result(
+        outcome=result["outcome"],
+        title=title,
+        value=value.removesuffix(" %") if share else _quantity(result["value"], result),
+        unit="%" if share else words.unit(result["unit"]),
+        range=_range(result) if interval else "",
+        no_range="" if interval else _no_range(result),
+        level=f"{interval['level']:.0%}".replace("%", " %") if interval else "",
+        bar=interval_bar(f"b-{name}", low, result["value"], high, top, f"{spoken}; scale {scale}"),
+        scale=scale,
+        band=words.band(result["category"]) if "category" in result else "",
+        contributions=list(_contributions(result.get("contributions", ()), used)),
+        width=_width(result.get("width", ())),
+    )
+
+
+def figure(value: float, result: Json) -> str:
+    return (
+        words.percent(value)
+        if is_share(result)
+        else (f"{_quantity(value, result)} {words.unit(result['unit'])}".rstrip())
+    )
+
+
+def _quantity(value: float, result: Json) -> str:
+    return f"{value:.2f}" if result["unit"] == "1" else f"{value:.0f}"
+
+
+def _range(result: Json) -> str:
+    """Both ends in the digits of the number."""
+    interval = result["interval"]
+    if is_share(result) and result["value"] >= 0.01:
+        low, high = (f"{interval[end] * 100:.0f}" for end in ("low", "high"))
+    elif is_share(result):
+        low, high = (f"{interval[end] * 100:.1f}" for end in ("low", "high"))
+    else:
+        low, high = (_quantity(interval[end], result) for end in ("low", "high"))
+    unit = " %" if is_share(result) else ""
+    return f"{low} to {high}{unit} if measured again"
+
+
+def _no_range(result: Json) -> str:
+    reason = result.get("intervalRefused")
+    return f"No range: {words.plain(reason).lower()}" if reason else "No range was given"
+
+
+def _width(width: Sequence[Json]) -> str:
+    """Which inputs the range owes its width to, the largest first."""
+    shown = [w for w in sorted(width, key=lambda w: -w["share"]) if w["share"] >= 0.1]
+    return words.listed(f"{words.model_input(w['input'])} ({w['share']:.0%})" for w in shown[:3])
+
+
+def _contributions(shares: Sequence[Json], used: set[str]) -> Iterator[Contribution]:
+    ordered = sorted(shares, key=lambda c: -abs(c["share"]))
+    longest = abs(ordered[0]["share"]) if ordered else 1.0
+    for item in ordered[:SHOWN]:
+        note = "" if item["input"] in used else "not known; the model's term for that"
+        yield _contribution(words.model_input(item["input"]), item["share"], longest, note)
+    rest = sum(item["share"] for item in ordered[SHOWN:])
+    if len(ordered) > SHOWN:
+        yield _contribution(f"{len(ordered) - SHOWN} others together", rest, longest, "")
+
+
+def _contribution(title: str, share: float, longest: float, note: str) -> Contribution:
+    sign = "+" if share >= 0 else "−"
+    return Contribution(
+        title=title,
+        share=f"{sign}{abs(share) * 100:.0f} %",
+        direction="raises" if share >= 0 else "lowers",
+        bar=contribution_bar(share, longest or 1.0),
+        note=note,
+    )
+
+
+# -- refusals --------------------------------------------------------------------------------------
+
+
+def _refusals(item: Json) -> Iterator[Refusal]:
+    """Outcomes refused for one and the same reason stand together."""
+    groups: dict[tuple[str, str], list[Json]] = {}
+    for refusal in item["refusals"]:
+        groups.setdefault((refusal["reason"], refusal.get("input", "")), []).append(refusal)
+    for (reason, about), members in groups.items():
+        yield Refusal(
+            titles=_titles(members),
+            sentence=words.refusal(reason),
+            about=words.model_input(about) if about else "",
+        )
+
+
+def _titles(refusals: Sequence[Json]) -> str:
+    """`Heart failure (10 and 30 years)`, joined."""
+    spans: dict[str, list[str]] = {}
+    for refusal in refusals:
+        years = refusal.get("horizonYears")
+        spans.setdefault(refusal["outcome"], []).extend([f"{years:g}"] if years else [])
+    return words.listed(
+        words.word("outcome", outcome) + (f" ({words.listed(years)} years)" if years else "")
+        for outcome, years in spans.items()
+    )
+
+
+# -- inputs ----------------------------------------------------------------------------------------
+
+
+def _inputs(item: Json, document: Json, card: Json) -> Iterator[InputRow]:
+    clock = TwinClock.of(document)
+    for used in item["inputs"]:
+        yield InputRow(
+            title=words.model_input(used["input"]),
+            value=_value(used),
+            when=clock.ago(used.get("t")),
+            how=words.HOW.get(used["how"], used["how"]),
+            use="used" if item["results"] else "read",
+            used=True,
+        )
+    yield from _unused(item, document, card)
+
+
+def _value(used: Json) -> str:
+    value = used.get("value")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or isinstance(value, str):
+        return words.plain(value) if value else "not known"
+    shown = words.measured(value, used.get("unit", "1"), words.decimals(used["input"]))
+    return f"{used.get('comparator', '')}{shown}"
+
+
+def _unused(item: Json, document: Json, card: Json) -> Iterator[InputRow]:
+    """Inputs without a usable value: too old, or not there."""
+    clock = TwinClock.of(document)
+    known = {used["input"] for used in item["inputs"]}
+    stale = {r["input"] for r in item["refusals"] if r["reason"] == "stale-input"}
+    names = dict.fromkeys(
+        [*item["missing"], *(r["input"] for r in item["refusals"] if "input" in r)]
+    )
+    for name in names:
+        if name in known:
+            continue
+        value, when = _last_seen(name, document, clock)
+        use = f"too old{_limit(name, card)}" if name in stale else "not used"
+        yield InputRow(words.model_input(name), value or "not in the record", when, "", use, False)
+
+
+def _last_seen(name: str, document: Json, clock: TwinClock) -> tuple[str, str]:
+    signal = document["signals"].get(name)
+    if signal is None:
+        return "", ""
+    value = words.measured(signal["v"][-1], signal["unit"], words.decimals(name))
+    return value, clock.ago(
+        signal["t"][-1], signal.get("precision", {}).get(str(len(signal["t"]) - 1), "day")
+    )
+
+
+def _limit(name: str, card: Json) -> str:
+    days = next((i["window_days"] for i in card.get("inputs", ()) if i["input"] == name), None)
+    return f" (accepted: {words.span(days)})" if days else ""
+
+
+def _summary(inputs: Sequence[InputRow], item: Json, clock: TwinClock) -> str:
+    used = sum(row.used for row in inputs)
+    idle = len(inputs) - used
+    readings = [
+        i["t"]
+        for i in item["inputs"]
+        if i["how"] in {"measured", "derived", "reported"} and "t" in i
+    ]
+    oldest = f", oldest reading {clock.ago(min(readings))}" if readings else ""
+    return f"{used} inputs read{oldest}; {idle} not usable" if idle else f"{used} inputs{oldest}"

@@ -1,0 +1,133 @@
+"""The clinician's pages: the list of twins, and one patient on one screen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import render_template
+
+from service.auth import Role, Scope
+from service.auth.principals import PSEUDONYM
+from service.pages import assessed, record, signals, words
+from service.pages.blueprint import pages
+from service.stores.twins import TwinVersion
+from service.web.audiences import closed
+from service.web.errors import WebError
+from service.web.gate import principal
+from service.web.ports import Failure, ServiceError
+from service.web.services import services
+
+Json = Mapping[str, Any]
+LISTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One twin in the list."""
+
+    pseudonym: str
+    short: str
+    person: str
+    version: int
+    made: str
+    signals: int
+    complete: bool
+    headline: str
+    refused: bool
+
+
+@pages.get("/clinic")
+@closed(Scope.TWINS_READ, roles=(Role.EHR,), page=True)
+def clinic() -> str:
+    """The newest version of each twin, latest first."""
+    runs, now = services().runs, datetime.now(UTC)
+    rows = [row(about, runs.document(about.pseudonym), now) for about in runs.newest(LISTED)]
+    return render_template("clinic.html", rows=rows, limit=LISTED)
+
+
+@pages.get("/clinic/twins/<pseudonym>")
+@closed(Scope.TWINS_READ, roles=(Role.EHR,), page=True)
+def clinic_twin(pseudonym: str) -> str:
+    return _twin_page(pseudonym, None)
+
+
+@pages.get("/clinic/twins/<pseudonym>/versions/<int:version>")
+@closed(Scope.TWINS_READ, roles=(Role.EHR,), page=True)
+def clinic_twin_version(pseudonym: str, version: int) -> str:
+    return _twin_page(pseudonym, version)
+
+
+def _twin_page(pseudonym: str, version: int | None) -> str:
+    if not PSEUDONYM.fullmatch(pseudonym):
+        raise WebError(Failure.NOT_FOUND)
+    runs = services().runs
+    document = runs.document(pseudonym, version)
+    known = runs.versions(pseudonym)
+    runs.note_use(principal(), "twin.read", pseudonym)
+    return render_template(
+        "clinic_twin.html",
+        head=record.header(document),
+        newest=known[0].version,
+        made=record.since(made_at(known, document), datetime.now(UTC)),
+        assessments=assessed.assessments(document, cards(document)),
+        sections=signals.sections(document),
+        set_aside=signals.unsigned_set_aside(document),
+        conditions=record.conditions(document),
+        medications=record.medications(document),
+        procedures=record.procedures(document),
+        imaging=record.imaging(document),
+        allergies=record.allergies(document),
+        family=record.family(document),
+        answers=record.answers(document),
+        encounters=record.encounters(document),
+        slices=record.slices(document),
+        quality=record.quality(document),
+        versions=record.versions(known),
+        changes=record.changes(document),
+    )
+
+
+def made_at(known: Sequence[TwinVersion], document: Json) -> datetime:
+    return next(v.created for v in known if v.version == document["twin"]["version"])
+
+
+def cards(document: Json) -> dict[str, Json]:
+    """The card of each model that answered; one that does not run here any more has none."""
+    found: dict[str, Json] = {}
+    for item in document["assessments"]:
+        name = item["model"]["id"]
+        try:
+            found[name] = services().runs.model(name)
+        except ServiceError:
+            continue
+    return found
+
+
+def row(about: TwinVersion, document: Json, now: datetime) -> Row:
+    head = record.header(document)
+    text, refused = headline(document)
+    return Row(
+        pseudonym=about.pseudonym,
+        short=head.short,
+        person=f"{head.sex}, {head.age}" + (f" · {head.deceased.lower()}" if head.deceased else ""),
+        version=about.version,
+        made=record.since(about.created, now),
+        signals=len(document["signals"]),
+        complete=head.complete,
+        headline=text,
+        refused=refused,
+    )
+
+
+def headline(document: Json) -> tuple[str, bool]:
+    """The first risk that was given, else the first number, else why there is none."""
+    results = [r for item in document["assessments"] for r in item["results"]]
+    results.sort(key=lambda r: not assessed.is_share(r))
+    if results:
+        first = results[0]
+        years = f" in {first['horizonYears']:g} years" if "horizonYears" in first else ""
+        value = assessed.figure(first["value"], first)
+        return f"{words.word('outcome', first['outcome'])}{years}: {value}", False
+    refusals = [r for item in document["assessments"] for r in item["refusals"]]
+    return (words.refusal(refusals[0]["reason"]) if refusals else "No model was run."), True

@@ -1,0 +1,181 @@
+"""Results in everyday words: natural frequencies, both sides, the range, what is not counted.
+
+No advice, no alarm, no comparison with anybody called normal. One denominator on the whole page.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from service.pages import words
+from service.pages.assessed import is_share
+from service.pages.charts import Share, icon_array
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One result for a person: sentences and, for a share of people, their picture."""
+
+    title: str
+    sentence: str
+    other_side: str
+    range: str
+    picture: Markup | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Answers of one calculator over one time span."""
+
+    title: str
+    answers: Sequence[Answer]
+    parts_note: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    title: str
+    sentence: str
+    would_help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calculator:
+    """Everything one model said, and what it is."""
+
+    title: str
+    about: str
+    omits: str
+    used: str
+    blocks: Sequence[Block]
+    refused: Sequence[NoAnswer]
+
+
+def calculators(document: Json) -> list[Calculator]:
+    """Those with an answer first."""
+    people = denominator(document)
+    found = sorted(document["assessments"], key=lambda item: item["answer"] == "refused")
+    return [_calculator(item, people) for item in found]
+
+
+def denominator(document: Json) -> int:
+    """One for the whole page: a thousand as soon as any share is below one percent."""
+    shares = [r for a in document["assessments"] for r in a["results"] if is_share(r)]
+    return 1000 if any(r["value"] < 0.01 for r in shares) else 100
+
+
+def _calculator(item: Json, people: int) -> Calculator:
+    name = item["model"]["id"]
+    return Calculator(
+        title=words.word("model", name),
+        about=words.everyday("model", name),
+        omits=words.everyday("omits", name),
+        used=words.listed(words.everyday_input(i["input"]) for i in item["inputs"]),
+        blocks=list(_blocks(item, people)),
+        refused=list(_refused(item)),
+    )
+
+
+def _blocks(item: Json, people: int) -> Iterator[Block]:
+    spans = sorted({r.get("horizonYears") for r in item["results"]}, key=lambda y: y or 0)
+    for years in spans:
+        own = [r for r in item["results"] if r.get("horizonYears") == years]
+        yield Block(
+            title=f"In the next {years:g} years" if years else "Now",
+            answers=[_answer(r, f"{item['model']['id']}-{years or 0:g}", people) for r in own],
+            parts_note=len(own) > 1 and all(is_share(r) for r in own),
+        )
+
+
+def _answer(result: Json, name: str, people: int) -> Answer:
+    if is_share(result):
+        return _frequency(result, f"p-{name}-{result['outcome']}", people)
+    return _measure(result)
+
+
+def _frequency(result: Json, name: str, people: int) -> Answer:
+    event = words.everyday("outcome", result["outcome"])
+    years = f"{result['horizonYears']:g}"
+    number = round(result["value"] * people)
+    share = _share(result, people)
+    shown = "fewer than 1" if number < 1 else f"about {number}"
+    between = _between(result, people)
+    picture = f"{number} of {people} people" + (
+        f"; {between[0].lower()}{between[1:]}" if between else ""
+    )
+    return Answer(
+        title=words.capital(event),
+        sentence=f"Think of {people} people with values like yours. "
+        f"{words.capital(shown)} of them will have {event} in the next {years} years.",
+        other_side=f"About {people - number} of them will not."
+        if number >= 1
+        else "Nearly all of them will not.",
+        range=between,
+        picture=icon_array(name, share, picture),
+    )
+
+
+def _share(result: Json, people: int) -> Share:
+    value = result["value"] * people
+    interval = result.get("interval")
+    if interval is None:
+        return Share(people, value, value, value)
+    return Share(people, value, interval["low"] * people, interval["high"] * people)
+
+
+def _between(result: Json, people: int) -> str:
+    interval = result.get("interval")
+    if interval is None:
+        return ""
+    low, high = (round(interval[end] * people) for end in ("low", "high"))
+    if low == high:
+        return (
+            f"If your values were taken again, the number would still be about {low} of {people}."
+        )
+    return (
+        f"If your values were taken again, the number could be between {low} and {high} "
+        f"of {people}."
+    )
+
+
+def _measure(result: Json) -> Answer:
+    title = words.capital(words.everyday("outcome", result["outcome"]))
+    digits = 2 if result["unit"] == "1" else 0
+    interval = result.get("interval")
+    result_words = f"{result['value']:.{digits}f} {words.unit(result['unit'])}".rstrip()
+    between = ""
+    if interval is not None:
+        low, high = (f"{interval[end]:.{digits}f}" for end in ("low", "high"))
+        between = f"If your values were taken again, it could be between {low} and {high}."
+    return Answer(title, f"The result is about {result_words}.", "", between, None)
+
+
+def _refused(item: Json) -> Iterator[NoAnswer]:
+    """One for each reason; outcomes and spans refused for the same reason stand together."""
+    groups: dict[tuple[str, str], list[Json]] = {}
+    for refusal in item["refusals"]:
+        groups.setdefault((refusal["reason"], refusal.get("input", "")), []).append(refusal)
+    for (reason, about), members in groups.items():
+        events = dict.fromkeys(words.everyday("outcome", r["outcome"]) for r in members)
+        named = words.everyday_input(about) if about else "a value"
+        yield NoAnswer(
+            title=words.capital("; ".join(events)) + _spans(members),
+            sentence=words.everyday("reason", reason).replace("{input}", named),
+            would_help=_would_help(item, reason),
+        )
+
+
+def _spans(members: Sequence[Json]) -> str:
+    years = sorted({r["horizonYears"] for r in members if "horizonYears" in r})
+    return f" in {words.listed(f'{y:g}' for y in years)} years" if years else ""
+
+
+def _would_help(item: Json, reason: str) -> str:
+    fixable = {"missing-input", "stale-input", "censored-input", "set-aside-input"}
+    if reason not in fixable or "helps" not in item:
+        return ""
+    return f"What would make it possible: {words.everyday_input(item['helps'])}."

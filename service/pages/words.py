@@ -1,0 +1,213 @@
+"""Turning codes, units and offsets into words for people. The only place that does.
+
+What is ours to name stands in `words.csv` (`label` for professionals, `plain` for everybody);
+clinical names come from the vocabulary.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from mappings import vocabulary
+from mappings.vocabulary.units import unit_label
+from twin_engine.models.contract import REASONS
+
+DAYS = {"d": 1.0, "min": 1 / 1440}
+_YEAR, _MONTH = 365.25, 30.44
+
+ROLES = {
+    "ehr": "Clinician",
+    "patient": "Patient",
+    "privacy-officer": "Privacy officer",
+    "admin": "Administrator",
+}
+
+HOW = {
+    "measured": "measured",
+    "derived": "computed from other values",
+    "reported": "reported",
+    "coded": "recorded",
+    "declared-absent": "not recorded; the record was complete",
+    "subject": "from the person's own data",
+    "imputed": "filled in",
+}
+
+VERDICTS = {"complete": "complete", "partial": "partly answered", "unknown": "not answered"}
+
+
+class Word(NamedTuple):
+    """A name for professionals, and one for everybody."""
+
+    label: str
+    plain: str
+
+
+def _read_words() -> dict[tuple[str, str], Word]:
+    text = files(__package__).joinpath("words.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines(), strict=True)
+    return {(row["kind"], row["id"]): Word(row["label"], row["plain"]) for row in rows}
+
+
+WORDS: Mapping[tuple[str, str], Word] = _read_words()
+_CONCEPTS = {concept.id: concept for concept in vocabulary.concepts()}
+
+
+def word(kind: str, code: str) -> str:
+    """The professional's name of one of our codes."""
+    found = WORDS.get((kind, code))
+    return found.label if found and found.label else plain(code)
+
+
+def everyday(kind: str, code: str) -> str:
+    """The same in everyday words."""
+    found = WORDS.get((kind, code))
+    return found.plain if found and found.plain else plain(code).lower()
+
+
+def plain(code: str) -> str:
+    """A code of ours, readable: `bp-treatment` becomes `Bp treatment`."""
+    return code.replace("-", " ").replace("_", " ").capitalize()
+
+
+# -- numbers ---------------------------------------------------------------------------------------
+
+
+def unit(code: str) -> str:
+    """UCUM is for machines: `mm[Hg]` becomes `mmHg`."""
+    return "years" if code == "a" else unit_label(code)
+
+
+def number(value: float) -> str:
+    """No more digits than were kept, and never an exponent."""
+    return f"{value:.6f}".rstrip("0").rstrip(".") if value % 1 else f"{value:.0f}"
+
+
+def measured(value: float, code: str, decimals: int | None = None) -> str:
+    """A number with its unit."""
+    shown = number(value) if decimals is None else f"{value:.{decimals}f}"
+    return f"{shown} {unit(code)}".rstrip()
+
+
+def percent(probability: float) -> str:
+    """Whole percent from one upwards, one decimal below: no more than the interval allows."""
+    share = probability * 100
+    return f"{share:.0f} %" if share >= 1 else f"{share:.1f} %"
+
+
+def listed(items: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    words = list(items)
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 reading`, `2 readings`, `2,345 readings`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+# -- time and age ----------------------------------------------------------------------------------
+
+
+def days_before(offset: int, now: int, time_unit: str) -> float:
+    return (now - offset) * DAYS[time_unit]
+
+
+def ago(offset: int, now: int, time_unit: str, precision: str = "day") -> str:
+    """How long before now, as roughly as it was recorded."""
+    days = days_before(offset, now, time_unit)
+    about = "" if precision in {"day", "minute"} else "about "
+    if days < 0:
+        return "after this twin's now"
+    if days < 1:
+        return "same day"
+    return f"{about}{span(days)} before"
+
+
+def span(days: float) -> str:
+    """A length of time in one unit, the largest that still tells something."""
+    if days < 60:
+        return counted(round(days), "day")
+    if days < 730:
+        return counted(round(days / _MONTH), "month")
+    return f"{days / _YEAR:.1f} years"
+
+
+def age(subject: Mapping[str, Any]) -> str:
+    years = subject.get("age")
+    if years is None:
+        return "age unknown"
+    if subject.get("ageTopCoded"):
+        return f"{years} years or older"
+    return "under 1 year" if years == 0 else counted(int(years), "year")
+
+
+# -- clinical names --------------------------------------------------------------------------------
+
+
+def concept(concept_id: str) -> str:
+    found = _CONCEPTS.get(concept_id)
+    return found.label if found else plain(concept_id)
+
+
+def category(concept_id: str) -> str:
+    found = _CONCEPTS.get(concept_id)
+    return found.category if found else "lab"
+
+
+def decimals(concept_id: str) -> int | None:
+    found = _CONCEPTS.get(concept_id)
+    return found.decimals if found else None
+
+
+def model_input(name: str) -> str:
+    """An input of a model: our name for it, else the concept's."""
+    return word("input", name) if ("input", name) in WORDS else concept(name)
+
+
+def everyday_input(name: str) -> str:
+    return everyday("input", name) if ("input", name) in WORDS else concept(name)
+
+
+def condition(group: str) -> str:
+    return vocabulary.condition_labels().get(group, plain(group))
+
+
+def medication(class_id: str) -> str:
+    return vocabulary.medication_labels().get(class_id, plain(class_id))
+
+
+def procedure(group: str) -> str:
+    return vocabulary.procedure_labels().get(group, plain(group))
+
+
+def modality(code: str) -> str:
+    return vocabulary.modality_labels().get(code, code)
+
+
+def body_site(code: str) -> str:
+    return vocabulary.body_site_labels().get(code, code)
+
+
+def rule(rule_id: str) -> str:
+    found = vocabulary.rules().get(rule_id)
+    return found.sentence if found else plain(rule_id)
+
+
+def refusal(reason: str) -> str:
+    found = REASONS.get(reason)
+    return found.sentence if found else plain(reason)
+
+
+def band(category: Mapping[str, str]) -> str:
+    """A named band with its limits, and the guideline that defines it."""
+    scheme, code = category["scheme"], category["code"]
+    known = WORDS.get(("band", f"{scheme}/{code}"))
+    return f"{known.label if known else plain(code)} · {word('scheme', scheme)}"
+
+
+def capital(text: str) -> str:
+    """A first capital letter, everything else as it is."""
+    return text[:1].upper() + text[1:]
