@@ -31,7 +31,7 @@ from service.pipeline.make import Made, Wish
 from service.pipeline.own import own_resources
 from service.pipeline.runtime import Runtime
 from service.stores import current_revision, head_revision
-from service.stores.audit import AuditStore
+from service.stores.audit import AuditEvent, AuditStore
 from service.stores.ledger import SqlLedgerStore
 from service.stores.own import Own, OwnFilter, OwnStore, ResultStore
 from service.stores.runs import RunStore
@@ -244,6 +244,14 @@ class Service:
         newest = deque(self._ledger.lines(), maxlen=limit)
         return [orjson.loads(ledger.split(line)[0]) for line in reversed(newest)]
 
+    def uses(self, pseudonym: str, limit: int = 100) -> Sequence[AuditEvent]:
+        """What was done with one twin, latest first."""
+        return self._audit.about(pseudonym, limit)
+
+    def note_use(self, principal: Principal, action: str, pseudonym: str) -> None:
+        """Write down that somebody used a twin. Without the note there is no use."""
+        self._note(principal, action, "done", pseudonym)
+
     def verify_ledger(self) -> LedgerCheck:
         runtime = self.runtime
         report = ledger.verify_ledger(
@@ -312,9 +320,15 @@ class Service:
             return {"database": False, "migrations": False, "keys": True}
         return {"database": True, "migrations": revision == head_revision(), "keys": True}
 
-    def _note(self, principal: Principal, action: str, outcome: str) -> None:
+    def _note(
+        self, principal: Principal, action: str, outcome: str, about: str | None = None
+    ) -> None:
         self._audit.record(
-            role=str(principal.role), subject=principal.subject, action=action, outcome=outcome
+            role=str(principal.role),
+            subject=principal.subject,
+            action=action,
+            outcome=outcome,
+            object=about,
         )
 
 
