@@ -6,6 +6,7 @@ would hold paths, and a path may name a patient; the application writes its own 
 
 import logging
 import os
+import shutil
 import tempfile
 from typing import Any
 
@@ -47,9 +48,11 @@ limit_request_line = 8190
 forwarded_allow_ips = ""
 proc_name = "twinport"
 
-if workers > 1:
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_made_folder = ""
+if workers > 1 and _FOLDER not in os.environ:
     # Workers add up their metrics through files; without them each would tell its own share.
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="twinport-metrics-"))
+    os.environ[_FOLDER] = _made_folder = tempfile.mkdtemp(prefix="twinport-metrics-")
 
 
 def post_worker_init(worker: Any) -> None:
@@ -63,10 +66,15 @@ def worker_exit(_: Any, worker: Any) -> None:
 
 
 def child_exit(_: Any, worker: Any) -> None:
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    if os.environ.get(_FOLDER):
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(_: Any) -> None:
+    if _made_folder:
+        shutil.rmtree(_made_folder, ignore_errors=True)
 
 
 def _services(worker: Any) -> Any:
