@@ -1,4 +1,6 @@
-"""gunicorn's settings, from ours: `gunicorn -c python:service.gunicorn_conf 'service.wsgi:build()'`.
+"""gunicorn's settings, made from ours.
+
+    gunicorn -c python:service.gunicorn_conf 'service.wsgi:build()'
 
 Threads, because a synchronous run waits for a FHIR server most of the time. No access log: it
 would hold paths, and a path may name a patient; the application writes its own line by template.
