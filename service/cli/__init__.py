@@ -1,6 +1,7 @@
 """`twinport`: the whole product from a shell. Each command is one small module of this package."""
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,10 @@ COMMANDS = {
     "models": ("service.cli.models", "List models, read their cards, run them on rows of a file."),
     "verify": ("service.cli.verify", "Check a twin file: signature, digest, schema, offline."),
     "recompute": ("service.cli.recompute", "Run a twin's recorded models again and compare."),
+    "explain": ("service.cli.explain", "Where every value of one concept comes from."),
+    "diff": ("service.cli.diff", "What one version of a twin says that another does not."),
+    "export": ("service.cli.export", "A twin as FHIR, IPS, CSV, Parquet or OMOP tables."),
+    "coverage": ("service.cli.coverage", "Which codes of a record are mapped, and which not."),
     "ledger": ("service.cli.ledger", "Verify or export the de-identification ledger."),
     "keys": ("service.cli.keys", "Create and rotate keys; make API keys and sign-in codes."),
     "db": ("service.cli.db", "Bring the database to the current schema."),
@@ -66,8 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
+    """One command; what other libraries log is not shown, since it may hold addresses."""
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         result = cli.main(list(arguments), prog_name="twinport", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        return Exit.USAGE
     except BrokenPipeError:  # `twinport ... | head` is no error
         sys.stderr.close()
         return Exit.OK

@@ -4,6 +4,7 @@ Every error a command can meet becomes one line on stderr and one of these codes
 foresaw shows its type and place, never its message: a message can hold what a person's record held.
 """
 
+import os
 import traceback
 from enum import IntEnum
 
@@ -26,13 +27,13 @@ class Exit(IntEnum):
 MEANING = {
     Exit.OK: "done",
     Exit.INTERNAL: "a defect of Twinport; the line names the place to report",
-    Exit.USAGE: "the command line was not understood",
+    Exit.USAGE: "the command line was not understood, or names what does not exist here",
     Exit.INPUT: "the file or record can't be used; the line says why and what to do",
     Exit.SERVER: "the FHIR server could not be reached, refused, or answered nonsense",
     Exit.BLOCKED: "the privacy gate or the ledger stopped the run; nothing was handed out",
     Exit.WRITE_BACK: "the twin was made, but its results are not all on the server yet",
     Exit.NOT_VERIFIED: "a signature, digest, ledger or recomputation does not agree",
-    Exit.SETUP: "configuration, keys or database need attention first",
+    Exit.SETUP: "configuration, keys, database or a folder need attention first",
     Exit.INTERRUPTED: "stopped from the keyboard",
 }
 
@@ -47,41 +48,74 @@ class CommandError(Exception):
 
 def explain(error: BaseException) -> tuple[str, Exit]:
     """The line and the code for any error."""
+    message, code = _explained(error)
+    return " ".join(message.split()), code
+
+
+def _explained(error: BaseException) -> tuple[str, Exit]:
     if isinstance(error, CommandError):
         return str(error), error.code
     if isinstance(error, click.ClickException):
-        return error.format_message(), Exit.USAGE
+        return _usage(error), Exit.USAGE
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return "stopped; nothing half-done was kept", Exit.INTERRUPTED
+        return "stopped; the same command again goes on from here", Exit.INTERRUPTED
     return _foreseen(error) or (_defect(error), Exit.INTERNAL)
+
+
+def _usage(error: click.ClickException) -> str:
+    """Surplus words are not repeated: they may be a patient's id or the name of a file."""
+    message = error.format_message().partition("(")[0].rstrip(" .")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "twinport"
+    if "unexpected extra argument" not in message:
+        message = error.format_message().rstrip(".")
+    return f"{message}; see `{path} --help`"
 
 
 def _foreseen(error: BaseException) -> tuple[str, Exit] | None:
     """Errors of the rooms: their messages are written for people and free of values."""
-    # Imported here so that `twinport --help` stays instant.
-    from privacy.errors import PrivacyError
+    for kinds, code in _table():
+        if isinstance(error, kinds):
+            return str(error), _asked_wrongly(error) or code
+    return _of_the_machine(error)
+
+
+def _asked_wrongly(error: BaseException) -> Exit | None:
+    """A name given on the command line that nothing has, told from an installation not ready."""
+    unknown = {"unknown-server", "unknown-model", "unknown-policy", "bad-as-of"}
+    return Exit.USAGE if getattr(error, "code", None) in unknown else None
+
+
+def _table() -> list[tuple[tuple[type[BaseException], ...], Exit]]:
+    """The first that fits decides. Imported here so that `twinport --help` stays instant."""
+    from privacy.errors import KeyRefusedError, PolicyError, PrivacyError, VaultError
     from service.config import ConfigError
-    from service.fhir.errors import FhirError, SourceError
-    from service.keys.errors import KeyRefusedError
-    from service.pipeline.errors import Blocked, RunError
+    from service.fhir.errors import FhirError, SetupError, SourceError
+    from service.pipeline.errors import Blocked, NotConfigured, RunError, WriteBackFailed
     from service.stores.errors import StoreError
     from twin_engine.document import DocumentError
 
-    if isinstance(error, ConfigError):
-        return str(error).replace("\n", " "), Exit.SETUP
-    table: list[tuple[type[BaseException], Exit]] = [
-        (SourceError, Exit.INPUT),
-        (FhirError, Exit.SERVER),
-        (Blocked, Exit.BLOCKED),
-        (KeyRefusedError, Exit.SETUP),
-        (StoreError, Exit.SETUP),
-        (RunError, Exit.INPUT),
-        (DocumentError, Exit.INPUT),
-        (PrivacyError, Exit.BLOCKED),
+    return [
+        ((ConfigError, SetupError, NotConfigured, StoreError), Exit.SETUP),
+        ((KeyRefusedError, PolicyError, VaultError), Exit.SETUP),
+        ((SourceError, DocumentError), Exit.INPUT),
+        ((FhirError,), Exit.SERVER),
+        ((Blocked, PrivacyError), Exit.BLOCKED),
+        ((WriteBackFailed,), Exit.WRITE_BACK),
+        ((RunError,), Exit.INPUT),
     ]
-    for kind, code in table:
-        if isinstance(error, kind):
-            return str(error).replace("\n", " "), code
+
+
+def _of_the_machine(error: BaseException) -> tuple[str, Exit] | None:
+    """Disk and database. Their own words may quote a path or a statement's parameters."""
+    from sqlalchemy.exc import DBAPIError
+
+    if isinstance(error, DBAPIError):
+        kind = type(error).__name__
+        return f"the database can't be used ({kind}); see `twinport config`", Exit.SETUP
+    if isinstance(error, OSError) and type(error).__module__ == "builtins":
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        return f"a file or folder can't be used ({reason}); see `twinport config`", Exit.SETUP
     return None
 
 

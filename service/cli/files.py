@@ -1,6 +1,8 @@
 """The files of `twinport run --out`: written whole or not at all, readable by their owner only."""
 
+import errno
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,27 @@ class TwinFolder:
         return b"".join(line + b"\n" for line in ledger.export(store, self._runtime.signer))
 
     def _put(self, name: str, data: bytes) -> None:
-        path = self._folder / name
-        fresh = path.with_suffix(path.suffix + ".part")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        put(self._folder / name, data)
+
+
+def prepare(folder: Path) -> None:
+    """Find out before any work is done whether the files can be written there."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "not writable")
+
+
+def put(path: Path, data: bytes) -> None:
+    """Whole or not at all, and for its owner alone, whatever lay there before."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def report(made: Made, summary: Summary) -> dict[str, Any]:

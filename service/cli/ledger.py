@@ -7,6 +7,7 @@ import click
 
 from privacy import ledger
 from service.cli.exits import CommandError, Exit
+from service.cli.files import put
 from service.cli.output import emit
 from service.cli.trust import trusted_keys
 from service.pipeline.runtime import open_runtime
@@ -48,12 +49,9 @@ def verify_command(file: Path | None, keys: Path | None, excerpt: bool, as_json:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def export_command(file: Path) -> None:
     """Write the whole ledger as JSON lines, closed by a signed line that names its end."""
-    count = 0
-    with file.open("wb") as out:
-        for line in _own_lines():
-            out.write(line + b"\n")
-            count += 1
-    click.echo(f"{count - 1} entries and the closing line")
+    lines = list(_own_lines())
+    put(file, b"".join(line + b"\n" for line in lines))
+    click.echo(f"{len(lines) - 1} entries and the closing line")
 
 
 def _own_lines() -> Iterator[bytes]:

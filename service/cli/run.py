@@ -1,6 +1,6 @@
 """`twinport run`: patients from a server, a Bundle or NDJSON through the whole path."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -9,17 +9,17 @@ from typing import Any
 
 import click
 
-from service.cli.exits import CommandError, Exit
-from service.cli.files import TwinFolder
+from service.cli.exits import CommandError, Exit, explain
+from service.cli.files import TwinFolder, prepare
 from service.cli.output import emit, progress, say
 from service.cli.summary import Summary, lines
 from service.fhir.bundle import read_bundle, read_ndjson
+from service.fhir.errors import SetupError, UnsafeAddress
 from service.fhir.http import FhirClient
 from service.fhir.pull import pull_patient
 from service.fhir.record import PatientRecord
 from service.fhir.servers import ServerConfig, from_url
 from service.pipeline.deliver import Delivered
-from service.pipeline.errors import RunError
 from service.pipeline.make import Made, Wish
 from service.pipeline.runtime import Runtime, open_runtime
 
@@ -46,12 +46,12 @@ class Source:
 @click.option("--server", metavar="NAME|URL", help="A configured server, or any FHIR base URL.")
 @click.option(
     "--bundle",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
     help="A Bundle or single resource as JSON, .gz too; works offline.",
 )
 @click.option(
     "--ndjson",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path),
     help="A folder of NDJSON files, as Bulk Data gives them; works offline.",
 )
 @click.option("--patient", metavar="ID", help="Only this patient.")
@@ -71,7 +71,7 @@ class Source:
 @click.option("--dry-run", is_flag=True, help="Do everything but write to the server.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Write twin.json, assessments.json, ledger.jsonl, report.json and keys.json here; with "
     "several patients one sub-folder each, named by the twin's pseudonym.",
 )
@@ -97,19 +97,18 @@ def command(
     """
     source = Source(server, bundle, ndjson)
     source.check(patient)
+    when = _as_of(as_of, default="today" if server else "last-record")
+    if out is not None:
+        prepare(out)
     runtime = open_runtime()
     try:
         _say_what_is_new(runtime)
-        wish = Wish(
-            policy=runtime.policy(policy),
-            models=runtime.models(models),
-            **_as_of(as_of, default="today" if server else "last-record"),
-        )
+        wish = Wish(policy=runtime.policy(policy), models=runtime.models(models), **when)
         job = _Job(runtime, wish, out, as_json)
         if server:
             assert patient is not None
             return job.from_server(_server(runtime, server), patient, dry_run)
-        return job.from_files(source, patient)
+        return job.from_files(_records(source, patient))
     finally:
         runtime.close()
 
@@ -131,9 +130,17 @@ def _as_of(text: str | None, default: str) -> dict[str, Any]:
 
 def _server(runtime: Runtime, text: str) -> ServerConfig:
     """The operator at the command line may give any URL; callers over HTTP may not."""
-    if "://" in text:
+    if "://" not in text:
+        return runtime.server(text)
+    for name, entry in runtime.config.servers.items():
+        if entry.base_url.rstrip("/") == text.rstrip("/"):
+            return runtime.server(name)  # with its sign-in and its limits
+    try:
         return from_url(text, runtime.config.limits)
-    return runtime.server(text)
+    except (UnsafeAddress, SetupError):
+        raise click.UsageError(
+            "--server takes a configured name or an http(s) URL without password"
+        ) from None
 
 
 @dataclass
@@ -168,7 +175,7 @@ class _Job:
 
     def _deliver(self, made: Made, client: FhirClient) -> list[Delivered]:
         runtime = self.runtime
-        parcels = runtime.deliverer.parcels(made, client.server.probability_scale)
+        parcels = runtime.results(made, client.server.probability_scale)
         return runtime.deliverer.deliver(parcels, client, runtime.outbox, runtime.sealer.seal)
 
     def _finish(
@@ -196,53 +203,42 @@ class _Job:
 
     several = False
 
-    def from_files(self, source: Source, patient: str | None) -> int:
-        records = [r for r in _read(source) if patient is None or r.patient_id == patient]
-        if not records:
-            raise CommandError(
-                "no such patient in there; leave --patient out to take all", Exit.INPUT
-            )
+    def from_files(self, records: Sequence[PatientRecord]) -> int:
+        """One after the other; where one cannot be done, the others still are."""
         self.several = len(records) > 1
-        failures = 0
-        for record in self._each(records):
-            failures += self._one(record)
-        if failures and failures == len(records) == 1:
-            return self.last_code
-        if failures:
-            say(f"{failures} of {len(records)} patients could not be done; see the lines above")
-            return self.last_code
-        return Exit.OK
-
-    last_code: int = Exit.OK
-
-    def _each(self, records: Sequence[PatientRecord]) -> Iterator[PatientRecord]:
-        if self.as_json or not self.several:
-            yield from records
-            return
-        with progress("patients", len(records)) as bar:
+        shown = self.several and not self.as_json
+        failures: list[Exit] = []
+        with progress("patients", len(records)) if shown else nullcontext() as bar:
             for record in records:
-                yield record
-                bar.update(1)
+                failures += self._one(record)
+                if bar is not None:
+                    bar.update(1)
+        if failures and self.several:
+            say(f"{len(failures)} of {len(records)} patients could not be done; see above")
+        return max(failures, default=Exit.OK)
 
-    def _one(self, record: PatientRecord) -> int:
-        """One patient of a file; the others go on where one cannot be done."""
-        from service.cli.exits import explain
-
+    def _one(self, record: PatientRecord) -> list[Exit]:
         started = datetime.now().astimezone()
         try:
             made = self.runtime.maker.make(record, self.wish)
-        except RunError as error:
-            if not self.several:
-                raise
-            message, self.last_code = explain(error)
-            say(message)
-            return 1
-        self._finish(made, record, None, None, started)
-        return 0
+            self.runtime.results(made)
+            self._finish(made, record, None, None, started)
+        except Exception as error:  # noqa: BLE001 - explained in one line like any other
+            message, code = explain(error)
+            say(f"twinport: {message}")
+            return [code]
+        return []
 
     def _folder(self, made: Made) -> Path:
         assert self.out is not None
         return self.out / made.twin.id if self.several else self.out
+
+
+def _records(source: Source, patient: str | None) -> list[PatientRecord]:
+    records = [r for r in _read(source) if patient is None or r.patient_id == patient]
+    if not records:
+        raise CommandError("no such patient in there; leave --patient out to take all", Exit.INPUT)
+    return records
 
 
 def _read(source: Source) -> list[PatientRecord]:
@@ -253,10 +249,9 @@ def _read(source: Source) -> list[PatientRecord]:
 
 
 def _code(delivered: Sequence[Delivered] | None) -> int:
-    if delivered and not all(item.confirmed for item in delivered):
-        steps = {item.result.next_step or item.result.detail for item in delivered}
-        raise CommandError(
-            f"not every result is on the server yet: {'; '.join(sorted(filter(None, steps)))}",
-            Exit.WRITE_BACK,
-        )
+    waiting = [item.result for item in delivered or () if not item.confirmed]
+    if waiting:
+        steps = sorted({result.next_step or result.detail for result in waiting} - {""})
+        next_step = "; ".join(steps) or "run the same command again"
+        raise CommandError(f"not every result is on the server yet: {next_step}", Exit.WRITE_BACK)
     return Exit.OK

@@ -90,9 +90,11 @@ def from_config(
 
 
 def from_url(url: str, limits: ConfiguredLimits | None = None) -> ServerConfig:
-    """A server the operator names by URL at the command line: no sign-in, plain http accepted."""
+    """A server the operator names by URL at the command line: no sign-in, plain http accepted.
+
+    Its name is the URL: by it a write that was cut short is finished later."""
     entry = ConfiguredServer(base_url=url, allow_plain_http=True)
-    return from_config(origin_of(url)[1], entry, limits)
+    return from_config(url.rstrip("/"), entry, limits)
 
 
 def _check_base(server: ServerConfig) -> None:

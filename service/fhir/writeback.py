@@ -101,14 +101,24 @@ def resume(
     *,
     limit: int = 10,
 ) -> list[WriteResult]:
-    """Finish what an earlier process left behind."""
+    """Finish what an earlier process left behind. An item whose server is away, or not configured
+    any more (`client_for` raises a LookupError), is put back and does not stop the others."""
     results = []
     for item in outbox.claim(limit=limit, lease_seconds=LEASE_SECONDS):
         payload = orjson.loads(unseal(item.payload))
-        client = client_for(payload["server"])
-        writer = _Writer(client, read_capability(client), wanted_from(payload["resources"]))
+        try:
+            client = client_for(payload["server"])
+            writer = _Writer(client, read_capability(client), wanted_from(payload["resources"]))
+        except (FhirError, LookupError):
+            detail = NOT_SENT if _is_first(item) else item.detail
+            outbox.mark(item.key, item.attempt, OutboxState.PENDING, detail)
+            continue
         results.append(_deliver(writer, outbox, item, seal))
     return results
+
+
+def _is_first(item: OutboxItem) -> bool:
+    return item.attempt == 1 or item.detail == NOT_SENT
 
 
 def _deliver(writer: "_Writer", outbox: OutboxStore, item: OutboxItem, seal: Seal) -> WriteResult:
@@ -118,9 +128,8 @@ def _deliver(writer: "_Writer", outbox: OutboxStore, item: OutboxItem, seal: Sea
         sealed = seal(orjson.dumps(references)) if references is not None else None
         outbox.mark(item.key, item.attempt, state, detail, sealed)
 
-    first = item.attempt == 1 or item.detail == NOT_SENT
     try:
-        result = writer.run(first, lambda: mark(OutboxState.SENDING, ""))
+        result = writer.run(_is_first(item), lambda: mark(OutboxState.SENDING, ""))
     except Cancelled:
         mark(*writer.left_off())
         raise

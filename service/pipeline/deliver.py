@@ -4,19 +4,24 @@ Each assessment is its own set (Device, result, Provenance) under its own key, s
 one leaves the others written, and a set stays small enough for any server's transaction.
 """
 
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
+from datetime import time as time_of_day
 from typing import Any
 
 from mappings.to_fhir import Links, assessment_resources, transaction_bundle
 from privacy.vault import Vault
-from service.fhir.capability import read_capability
+from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
-from service.fhir.outbox import OutboxState, OutboxStore
+from service.fhir.outbox import OutboxState
 from service.fhir.writeback import Seal, WriteResult, write_back
+from service.pipeline.held import HeldOutbox
 from service.pipeline.make import SOFTWARE, Made
+from service.pipeline.origin import IDENTIFIER_SYSTEM
+from service.stores.outbox import SqlOutboxStore
 from twin_engine.document import source_ids
 from twin_engine.models.cards import card
 from twin_engine.models.contract import REASONS
@@ -24,7 +29,7 @@ from twin_engine.models.registry import get
 
 Json = dict[str, Any]
 
-IDENTIFIER_SYSTEM = "urn:twinport:assessment"
+LOOK_SECONDS = 0.5  # between looks at an item that another run has in hand
 _NAMESPACE = uuid.UUID("6b0b8f0e-7a3c-5f5e-9a37-5b9d1c0f2a11")
 
 
@@ -44,13 +49,15 @@ class Delivered:
 
     @property
     def confirmed(self) -> bool:
-        return self.result.state is OutboxState.CONFIRMED
+        """Read back by us, or found there while another run is still writing that down."""
+        return self.result.state is OutboxState.CONFIRMED or self.result.verified
 
 
 class Deliverer:
-    def __init__(self, *, vault: Vault, code_base: str) -> None:
+    def __init__(self, *, vault: Vault, code_base: str, lease_seconds: float) -> None:
         self._vault = vault
         self._code_base = code_base
+        self._lease = lease_seconds
 
     def parcels(self, made: Made, probability_scale: str = "percent") -> list[Parcel]:
         """What is, or would be, written; a refused assessment makes nothing."""
@@ -87,23 +94,39 @@ class Deliverer:
             reasons={reason.id: reason.sentence for reason in REASONS.values()},
         )
 
+    def held(self, outbox: SqlOutboxStore) -> HeldOutbox:
+        return HeldOutbox(outbox, self._lease)
+
     def deliver(
-        self,
-        parcels: Sequence[Parcel],
-        client: FhirClient,
-        outbox: OutboxStore,
-        seal: Seal,
+        self, parcels: Sequence[Parcel], client: FhirClient, outbox: SqlOutboxStore, seal: Seal
     ) -> list[Delivered]:
+        if not parcels:
+            return []
         capability = read_capability(client)
-        return [
-            Delivered(
-                parcel,
-                write_back(
-                    client, parcel.resources, outbox, parcel.key, seal, capability=capability
-                ),
+        with self.held(outbox) as held:
+            return [
+                Delivered(parcel, self._written(parcel, client, held, seal, capability))
+                for parcel in parcels
+            ]
+
+    def _written(
+        self,
+        parcel: Parcel,
+        client: FhirClient,
+        outbox: HeldOutbox,
+        seal: Seal,
+        capability: Capability,
+    ) -> WriteResult:
+        """One that another run has in hand is waited for: it finishes, or, if it was killed, its
+        lease runs out and it is ours to finish."""
+        end = time.monotonic() + 2 * self._lease
+        while True:
+            result = write_back(
+                client, parcel.resources, outbox, parcel.key, seal, capability=capability
             )
-            for parcel in parcels
-        ]
+            if result.state is not OutboxState.SENDING or time.monotonic() > end:
+                return result
+            client.clock.wait(LOOK_SECONDS, "write-back")
 
 
 def as_bundle(parcels: Iterable[Parcel]) -> Json:
@@ -112,10 +135,12 @@ def as_bundle(parcels: Iterable[Parcel]) -> Json:
 
 
 def _occurrence(made: Made) -> datetime:
-    """When the assessment holds: the run itself, or the day a file describes."""
+    """When the assessment holds: as this version of the twin was made, or the day a file describes.
+
+    Not the moment of this run: that of an unchanged twin says again what was said then."""
     if made.twin.document["twin"]["asOf"] == "run":
-        return datetime.now(UTC).replace(microsecond=0)
-    return datetime.combine(made.day, time(12), UTC)
+        return made.stored.about.created.replace(microsecond=0)
+    return datetime.combine(made.day, time_of_day(12), UTC)
 
 
 def _partial(made: Made) -> Iterable[str]:

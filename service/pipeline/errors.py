@@ -2,7 +2,7 @@
 
 RunError                 the request or the record can't be used
 ├── Blocked              the privacy gate found identity in the finished document
-├── NotConfigured        a server, model or policy that is not known here
+├── NotConfigured        a server, model or policy that is not known here, or a database too old
 └── WriteBackFailed      the twin was made and kept; its results are not all on the server
 """
 

@@ -23,6 +23,7 @@ from privacy.vault import SubjectRecord, Vault
 from service.fhir.record import PatientRecord
 from service.pipeline.asof import last_record
 from service.pipeline.errors import Blocked, NotConfigured, RunError
+from service.pipeline.origin import without_own
 from service.stores import Database
 from service.stores.errors import ConflictError as StoreConflictError
 from service.stores.ledger import SqlLedgerStore
@@ -95,9 +96,10 @@ class Maker:
 
     def make(self, record: PatientRecord, wish: Wish, stage: Stage = silent) -> Made:
         """Raises `Blocked` where the gate finds identity, `RunError` where there is no patient."""
+        foreign = without_own(record)
         for _ in range(TRIES):
             try:
-                return self._make(record, wish, stage)
+                return self._make(foreign, wish, stage)
             except (ConflictError, StoreConflictError):
                 continue
         raise RunError("another run of the same patient is in the way; try again", "busy")

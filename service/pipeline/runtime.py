@@ -16,11 +16,13 @@ from service.config import Config, load_config
 from service.fhir.servers import ServerConfig, from_config
 from service.keys import KeyRing
 from service.keys.vaults import open_vault
-from service.pipeline.deliver import Deliverer
+from service.pipeline.deliver import Deliverer, Parcel
 from service.pipeline.errors import NotConfigured
 from service.pipeline.make import Made, Maker
+from service.pipeline.own import own_resources
 from service.stores import Database, current_revision, head_revision, open_database, upgrade
 from service.stores.outbox import SqlOutboxStore
+from service.stores.own import OwnStore
 from service.stores.runs import RunStore
 from service.stores.vault import SqlVaultStore
 from twin_engine.models.assess import Request, request
@@ -58,11 +60,18 @@ class Runtime:
     fresh: tuple[str, ...] = field(default=())
     """What was created on the way (`keys`, `database`), for the command line to say."""
 
+    def results(self, made: Made, scale: str = "percent") -> list[Parcel]:
+        """What a run answers with and may write back; our own façade shows it from now on."""
+        OwnStore(self.database).keep(own_resources(made, self.deliverer))
+        return self.deliverer.parcels(made, scale)
+
     def server(self, name: str) -> ServerConfig:
         entry = self.config.servers.get(name)
         if entry is None:
             known = ", ".join(sorted(self.config.servers)) or "none"
-            raise NotConfigured(f"no such server is configured; there are: {known}")
+            raise NotConfigured(
+                f"no such server is configured; there are: {known}", "unknown-server"
+            )
         return from_config(name, entry, self.config.limits)
 
     def models(self, asked: tuple[str, ...] = ()) -> tuple[Request, ...]:
@@ -149,7 +158,12 @@ def _assemble(config: Config, keys: KeyRing, database: Database, fresh: tuple[st
         vault=vault,
         signer=signer,
         maker=Maker(project=config.project.name, database=database, vault=vault, signer=signer),
-        deliverer=Deliverer(vault=vault, code_base=code_base(config)),
+        deliverer=Deliverer(
+            vault=vault,
+            code_base=code_base(config),
+            # Half a run's lease: whoever takes a run over finds its writes free.
+            lease_seconds=config.jobs.lease_seconds / 2,
+        ),
         outbox=SqlOutboxStore(database),
         # From the root secret inside the ring, which survives a rotation of the vault key.
         sealer=BlobSealer(vault.key_for("payloads")),

@@ -23,13 +23,14 @@ from service.fhir.errors import (
 )
 from service.fhir.http import FhirClient
 from service.fhir.pull import pull_patient
+from service.fhir.servers import from_url
 from service.fhir.writeback import resume
 from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFailedError
 from service.pipeline.deliver import Delivered, as_bundle
-from service.pipeline.errors import Blocked, NotConfigured, RunError, WriteBackFailed
+from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
-from service.pipeline.own import own_resources
 from service.pipeline.runtime import Runtime
+from service.pipeline.sweeper import Sweeper
 from service.stores import current_revision, head_revision
 from service.stores.audit import AuditEvent, AuditStore
 from service.stores.ledger import SqlLedgerStore
@@ -68,7 +69,15 @@ _UPSTREAM: tuple[tuple[type[FhirError], Failure], ...] = (
     (NotFound, Failure.PATIENT_NOT_FOUND),
     (FhirError, Failure.UPSTREAM_BAD_ANSWER),
 )
-_PASSING = frozenset({Failure.UPSTREAM_THROTTLED, Failure.UPSTREAM_TIMEOUT})
+_REFUSALS = {
+    "gate-blocked": Failure.GATE_BLOCKED,
+    "no-patient": Failure.PATIENT_NOT_FOUND,
+    "busy": Failure.BUSY,
+    "unknown-model": Failure.UNKNOWN_MODEL,
+    "unknown-policy": Failure.UNKNOWN_POLICY,
+    "unknown-server": Failure.UNKNOWN_SERVER,
+}
+_PASSING = frozenset({Failure.UPSTREAM_THROTTLED, Failure.UPSTREAM_TIMEOUT, Failure.BUSY})
 
 
 class Service:
@@ -86,23 +95,33 @@ class Service:
         self._jobs = JobRunner(
             self._runs, {KIND: self._carry_out}, runtime.config.jobs, runtime.sealer
         )
+        self._sweeper = Sweeper(self.finish_writes, runtime.config.jobs.lease_seconds / 2)
 
     # -- life ----------------------------------------------------------------------------------
 
     def start_workers(self) -> None:
         """Take over what earlier processes left: runs in the queue, writes in the outbox."""
         self._jobs.start()
+        if self.runtime.config.jobs.workers:
+            self._sweeper.start()
 
     def stop_workers(self) -> None:
+        self._sweeper.stop()
         self._jobs.stop()
 
     def finish_writes(self, limit: int = 10) -> int:
         """Finish writes that an earlier process left in the outbox; how many were confirmed."""
         sealer = self.runtime.sealer
-        results = resume(self.runtime.outbox, self._client, sealer.seal, sealer.open, limit=limit)
+        with self.runtime.deliverer.held(self.runtime.outbox) as held:
+            results = resume(held, self._client, sealer.seal, sealer.open, limit=limit)
         return sum(1 for result in results if result.verified)
 
     def _client(self, name: str) -> FhirClient:
+        """The command line may have written to a server that it named by its URL."""
+        if "://" in name:
+            return FhirClient(from_url(name, self.runtime.config.limits))
+        if name not in self.runtime.config.servers:
+            raise LookupError("no longer configured")
         return FhirClient(self.runtime.server(name))
 
     # -- runs ----------------------------------------------------------------------------------
@@ -110,10 +129,7 @@ class Service:
     def start(self, request: RunRequest, principal: Principal) -> Run:
         """Through the same queue as any run, so that a crash loses neither."""
         run_id = self.enqueue(request, principal)
-        run = self._jobs.wait(run_id, self.runtime.config.limits.run_seconds)
-        if run is None or not run.ended:
-            raise ServiceError(Failure.BUSY, run_id=run_id, retry_after=5)
-        return run
+        return _found(self._jobs.wait(run_id, self.runtime.config.limits.run_seconds))
 
     def enqueue(self, request: RunRequest, principal: Principal) -> str:
         self._check(request)
@@ -164,12 +180,11 @@ class Service:
     def _carry_out(self, context: RunContext) -> Outcome:
         try:
             return self._through(context)
-        except Blocked as error:
-            raise RunFailedError(error.code) from None
         except WriteBackFailed:
             raise RunAgainError(Failure.WRITE_BACK_FAILED) from None
         except RunError as error:
-            raise RunFailedError(error.code) from None
+            failure = _REFUSALS.get(error.code, Failure.FAILED)
+            raise (RunAgainError if failure in _PASSING else RunFailedError)(failure) from None
         except Cancelled:
             context.check()  # ours: raises. Anything else was not a cancellation.
             raise RunAgainError(Failure.FAILED) from None
@@ -201,12 +216,11 @@ class Service:
     ) -> list[Delivered]:
         """Keep what the run answers, then write it back where that is wanted."""
         server = client.server
-        parcels = self.runtime.deliverer.parcels(made, server.probability_scale)
+        parcels = self.runtime.results(made, server.probability_scale)
         answer = orjson.dumps(as_bundle(parcels))
         self._results.keep(
             context.run_id, self.runtime.sealer.seal(answer, _context(context.run_id))
         )
-        self._own.keep(own_resources(made, self.runtime.deliverer))
         if not (server.write_back if wanted is None else wanted):
             return []
         seal = self.runtime.sealer.seal
@@ -236,6 +250,7 @@ class Service:
         return [dict(item) for item in self.document(pseudonym)["assessments"]]
 
     def ledger(self, pseudonym: str) -> Sequence[Json]:
+        self.versions(pseudonym)  # a twin nobody knows is not found, rather than without entries
         entries = (orjson.loads(ledger.split(line)[0]) for line in self._ledger.lines())
         return [entry for entry in entries if entry.get("twin") == pseudonym]
 
@@ -284,6 +299,8 @@ class Service:
 
     def assess(self, request: RunRequest, principal: Principal) -> Assessed:
         run = self.start(request, principal)
+        if not run.ended:
+            raise ServiceError(Failure.STILL_RUNNING, run_id=run.id, retry_after=5)
         if run.state is not RunState.DONE:
             failure = next((f for f in Failure if f == run.error), Failure.FAILED)
             raise ServiceError(failure, run_id=run.id)

@@ -30,8 +30,14 @@ class SqlOutboxStore:
             "created": now,
             "updated": now,
         }
+        added = self._database.insert(OutboxRow).values(values)
+        opened = {name: values[name] for name in ("state", "sealed_payload", "detail", "updated")}
+        added = added.on_conflict_do_update(
+            index_elements=[OutboxRow.key],
+            set_=opened,
+            where=OutboxRow.state == OutboxState.FAILED,
+        )
         with self._database.write() as session:
-            added = self._database.insert(OutboxRow).values(values).on_conflict_do_nothing()
             return session.execute(added.returning(OutboxRow.key)).first() is not None
 
     def get(self, key: str) -> OutboxItem | None:
@@ -40,7 +46,7 @@ class SqlOutboxStore:
             return None if row is None else _item(row)
 
     def claim(
-        self, *, limit: int = 1, lease_seconds: int = 300, key: str | None = None
+        self, *, limit: int = 1, lease_seconds: float = 300, key: str | None = None
     ) -> list[OutboxItem]:
         now = self._clock()
         free = _claimable(now) if key is None else and_(OutboxRow.key == key, _claimable(now))
@@ -76,6 +82,16 @@ class SqlOutboxStore:
         moved = update(OutboxRow).where(mine).values(values).returning(OutboxRow.key)
         with self._database.write() as session:
             return session.execute(moved).first() is not None
+
+    def renew(self, key: str, attempt: int, *, lease_seconds: float) -> bool:
+        """Say that the sender still lives. False: the item is no longer its own."""
+        until = self._clock() + timedelta(seconds=lease_seconds)
+        mine = and_(
+            OutboxRow.key == key, OutboxRow.attempt == attempt, OutboxRow.state.in_(_CLAIMED)
+        )
+        renewed = update(OutboxRow).where(mine).values(lease_until=until).returning(OutboxRow.key)
+        with self._database.write() as session:
+            return session.execute(renewed).first() is not None
 
     def waiting(self) -> int:
         """How many items have not ended yet."""

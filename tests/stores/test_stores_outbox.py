@@ -74,3 +74,26 @@ def test_a_released_item_may_be_claimed_at_once(outbox: OutboxStore) -> None:
     assert outbox.mark("k", item.attempt, OutboxState.PENDING, detail="server-busy")
     (again,) = outbox.claim()
     assert (again.attempt, again.detail) == (2, "server-busy")
+
+
+def test_what_failed_may_be_tried_again_on_request(outbox: OutboxStore) -> None:
+    """Failed means that nothing was written: a later run may send it, with what it has now."""
+    outbox.enqueue("k", b"first")
+    (item,) = outbox.claim()
+    outbox.mark("k", item.attempt, OutboxState.FAILED, detail="forbidden")
+    assert outbox.enqueue("k", b"second")
+    (again,) = outbox.claim()
+    assert (again.payload, again.attempt, again.detail) == (b"second", 2, "")
+
+
+def test_a_sender_that_lives_keeps_its_item(database: Database, clock: Clock) -> None:
+    outbox = SqlOutboxStore(database, clock)
+    outbox.enqueue("k", b"x")
+    (item,) = outbox.claim(lease_seconds=60)
+    clock.forward(seconds=50)
+    assert outbox.renew("k", item.attempt, lease_seconds=60)
+    clock.forward(seconds=50)
+    assert outbox.claim() == []
+    clock.forward(seconds=11)
+    assert len(outbox.claim()) == 1
+    assert not outbox.renew("k", item.attempt, lease_seconds=60)
