@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, floor, log10
 from typing import Any
 
 from markupsafe import Markup
 
 from service.pages import words
-from service.pages.charts import contribution_bar, interval_bar
+from service.pages.charts import Top, contribution_bar, interval_bar
 from service.pages.times import TwinClock
 
 Json = Mapping[str, Any]
@@ -36,7 +37,6 @@ class Result:
     no_range: str
     level: str
     bar: Markup
-    scale: str
     band: str
     contributions: Sequence[Contribution]
     width: str
@@ -86,9 +86,8 @@ class Assessment:
 
 
 def assessments(document: Json, cards: Mapping[str, Json]) -> list[Assessment]:
-    """What was answered comes first, what was refused after it; none is left out."""
-    order = {"given": 0, "partial": 1, "refused": 2}
-    found = sorted(document["assessments"], key=lambda item: order[item["answer"]])
+    """The model with the most answers first, refusals last; none is left out."""
+    found = sorted(document["assessments"], key=lambda item: -len(item["results"]))
     return [_assessment(item, document, cards.get(item["model"]["id"], {})) for item in found]
 
 
@@ -135,12 +134,20 @@ def _horizon(item: Json, card: Json, years: float | None) -> Horizon:
     )
 
 
-def scale_top(results: Sequence[Json]) -> float:
+def scale_top(results: Sequence[Json]) -> Top:
     """The common end of the bars of one block: risks from zero, quantities above their highest."""
     highest = max(r.get("interval", {}).get("high", r["value"]) for r in results)
     if is_share(results[0]):
-        return next((top for top in _TOPS if highest <= top), 1.0)
-    return float(max(highest * 1.15, 1.0))
+        top = next((top for top in _TOPS if highest <= top), 1.0)
+        return Top(top, words.percent(top))
+    top = next_round(highest * 1.05)
+    return Top(top, words.number(top))
+
+
+def next_round(value: float) -> float:
+    """The next of 1, 2, 5 (times a power of ten) in tenths: 95 becomes 100, 3.2 becomes 3.5."""
+    step = 10 ** floor(log10(value)) / 2
+    return float(round(ceil(value / step) * step, 6))
 
 
 def is_share(result: Json) -> bool:
@@ -148,30 +155,32 @@ def is_share(result: Json) -> bool:
     return result["unit"] == "1" and "horizonYears" in result
 
 
-def _result(result: Json, name: str, top: float, used: set[str]) -> Result:
-    share = is_share(result)
+def _result(result: Json, name: str, top: Top, used: set[str]) -> Result:
     interval = result.get("interval")
     low, high = (interval["low"], interval["high"]) if interval else (result["value"],) * 2
     title = words.word("outcome", result["outcome"])
     value = figure(result["value"], result)
     spoken = f"{title}: {value}" + (f", {_range(result)}" if interval else "")
-    scale = (
-        f"0 to {words.percent(top)}" if share else f"0 to {top:.0f} {words.unit(result['unit'])}"
-    )
     return Result(
         outcome=result["outcome"],
         title=title,
-        value=value.removesuffix(" %") if share else _quantity(result["value"], result),
-        unit="%" if share else words.unit(result["unit"]),
+        value=_digits(result),
+        unit="%" if is_share(result) else words.unit(result["unit"]),
         range=_range(result) if interval else "",
         no_range="" if interval else _no_range(result),
-        level=f"{interval['level']:.0%}".replace("%", " %") if interval else "",
-        bar=interval_bar(f"b-{name}", low, result["value"], high, top, f"{spoken}; scale {scale}"),
-        scale=scale,
+        level=f"{interval['level'] * 100:.0f} %" if interval else "",
+        bar=interval_bar(f"b-{name}", low, result["value"], high, top, spoken),
         band=words.band(result["category"]) if "category" in result else "",
         contributions=list(_contributions(result.get("contributions", ()), used)),
         width=_width(result.get("width", ())),
     )
+
+
+def _digits(result: Json) -> str:
+    """The number alone, as big as it is shown."""
+    if is_share(result):
+        return words.percent(result["value"]).removesuffix(" %")
+    return _quantity(result["value"], result)
 
 
 def figure(value: float, result: Json) -> str:

@@ -12,8 +12,8 @@ from math import floor, log10
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 320, 120
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 22
+WIDTH, HEIGHT = 260, 104
+LEFT, RIGHT, TOP, BOTTOM = 36, 8, 8, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,14 @@ class Band:
 
     low: float | None
     high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """The end of a scale that starts at zero, and how it is written."""
+
+    value: float
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +77,24 @@ def signal_chart(name: str, title: str, unit: str, points: Sequence[Point], band
     )
 
 
-def interval_bar(name: str, low: float, value: float, high: float, top: float, text: str) -> Markup:
-    """A number with its interval on a line from zero (percent of `top`)."""
-    scale = _Scale(0, top, 2, 198)
+def interval_bar(name: str, low: float, value: float, high: float, top: Top, text: str) -> Markup:
+    """A number with its interval on a line from zero to `top`."""
+    scale = _Scale(0, top.value, 12, 172)
+    start, end = scale.at(max(low, 0)), scale.at(min(high, top.value))
     return Markup(
-        '<svg class="interval" viewBox="0 0 200 24" role="img" aria-labelledby="{n}-t">'
-        '<title id="{n}-t">{text}</title>'
-        '<line class="axis" x1="2" x2="198" y1="12" y2="12"/>'
+        '<svg class="interval" viewBox="0 0 210 24" preserveAspectRatio="xMinYMid" role="img" '
+        'aria-labelledby="{n}-t"><title id="{n}-t">{text}</title>'
+        '<text class="tick" x="2" y="16">0</text><text class="tick" x="177" y="16">{end}</text>'
+        '<line class="axis" x1="12" x2="172" y1="12" y2="12"/>'
         '<rect class="range" x="{x}" y="7" width="{w}" height="10"/>'
         '<line class="value" x1="{v}" x2="{v}" y1="3" y2="21"/></svg>'
     ).format(
         n=name,
         text=text,
-        x=scale.at(max(low, 0)),
-        w=max(round(scale.at(min(high, top)) - scale.at(max(low, 0)), 1), 1),
-        v=scale.at(min(value, top)),
+        end=top.label,
+        x=start,
+        w=max(round(end - start, 1), 1),
+        v=scale.at(min(value, top.value)),
     )
 
 
@@ -211,7 +222,7 @@ def _x_ticks(x: _Scale) -> list[Markup]:
         Markup('<text class="tick {c}" x="{x}" y="{y}">{label}</text>').format(
             c="end" if days == 0 else ("start" if days == x.low else "middle"),
             x=x.at(days),
-            y=HEIGHT - 7,
+            y=HEIGHT - 5,
             label=label,
         )
         for days, label in marks

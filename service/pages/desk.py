@@ -200,7 +200,9 @@ def kind_of(action: str) -> str:
     return "changed" if action in _CHANGING else "kept"
 
 
-_CHANGING = frozenset({"offset", "pseudonym", "reference", "birth", "death", "age", "medication"})
+_CHANGING = frozenset(
+    {"offset", "pseudonym", "reference", "subject", "about", "birth", "death", "age", "medication"}
+)
 
 
 def totals(entries: Iterable[Json]) -> Totals:

@@ -45,7 +45,7 @@ def me() -> str:
         calculators=plainly.calculators(document),
         people=plainly.denominator(document),
         held=held(document),
-        conditions=record.conditions(document),
+        conditions=record.conditions(document, words.everyday_condition),
         medications=record.medications(document),
         uses=uses,
     )
@@ -78,18 +78,18 @@ def use(event: AuditEvent) -> Use:
     )
 
 
-def held(document: Json) -> Sequence[tuple[str, int]]:
+def held(document: Json) -> Sequence[tuple[int, str]]:
     """What the twin holds, as counts a person can check against what they know."""
     signals = document["signals"].values()
     counts = [
-        ("measurements", sum(len(columns["t"]) for columns in signals)),
-        ("kinds of measurement", len(document["signals"])),
-        ("illnesses and other findings", len(record.conditions(document))),
-        ("medicines", len(document["medications"])),
-        ("operations and other treatments", len(record.procedures(document))),
-        ("scans and X-rays", len(document["imaging"])),
-        ("visits", len(document["encounters"])),
-        ("allergies", len(document["allergies"])),
-        ("notes on illness in the family", len(record.family(document))),
+        (sum(len(columns["t"]) for columns in signals), "measurement", ""),
+        (len(document["signals"]), "kind of measurement", "kinds of measurement"),
+        (len(record.conditions(document)), "illness or finding", "illnesses and findings"),
+        (len(document["medications"]), "medicine", ""),
+        (len(record.procedures(document)), "operation or treatment", "operations and treatments"),
+        (len(document["imaging"]), "scan or X-ray", "scans and X-rays"),
+        (len(document["encounters"]), "visit", ""),
+        (len(document["allergies"]), "allergy", "allergies"),
+        (len(record.family(document)), "note on illness in the family", "notes on family illness"),
     ]
-    return [(name, n) for name, n in counts if n]
+    return [(n, one if n == 1 else many or f"{one}s") for n, one, many in counts if n]

@@ -165,7 +165,7 @@ def _refused(item: Json) -> Iterator[NoAnswer]:
         yield NoAnswer(
             title=words.capital("; ".join(events)) + _spans(members),
             sentence=words.everyday("reason", reason).replace("{input}", named),
-            would_help=_would_help(item, reason),
+            would_help=_would_help(item, reason, about),
         )
 
 
@@ -174,8 +174,8 @@ def _spans(members: Sequence[Json]) -> str:
     return f" in {words.listed(f'{y:g}' for y in years)} years" if years else ""
 
 
-def _would_help(item: Json, reason: str) -> str:
+def _would_help(item: Json, reason: str, about: str) -> str:
     fixable = {"missing-input", "stale-input", "censored-input", "set-aside-input"}
-    if reason not in fixable or "helps" not in item:
+    if reason not in fixable or "helps" not in item or item["helps"] == about:
         return ""
     return f"What would make it possible: {words.everyday_input(item['helps'])}."

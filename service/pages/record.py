@@ -11,6 +11,8 @@ from service.pages.times import TwinClock
 from service.stores.twins import TwinVersion
 
 Json = Mapping[str, Any]
+Namer = Callable[[str], str]
+OUTSIDE = "outside-our-groups"
 RECENT = 6  # encounters shown one by one
 
 
@@ -131,18 +133,18 @@ class Item:
     active: bool = True
 
 
-def conditions(document: Json) -> list[Item]:
+def conditions(document: Json, name: Namer = words.condition) -> list[Item]:
     """Active ones first. One entry of the record may belong to several of our groups."""
-    items = [_condition(group, document) for group in _by_source(document["conditions"])]
+    items = [_condition(group, document, name) for group in _by_source(document["conditions"])]
     return sorted(items, key=lambda item: not item.active)
 
 
-def _condition(entries: Sequence[Json], document: Json) -> Item:
+def _condition(entries: Sequence[Json], document: Json, name: Namer) -> Item:
     first = entries[0]
     clinical = first.get("clinical", "")
     when = TwinClock.of(document).ago(first.get("onset"), first.get("onsetPrecision", "day"))
     return Item(
-        title=_groups(entries, words.condition),
+        title=_groups(entries, name),
         state=_joined(clinical, _unusual(first.get("verification", ""), "confirmed")),
         when=f"since {when}" if when else "",
         code=_code(first),
@@ -320,11 +322,11 @@ def _by_source(entries: Iterable[Json]) -> Iterator[list[Json]]:
     yield from groups.values()
 
 
-def _groups(entries: Sequence[Json], name: Callable[[str], str]) -> str:
+def _groups(entries: Sequence[Json], name: Namer) -> str:
     """The narrowest group first; the wider ones are left to the code beside it."""
     own = [e["group"] for e in entries if e.get("group")]
     kept = [g for g in own if not g.endswith("-any")] or own
-    return name(kept[0]) if kept else "Outside our groups"
+    return name(kept[0] if kept else OUTSIDE)
 
 
 def _code(entry: Json) -> str:

@@ -211,3 +211,9 @@ def band(category: Mapping[str, str]) -> str:
 def capital(text: str) -> str:
     """A first capital letter, everything else as it is."""
     return text[:1].upper() + text[1:]
+
+
+def everyday_condition(group: str) -> str:
+    """An illness as people call it."""
+    known = WORDS.get(("condition", group))
+    return capital(known.plain) if known else condition(group)
