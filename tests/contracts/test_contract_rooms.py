@@ -80,7 +80,10 @@ def test_each_room_says_in_four_lines_what_may_not_happen_in_it(room: str) -> No
 
 
 def test_no_machine_paths_or_registry_hosts_in_the_repository() -> None:
-    words = ["/" + "work/", "/" + "root/", "pypi" + ".org", "files.python" + "hosted", "registry.npm" + "js"]
+    # Spelled in two halves, so that this file does not offend against itself.
+    halves = [("/wo", "rk/"), ("/ro", "ot/"), ("pypi", ".org"), ("files.python", "hosted")]
+    halves += [("registry.npm", "js")]
+    words = [first + second for first, second in halves]
     files = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split("\n")
