@@ -1,4 +1,4 @@
-"""The house rules: who may import whom, which room does no I/O, and what every room says of itself."""
+"""The house rules: who may import whom, which room does no I/O, what each says of itself."""
 
 import ast
 import subprocess
