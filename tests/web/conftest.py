@@ -16,6 +16,7 @@ from service.app import create_app
 from service.auth import Access, Role
 from service.config import Config, Logging, load_config
 from service.keys import KeyRing
+from service.pages import pages
 from service.stores import Database, open_database, upgrade
 from service.web.logs import configure_logging
 from service.web.services import Services
@@ -61,7 +62,7 @@ def access(config: Config, database: Database, keys: KeyRing) -> Access:
 
 @pytest.fixture
 def app(config: Config, behind: InProcess, access: Access, keys: KeyRing) -> Flask:
-    return create_app(config, Services(behind, access, keys.jwks))
+    return create_app(config, Services(behind, access, keys.jwks), pages=[pages])
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def steady(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Iterator[
     database = open_database(config.database_url)
     upgrade(database.engine)
     access = Access.build(config, database, keys.session.material)
-    app = create_app(config, Services(InProcess(database), access, keys.jwks))
+    app = create_app(config, Services(InProcess(database), access, keys.jwks), pages=[pages])
     yield Steady(app.test_client(use_cookies=False), Callers(access))
     database.close()
 

@@ -99,7 +99,6 @@ def test_methods_that_are_not_there(app: Flask, client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("path", "fhir"),
     [
-        ("/", False),
         ("/nothing", False),
         ("/api/v1/nothing", False),
         ("/fhirish", False),

@@ -34,7 +34,9 @@ def test_a_bundle_comes_back(client: FlaskClient, callers, behind: InProcess) ->
     answer = assess(client, callers.ehr, given)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
-    assert answer.get_json(force=True)["type"] == "collection"
+    bundle = answer.get_json(force=True)
+    assert bundle["type"] == "collection"
+    assert [entry.keys() for entry in bundle["entry"]] == [{"fullUrl", "resource"}]
     assert behind.requests == [RunRequest("hospital", "p-1", ("prevent",), "safe-harbor", False)]
 
 

@@ -10,12 +10,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
+from web_selection import select
 from web_support import OTHER_TWIN, RESOURCES, TWIN
 from werkzeug.datastructures import MultiDict
 
 from service.web.errors import WebError
 from service.web.fhir.search import read_search
-from service.web.fhir.selection import select
 from service.web.ports import FhirQuery
 
 

@@ -6,7 +6,7 @@ import pytest
 from error_shape import assert_error_shape
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
-from web_support import OTHER_TWIN, TWIN
+from web_support import OTHER_TWIN, TWIN, InProcess
 
 from service.app import create_app
 from service.auth import Role, Scope
@@ -119,6 +119,27 @@ def test_a_program_sees_its_own_runs_and_an_officer_all(client: FlaskClient, cal
     assert_error_shape(refused, 404, fhir=False, code="not-found")
     assert client.get("/api/v1/runs", headers=foreign).get_json() == {"items": []}
     assert len(client.get("/api/v1/runs", headers=callers.officer).get_json()["items"]) == 1
+
+
+def test_whoever_reads_of_a_twin_is_noted(client: FlaskClient, callers, behind: InProcess) -> None:
+    """So that the person it is about can see it; beyond reach there is nothing to note."""
+    base = f"/api/v1/twins/{TWIN}"
+    for path in (base, f"{base}/versions/1", f"{base}/assessments", f"{base}/ledger"):
+        client.get(path, headers=callers.patient)
+        client.get(path, headers=callers.other_patient)
+    client.get("/fhir/RiskAssessment", headers=callers.ehr)
+    client.get("/fhir/RiskAssessment?_count=0", headers=callers.ehr)
+    client.get("/fhir/RiskAssessment/riskassessment-9", headers=callers.ehr)
+    client.get("/fhir/Device/device-1", headers=callers.ehr)
+    assert behind.noted == [
+        ("patient", "twin.download", TWIN),
+        ("patient", "twin.download", TWIN),
+        ("patient", "assessments-read", TWIN),
+        ("patient", "ledger-read", TWIN),
+        ("ehr", "results-read", TWIN),
+        ("ehr", "results-read", OTHER_TWIN),
+        ("ehr", "results-read", OTHER_TWIN),
+    ]
 
 
 # -- headers and hosts -------------------------------------------------------------------------

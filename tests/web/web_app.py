@@ -7,6 +7,7 @@ from service.app import create_app
 from service.auth import Access
 from service.config import load_config
 from service.keys import KeyRing
+from service.pages import pages
 from service.stores import open_database, upgrade
 from service.web.services import Services
 
@@ -27,4 +28,5 @@ def build() -> Flask:
             start=lambda: behind.ready.update(queue=True),
             stop=database.close,
         ),
+        pages=[pages],
     )

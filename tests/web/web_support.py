@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from web_selection import select
+
 from service.auth import Principal
 from service.stores import Database
+from service.stores.audit import AuditEvent
 from service.stores.runs import RunState, RunStore
-from service.web.fhir.selection import select
 from service.web.ports import (
     Assessed,
     Failure,
@@ -40,7 +42,7 @@ def resource(kind: str, number: int, twin: str | None, **members: Any) -> OwnRes
     body = {
         "resourceType": kind,
         "id": resource_id,
-        "meta": {"versionId": "1", "lastUpdated": MADE.isoformat()},
+        "meta": {"versionId": "1", "lastUpdated": "2031-03-09T12:00:00.000+00:00"},
         "identifier": [{"system": "urn:test", "value": f"{kind}-{number}"}],
         **members,
     }
@@ -63,6 +65,7 @@ class InProcess:
         self.store = RunStore(database)
         self.ready: dict[str, bool] = {"database": True, "migrations": True, "keys": True}
         self.requests: list[RunRequest] = []
+        self.noted: list[tuple[str, str, str]] = []
 
     # -- runs ----------------------------------------------------------------------------------
 
@@ -141,6 +144,23 @@ class InProcess:
     def verify_ledger(self) -> LedgerCheck:
         return LedgerCheck(True, 1, "sha256:1")
 
+    # -- what pages need besides ---------------------------------------------------------------
+
+    def newest(self, limit: int = 100) -> Sequence[TwinVersion]:
+        return []
+
+    def document(self, pseudonym: str, version: int | None = None) -> Mapping[str, Any]:
+        return found(None)
+
+    def ledger_entries(self, limit: int = 50) -> Sequence[dict[str, Any]]:
+        return []
+
+    def uses(self, pseudonym: str, limit: int = 100) -> Sequence[AuditEvent]:
+        return []
+
+    def note_use(self, principal: Principal, action: str, pseudonym: str) -> None:
+        self.noted.append((principal.role, action, pseudonym))
+
     # -- models --------------------------------------------------------------------------------
 
     def models(self) -> Sequence[dict[str, Any]]:
@@ -163,8 +183,9 @@ class InProcess:
 
     def bundle(self, run_id: str) -> dict[str, Any]:
         self.run(run_id)
-        entry = [{"resource": RESOURCES[0].resource}]
-        return {"resourceType": "Bundle", "type": "collection", "entry": entry}
+        how = {"method": "POST", "url": "RiskAssessment", "ifNoneExist": "identifier=x"}
+        entry = [{"fullUrl": "urn:uuid:1", "resource": RESOURCES[0].resource, "request": how}]
+        return {"resourceType": "Bundle", "type": "transaction", "entry": entry}
 
     def fhir_resource(self, resource_type: str, resource_id: str) -> OwnResource:
         mine = (r for r in RESOURCES if (r.type, r.id) == (resource_type, resource_id))

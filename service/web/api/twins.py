@@ -75,7 +75,9 @@ def list_versions(pseudonym: str) -> Response:
 )
 def list_assessments(pseudonym: str) -> Response:
     _may_see(pseudonym)
-    return json_response({"items": list(services().runs.assessments(pseudonym))})
+    found = list(services().runs.assessments(pseudonym))
+    services().runs.note_use(principal(), "assessments-read", pseudonym)
+    return json_response({"items": found})
 
 
 @api.get("/twins/<pseudonym>/ledger")
@@ -87,7 +89,9 @@ def list_assessments(pseudonym: str) -> Response:
 )
 def list_ledger(pseudonym: str) -> Response:
     _may_see(pseudonym)
-    return json_response({"items": list(services().runs.ledger(pseudonym))})
+    found = list(services().runs.ledger(pseudonym))
+    services().runs.note_use(principal(), "ledger-read", pseudonym)
+    return json_response({"items": found})
 
 
 @api.get("/ledger/verification")
@@ -142,6 +146,7 @@ def _twin_file(pseudonym: str, version: int | None) -> Response:
     read_query()
     _within_reach(pseudonym)
     content = services().runs.twin(pseudonym, version)
+    services().runs.note_use(principal(), "twin.download", pseudonym)
     response = Response(content, content_type=TWIN)
     response.set_etag(hashlib.sha256(content).hexdigest())
     response.headers["Content-Disposition"] = 'attachment; filename="twin.json"'

@@ -19,6 +19,8 @@ from service.web.services import services
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
+_SHOWN = frozenset({"fullUrl", "resource"})
+
 
 @facade.post("/Patient/<patient>/$assess")
 @closed(Scope.FHIR_ASSESS)
@@ -28,7 +30,7 @@ def assess(patient: str) -> Response:
     if prefers("respond-async"):
         return _accepted(services().runs.enqueue(wanted, principal()))
     try:
-        return fhir_response(services().runs.assess(wanted, principal()).bundle)
+        return fhir_response(as_collection(services().runs.assess(wanted, principal()).bundle))
     except ServiceError as error:
         if error.failure is not Failure.STILL_RUNNING or error.run_id is None:
             raise
@@ -43,7 +45,8 @@ def poll(run_id: str) -> Response:
     if not run.ended:
         return Response(status=202, headers=_progress(run))
     raise_unless_done(run, url_for("api.read_run", run_id=run.id))
-    entry = {"resource": services().runs.bundle(run.id), "response": {"status": "200 OK"}}
+    made = as_collection(services().runs.bundle(run.id))
+    entry = {"resource": made, "response": {"status": "200 OK"}}
     return fhir_response({"resourceType": "Bundle", "type": "batch-response", "entry": [entry]})
 
 
@@ -53,6 +56,16 @@ def stop(run_id: str) -> Response:
     visible_run(run_id, principal())
     services().runs.cancel(run_id)
     return Response(status=202)
+
+
+def as_collection(bundle: dict[str, Any]) -> dict[str, Any]:
+    """What was made, to read. As the transaction it was sent in, a caller could send it again."""
+    entries = bundle.get("entry", [])
+    return {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{k: v for k, v in entry.items() if k in _SHOWN} for entry in entries],
+    }
 
 
 def _request(patient: str, values: dict[str, list[Any]]) -> RunRequest:

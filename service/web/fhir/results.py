@@ -1,5 +1,6 @@
 """Reading and searching the resources we made. Read-only: they change by new runs alone."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from flask import Response, request
@@ -11,9 +12,9 @@ from service.web.audiences import closed
 from service.web.discovery import public_base
 from service.web.errors import WebError
 from service.web.fhir.blueprint import FHIR_ID, facade, fhir_response
-from service.web.fhir.search import PARAMETERS, read_search, searchset
+from service.web.fhir.search import PARAMETERS, read_search, searchset, shown
 from service.web.gate import principal
-from service.web.ports import Failure, FhirPage, FhirQuery
+from service.web.ports import Failure, FhirPage, FhirQuery, OwnResource
 from service.web.services import services
 
 _FORM = "application/x-www-form-urlencoded"
@@ -51,7 +52,8 @@ def _read(resource_type: str, resource_id: str) -> Response:
     found = services().runs.fhir_resource(resource_type, resource_id)
     if found.twin is not None and not principal().may_see(found.twin):
         raise WebError(Failure.NOT_FOUND)
-    response = fhir_response(found.resource)
+    _note([found])
+    response = fhir_response(shown(found))
     response.set_etag(str(found.version), weak=True)
     response.headers["Last-Modified"] = http_date(found.updated)
     response.make_conditional(request)
@@ -62,7 +64,15 @@ def _search(resource_type: str, given: "MultiDict[str, str]") -> Response:
     search = read_search(resource_type, given)
     query = _within_reach(search.query, principal())
     page = FhirPage((), 0, False) if query is None else services().runs.fhir_search(query)
+    if not search.count_only:
+        _note(page.resources)
     return fhir_response(searchset(search, page, f"{public_base()}/fhir"))
+
+
+def _note(found: Iterable[OwnResource]) -> None:
+    """Whoever a twin is about can see later that somebody read of it."""
+    for twin in sorted({resource.twin for resource in found if resource.twin is not None}):
+        services().runs.note_use(principal(), "results-read", twin)
 
 
 def _within_reach(query: FhirQuery, caller: Principal) -> FhirQuery | None:

@@ -241,7 +241,17 @@ def _cursor(resource_id: str) -> str:
 
 def _entry(found: OwnResource, base: str) -> dict[str, Any]:
     url = f"{base}/{found.type}/{found.id}"
-    return {"fullUrl": url, "resource": found.resource, "search": {"mode": "match"}}
+    return {"fullUrl": url, "resource": shown(found), "search": {"mode": "match"}}
+
+
+def shown(found: OwnResource) -> dict[str, Any]:
+    """A resource as it is served: with the version that its `ETag` names."""
+    meta = {
+        **found.resource.get("meta", {}),
+        "versionId": str(found.version),
+        "lastUpdated": found.updated.isoformat(timespec="milliseconds"),
+    }
+    return {**found.resource, "meta": meta}
 
 
 def _unknown(number: int) -> Fault:

@@ -1,4 +1,4 @@
-"""A search over resources already at hand; for stores that can list a type but not filter it."""
+"""A search over resources at hand, for the service behind the tests."""
 
 from collections.abc import Iterable
 

@@ -1,0 +1,176 @@
+"""Nothing made up: the composed service over a real FHIR server, asked over HTTP."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fhir.resources.R4B.bundle import Bundle
+from flask.testing import FlaskClient
+
+from service.app import create_app
+from service.auth import Role
+from service.config import load_config
+from service.pages import pages
+from service.sandbox.testing import RunningSandbox, running_sandbox
+from service.web.services import Services
+from service.wsgi import compose
+
+Headers = dict[str, str]
+PATIENT = "demo-001"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    with running_sandbox() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def whole(
+    sandbox: RunningSandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[FlaskClient, Services]]:
+    config = load_config(
+        {
+            "TWINPORT_HOME": str(tmp_path_factory.mktemp("whole") / "home"),
+            "TWINPORT_SERVERS__SANDBOX__BASE_URL": sandbox.base_url,
+            "TWINPORT_JOBS__POLL_SECONDS": "0.02",
+        }
+    )
+    services = compose(config)
+    services.start()
+    app = create_app(config, services, pages=[pages])
+    yield app.test_client(use_cookies=False), services
+    services.stop()
+
+
+@pytest.fixture(scope="module")
+def ehr(whole: tuple[FlaskClient, Services]) -> Headers:
+    return headers(whole[1], Role.EHR)
+
+
+def headers(services: Services, role: Role, twin: str | None = None) -> Headers:
+    key = services.access.api_keys.issue(role, label="test", twin=twin)
+    return {"Authorization": f"Bearer {key.text}"}
+
+
+def parameters(**values: Any) -> dict[str, Any]:
+    given = [
+        {"name": name, f"value{'Boolean' if isinstance(value, bool) else 'String'}": value}
+        for name, value in values.items()
+    ]
+    server = {"name": "server", "valueString": "sandbox"}
+    return {"resourceType": "Parameters", "parameter": [server, *given]}
+
+
+def identifying(sandbox: RunningSandbox) -> set[str]:
+    """Names, numbers, dates and addresses of one patient, as the server holds them."""
+    patient = sandbox.inside.store.read("Patient", PATIENT)
+    found: set[str] = set()
+    _strings(patient, found)
+    return {text for text in found if len(text) >= 6} - {"Patient", "female", "generated", "usual"}
+
+
+def _strings(node: Any, found: set[str]) -> None:
+    if isinstance(node, dict):
+        for name, below in node.items():
+            if name not in {"system", "use", "url", "status", "code", "resourceType", "div"}:
+                _strings(below, found)
+    elif isinstance(node, list):
+        for below in node:
+            _strings(below, found)
+    elif isinstance(node, str):
+        found.add(node)
+
+
+def test_one_patient_end_to_end(
+    whole: tuple[FlaskClient, Services],
+    ehr: Headers,
+    sandbox: RunningSandbox,
+    logged: Callable[[], list[dict[str, Any]]],
+) -> None:
+    client, services = whole
+    wanted = {"server": "sandbox", "patient": PATIENT}
+    answer = client.post("/api/v1/runs", json=wanted, headers=ehr)
+    assert answer.status_code == 201, answer.get_data(as_text=True)
+    run = answer.get_json()
+    assert run["counts"]["written"] > 0
+
+    patient = headers(services, Role.PATIENT, run["twin"])
+    told = [answer.get_data(as_text=True)]
+    for name in ("twin", "assessments", "ledger"):
+        read = client.get(run["links"][name], headers=patient)
+        assert read.status_code == 200
+        told.append(read.get_data(as_text=True))
+    for kind in ("RiskAssessment", "Observation", "Device", "Provenance"):
+        found = client.get(f"/fhir/{kind}", headers=ehr).get_json(force=True)
+        assert found["total"] > 0, kind
+        Bundle.model_validate(found)
+        told.append(str(found))
+
+    lines = logged()
+    assert len([line for line in lines if line["event"] == "request"]) >= 8
+    told.append(str(lines))
+    told.append(client.get("/metrics", headers=headers(services, Role.ADMIN)).text)
+    secrets = identifying(sandbox)
+    assert len(secrets) >= 20
+    for text in told:
+        assert PATIENT not in text
+        assert [value for value in secrets if value in text] == []
+
+
+def test_assess_answers_with_what_was_made_and_writes_nothing_unasked(
+    whole: tuple[FlaskClient, Services], ehr: Headers, sandbox: RunningSandbox
+) -> None:
+    client, _ = whole
+    before = sandbox.count("RiskAssessment")
+    body = parameters(writeBack=False)
+    answer = client.post("/fhir/Patient/demo-002/$assess", json=body, headers=ehr)
+    bundle = answer.get_json(force=True)
+    assert (answer.status_code, bundle["type"]) == (200, "collection")
+    assert {"Device", "Provenance"} <= {e["resource"]["resourceType"] for e in bundle["entry"]}
+    Bundle.model_validate(bundle)
+    assert sandbox.count("RiskAssessment") == before
+
+
+def test_assess_asynchronously(whole: tuple[FlaskClient, Services], ehr: Headers) -> None:
+    client, _ = whole
+    later = {**ehr, "Prefer": "respond-async"}
+    path = "/fhir/Patient/demo-003/$assess"
+    answer = client.post(path, json=parameters(writeBack=False), headers=later)
+    address = answer.headers["Content-Location"]
+    for _ in range(300):
+        answer = client.get(address, headers=ehr)
+        if answer.status_code != 202:
+            break
+        time.sleep(0.05)
+    assert answer.get_json(force=True)["type"] == "batch-response"
+
+
+def test_a_patient_the_server_does_not_have(
+    whole: tuple[FlaskClient, Services], ehr: Headers
+) -> None:
+    client, _ = whole
+    answer = client.post("/fhir/Patient/nobody/$assess", json=parameters(), headers=ehr)
+    outcome = answer.get_json(force=True)
+    assert (answer.status_code, outcome["issue"][0]["code"]) == (404, "not-found")
+    assert "nobody" not in str(outcome)
+
+
+def test_the_ledger_verifies_afterwards(whole: tuple[FlaskClient, Services]) -> None:
+    client, services = whole
+    officer = headers(services, Role.PRIVACY_OFFICER)
+    found = client.get("/api/v1/ledger/verification", headers=officer).get_json()
+    assert found["ok"] is True
+    assert found["problems"] == []
+
+
+def test_models_and_their_cards_are_those_that_run(
+    whole: tuple[FlaskClient, Services], ehr: Headers
+) -> None:
+    client, _ = whole
+    listed = client.get("/api/v1/models", headers=ehr).get_json()["items"]
+    assert {"prevent", "ckd-epi-2021"} <= {model["id"] for model in listed}
+    for model in listed:
+        card = client.get(f"/api/v1/models/{model['id']}", headers=ehr).get_json()
+        assert card["id"] == model["id"]
