@@ -34,7 +34,8 @@ class OwnLogger(Logger):  # type: ignore[misc]
         guard_process()
 
 
-bind = f"{_config.web.host}:{_config.web.port}"
+_host = _config.web.host
+bind = f"[{_host}]:{_config.web.port}" if ":" in _host else f"{_host}:{_config.web.port}"
 workers = _config.web.workers
 worker_class = "gthread"
 threads = _config.web.threads

@@ -21,7 +21,7 @@ from service.web.services import services
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Probes and scrapers address a pod or a container by whatever name they have for it.
-_ANY_HOST = frozenset({"health.live", "health.ready"})
+_ANY_HOST = frozenset({"health.live", "health.ready", "health.metrics"})
 _LONGEST_ADDRESS = 4096
 _AUTH_CODES = {
     AuthErrorCode.MISSING: "sign-in-needed",

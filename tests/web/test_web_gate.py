@@ -169,7 +169,8 @@ def test_a_service_on_loopback_answers_to_loopback_names_only(
     assert_error_shape(answer, 400, fhir=True, code="bad-host")
     answer = client.get("/sign-in", headers={"Host": host})
     assert_error_shape(answer, 400, fhir=False, code="bad-host")
-    assert client.get("/livez", headers={"Host": host}).status_code == 200
+    for probe, status in (("/livez", 200), ("/readyz", 200), ("/metrics", 401)):
+        assert client.get(probe, headers={"Host": host}).status_code == status
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:8080"])

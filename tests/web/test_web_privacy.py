@@ -25,6 +25,8 @@ def fhir_parameters(*given: Any) -> dict[str, Any]:
 # Every place of a request that a caller fills: (method, path, arguments of the client).
 REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", f"/{M}", {}),
+    ("GET", f"/{M}", {"headers": {"Accept": "text/html"}}),
+    ("GET", f"/clinic/twins/{M}", {"headers": {"Accept": "text/html"}}),
     ("GET", f"/fhir/Encounter/{M}", {}),
     ("GET", f"/fhir/{M}/1", {}),
     ("GET", f"/api/v1/runs/{M}", {}),
