@@ -120,7 +120,8 @@ class _Sorted(NamedTuple):
     doubtful: list[Mapping[str, Any]]
 
 
-_Standing: TypeAlias = Literal["current", "past", "doubtful", "never"]
+# What one entry says about now; `never`: that it is not, and was not, so (refuted, not done).
+Standing: TypeAlias = Literal["current", "past", "doubtful", "never"]
 
 
 class State:
@@ -137,7 +138,7 @@ class State:
         self.deceased: bool = subject.get("deceased", False)
         self.deceased_at: int | None = subject.get("deceasedAt")
         self._per_day = UNITS_PER_DAY[self.time_unit]
-        self._end = self._last_moment(subject.get("deceasedPrecision", "day"))
+        self.last_moment: int = self._last_moment_by(subject.get("deceasedPrecision", "day"))
         slices = document["completeness"]["slices"]
         self._verdicts = _verdicts(slices)
         self._not_offered = {part["type"] for part in slices} - self._verdicts.keys()
@@ -247,6 +248,15 @@ class State:
         )
         return self._presence(entries, lambda _: "current", "", FAMILY_SLICES)
 
+    def standing(self, part: str, entry: Mapping[str, Any]) -> Standing:
+        """What one entry of a part (`conditions`, `medications`, `procedures`) says about now."""
+        judges: dict[str, Callable[[Mapping[str, Any]], Standing]] = {
+            "conditions": self._condition_standing,
+            "medications": self._medication_standing,
+            "procedures": self._procedure_standing,
+        }
+        return judges[part](entry)
+
     # -- completeness -------------------------------------------------------------------------
 
     def completeness(self, resource_type: str) -> Verdict:
@@ -255,7 +265,7 @@ class State:
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _last_moment(self, precision: str) -> int:
+    def _last_moment_by(self, precision: str) -> int:
         """Nothing later counts: now, or a death known to the day. A month cannot judge a day."""
         if self.deceased_at is None or OLDER_BY_DAYS[precision]:
             return self.now
@@ -290,7 +300,7 @@ class State:
                 precision.get(str(i), "day"),
             )
             for i in sorted(range(len(times)), key=lambda i: -times[i])
-            if times[i] <= self._end
+            if times[i] <= self.last_moment
         )
 
     def _read_coded(self, concept: str) -> tuple[CodedReading, ...]:
@@ -310,7 +320,7 @@ class State:
                 precision.get(str(i), "day"),
             )
             for i in sorted(range(len(times)), key=lambda i: -times[i])
-            if times[i] <= self._end
+            if times[i] <= self.last_moment
         )
 
     def _missing(self, concept: str, within_days: int | None) -> Missing:
@@ -344,7 +354,7 @@ class State:
     def _presence(
         self,
         entries: Iterable[Mapping[str, Any]],
-        standing: Callable[[Mapping[str, Any]], _Standing],
+        standing: Callable[[Mapping[str, Any]], Standing],
         start: str,
         slices: tuple[str, ...],
     ) -> Presence:
@@ -392,7 +402,7 @@ class State:
         asked = [kind for kind in slices if kind not in self._not_offered]
         return bool(asked) and all(self._verdicts.get(kind) == "complete" for kind in asked)
 
-    def _condition_standing(self, entry: Mapping[str, Any]) -> _Standing:
+    def _condition_standing(self, entry: Mapping[str, Any]) -> Standing:
         verification, abatement = entry.get("verification"), entry.get("abatement")
         if verification == "refuted":
             return "never"
@@ -401,7 +411,7 @@ class State:
         ended = abatement is not None and abatement <= self.now
         return "past" if ended or entry.get("clinical") in CONDITION_PAST else "current"
 
-    def _medication_standing(self, entry: Mapping[str, Any]) -> _Standing:
+    def _medication_standing(self, entry: Mapping[str, Any]) -> Standing:
         status = entry["status"]
         if status in MEDICATION_NEVER:
             return "never"
@@ -409,7 +419,7 @@ class State:
             return "current"
         return "doubtful" if status == "unknown" else "past"
 
-    def _procedure_standing(self, entry: Mapping[str, Any]) -> _Standing:
+    def _procedure_standing(self, entry: Mapping[str, Any]) -> Standing:
         if entry["status"] in PROCEDURE_NEVER:
             return "never"
         return "current" if entry["status"] in PROCEDURE_DONE else "doubtful"
@@ -480,7 +490,7 @@ def _sources(readings: Iterable[Reading | CodedReading]) -> tuple[int, ...]:
 
 
 def _sort(
-    entries: Iterable[Mapping[str, Any]], standing: Callable[[Mapping[str, Any]], _Standing]
+    entries: Iterable[Mapping[str, Any]], standing: Callable[[Mapping[str, Any]], Standing]
 ) -> _Sorted:
     found = _Sorted([], [], [])
     for entry in entries:

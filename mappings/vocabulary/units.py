@@ -19,6 +19,7 @@ class UnitRule(NamedTuple):
     factor: float
     offset: float
     refused: bool = False
+    source: str = ""
 
 
 class Converted(NamedTuple):
@@ -38,7 +39,7 @@ def _rule(line: int, row: Row) -> UnitRule:
     if row["kind"] not in KINDS:
         raise VocabularyError("units.csv", line, "unknown kind")
     if row["kind"] == "refuse":
-        return UnitRule("", 0.0, 0.0, refused=True)
+        return UnitRule("", 0.0, 0.0, refused=True, source=row["source"])
     if row["certainty"] == "judgement" or not row["ucum"]:
         raise VocabularyError("units.csv", line, "a conversion needs a UCUM unit and a source")
     if row["kind"] == "molar" and not (row["molar_mass"] and row["molar_mass_source"]):
@@ -46,7 +47,14 @@ def _rule(line: int, row: Row) -> UnitRule:
     factor, offset = float(row["factor"]), float(row["offset"])
     if factor <= 0:
         raise VocabularyError("units.csv", line, "a factor is above zero: comparators keep sense")
-    return UnitRule(row["ucum"], factor, offset)
+    return UnitRule(row["ucum"], factor, offset, source=_cited(row))
+
+
+def _cited(row: Row) -> str:
+    """Where a conversion comes from, the molar mass in it included."""
+    if not row["molar_mass"]:
+        return row["source"]
+    return f"molar mass {row['molar_mass']} g/mol: {row['molar_mass_source']}; {row['source']}"
 
 
 def _read_units() -> dict[str, dict[str, UnitRule]]:
@@ -140,7 +148,7 @@ def convert(
         by_text = table.get(unit_text)
         if rule is None:
             rule, arrived = by_text, unit_text
-        elif by_text is not None and by_text[1:] != rule[1:]:
+        elif by_text is not None and by_text[1:4] != rule[1:4]:
             return _CONFLICT
     if rule is None:
         return _UNKNOWN if code or unit_text else _MISSING

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from service.cli.exits import MEANING, Exit, explain
+from service.cli import exits
+from service.cli.exits import MEANING, Exit
 
 # Loaded when asked for, so that `--help` and `--version` do not import the whole product.
 COMMANDS = {
@@ -67,10 +68,10 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console entry point: every error is one line on stderr and a documented code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
 
 
-def run(arguments: Sequence[str]) -> int:
+def execute(arguments: Sequence[str]) -> int:
     """One command; what other libraries log is not shown, since it may hold addresses."""
     logging.getLogger().addHandler(logging.NullHandler())
     try:
@@ -84,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - the last line of defence against tracebacks
         if isinstance(error, SystemExit):
             return int(error.code or 0)
-        message, code = explain(error)
+        message, code = exits.explain(error)  # `explain` here is a command's module
         click.echo(f"twinport: {message}", err=True)
         return code
     return result if isinstance(result, int) else Exit.OK
