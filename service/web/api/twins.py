@@ -21,9 +21,10 @@ from service.web.errors import WebError
 from service.web.gate import principal
 from service.web.ports import Failure
 from service.web.services import services
+from twin_engine.document import MEDIA_TYPE
 
-TWIN = "application/vnd.twinport.twin+json;version=1"
-_TWIN_TYPE = "application/vnd.twinport.twin+json"
+TWIN = MEDIA_TYPE
+_TWIN_TYPE = MEDIA_TYPE.partition(";")[0]
 _FILE = Answer("The signed file, byte for byte.", ObjectSchema, media_type=TWIN, headers=("ETag",))
 _SAME = Answer("Unchanged.", headers=("ETag",))
 _FINDING = ("invalid", Failure.NOT_FOUND)
