@@ -1,0 +1,64 @@
+"""A home of one's own for every test, and real servers with a few patients."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from service_people import Bundle, Json, person
+from support.shell import Shell
+
+from service.config import load_config
+from service.pipeline.runtime import open_runtime
+from service.sandbox.testing import RunningSandbox, running_sandbox
+
+
+@pytest.fixture(scope="session")
+def _made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys and schema, made once; every test starts from a copy."""
+    home = tmp_path_factory.mktemp("made") / "home"
+    open_runtime(load_config({"TWINPORT_HOME": str(home)})).close()
+    return home
+
+
+@pytest.fixture
+def home(_made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation with keys and an empty database; its leases are short."""
+    place = tmp_path / "home"
+    shutil.copytree(_made_home, place)
+    monkeypatch.setenv("TWINPORT_HOME", str(place))
+    monkeypatch.setenv("TWINPORT_JOBS__LEASE_SECONDS", "5")
+    return place
+
+
+@pytest.fixture
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing at all, as on a fresh machine."""
+    monkeypatch.setenv("TWINPORT_HOME", str(tmp_path / "fresh"))
+    return tmp_path / "fresh"
+
+
+@pytest.fixture
+def shell(home: Path) -> Shell:
+    return Shell(home)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[RunningSandbox]:
+    """A FHIR server that holds one healthy man with complete inputs."""
+    with running_sandbox([person("demo-008")]) as running:
+        yield running
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """Writes a resource to a file."""
+    count = iter(range(1000))
+
+    def write(resource: Json) -> Path:
+        path = tmp_path / f"record-{next(count)}.json"
+        path.write_bytes(orjson.dumps(resource))
+        return path
+
+    return write
