@@ -31,4 +31,5 @@ HEALTHCHECK --interval=15s --timeout=3s --start-period=20s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/livez', timeout=2)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["twinport"]
-CMD ["serve", "--host", "0.0.0.0", "--port", "8080"]
+# Where TLS ends must be stated (TWINPORT_WEB__TLS=proxy) before it listens beyond loopback: see compose.yaml.
+CMD ["serve", "--port", "8080"]
