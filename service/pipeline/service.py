@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from privacy import ledger
+from privacy.policy import policy_ids
 from privacy.signing import envelope
 from service.fhir.errors import (
     Cancelled,
@@ -92,6 +93,7 @@ class Service:
         self._results = ResultStore(database)
         self._ledger = SqlLedgerStore(database)
         self._audit = AuditStore(database)
+        self._learned: dict[str, set[str]] = {}  # how each server wants to be asked
         self._jobs = JobRunner(
             self._runs, {KIND: self._carry_out}, runtime.config.jobs, runtime.sealer
         )
@@ -154,14 +156,18 @@ class Service:
             raise ServiceError(Failure.UNKNOWN_SERVER)
         if request.write_back and not self.runtime.server(request.server).write_back:
             raise ServiceError(Failure.WRITE_BACK_OFF)
+        # Never the error's own text: it quotes the name that was asked for, and a caller may have
+        # put anything there.
         try:
             self.runtime.models(request.models)
-        except NotConfigured as error:
-            raise ServiceError(Failure.UNKNOWN_MODEL, next_step=str(error)) from None
+        except NotConfigured:
+            step = f"Name some of: {', '.join(item['id'] for item in self.models())}."
+            raise ServiceError(Failure.UNKNOWN_MODEL, next_step=step) from None
         try:
             self.runtime.policy(request.policy)
-        except NotConfigured as error:
-            raise ServiceError(Failure.UNKNOWN_POLICY, next_step=str(error)) from None
+        except NotConfigured:
+            step = f"Name one of: {', '.join(policy_ids())}."
+            raise ServiceError(Failure.UNKNOWN_POLICY, next_step=step) from None
 
     def cancel(self, run_id: str) -> Run:
         if self.run(run_id).ended:
@@ -197,19 +203,36 @@ class Service:
         wanted = context.request
         with FhirClient(self.runtime.server(wanted["server"])) as client:
             context.progress("pull")
-            record = pull_patient(client, wanted["patient"], progress=lambda *_: context.check())
+            record = pull_patient(
+                client,
+                wanted["patient"],
+                progress=lambda *_: context.check(),
+                learned=self._learned.setdefault(wanted["server"], set()),
+            )
             wish = Wish(
                 policy=self.runtime.policy(wanted["policy"]),
                 models=self.runtime.models(tuple(wanted["models"])),
                 as_of="run",
             )
             made = self.runtime.maker.make(record, wish, context.progress)
+            self._note_safety(context.run_id, made)
             counts = tally(made, len(record.resources))
             context.progress("write-back", counts)
             delivered = self._deliver(context, made, client, wanted["writeBack"])
         if not all(item.confirmed for item in delivered):
             raise WriteBackFailed("not every result is confirmed on the server")
         return Outcome(made.twin.id, made.twin.version, counts | written(delivered))
+
+    def _note_safety(self, run_id: str, made: Made) -> None:
+        """What could have mixed up two persons is for the officer to see, run by run."""
+        for kind, type_, _ in made.safety:
+            self._audit.record(
+                role="system",
+                subject="twinport",
+                action="safety-event",
+                outcome=f"{kind}:{type_}",
+                object=run_id,
+            )
 
     def _deliver(
         self, context: RunContext, made: Made, client: FhirClient, wanted: bool | None
@@ -302,8 +325,7 @@ class Service:
         if not run.ended:
             raise ServiceError(Failure.STILL_RUNNING, run_id=run.id, retry_after=5)
         if run.state is not RunState.DONE:
-            failure = next((f for f in Failure if f == run.error), Failure.FAILED)
-            raise ServiceError(failure, run_id=run.id)
+            raise ServiceError(_failure_of(run), run_id=run.id)
         return Assessed(run, self.bundle(run.id))
 
     def bundle(self, run_id: str) -> Json:
@@ -379,6 +401,12 @@ def written(delivered: Sequence[Delivered]) -> dict[str, int]:
         "written": sum(len(item.result.written) for item in delivered),
         "existing": sum(len(item.result.existing) for item in delivered),
     }
+
+
+def _failure_of(run: Run) -> Failure:
+    if run.state is RunState.CANCELLED:
+        return Failure.CANCELLED
+    return next((failure for failure in Failure if failure == run.error), Failure.FAILED)
 
 
 def _pairs(tokens: Sequence[Token] | None) -> list[tuple[str | None, str]] | None:
