@@ -96,12 +96,12 @@ def _assessment(item: Json, document: Json, card: Json) -> Assessment:
     inputs = list(_inputs(item, document, card))
     return Assessment(
         id=model["id"],
-        title=card.get("title") or words.word("model", model["id"]),
+        title=words.model_title(model["id"], card),
         version=model["version"],
         variant=model.get("variant", ""),
         answer=item["answer"],
         horizons=_horizons(item, card),
-        refusals=list(_refusals(item)),
+        refusals=list(_refusals(item, card)),
         helps=words.model_input(item["helps"]) if "helps" in item else "",
         inputs=inputs,
         inputs_summary=_summary(inputs, item, TwinClock.of(document)),
@@ -130,7 +130,7 @@ def _horizon(item: Json, card: Json, years: float | None) -> Horizon:
     return Horizon(
         years=years,
         title=f"Within {years:g} years" if years else "Now",
-        results=[_result(r, f"{name}-{r['outcome']}", top, used) for r in own],
+        results=[_result(r, f"{name}-{r['outcome']}", top, used, card) for r in own],
     )
 
 
@@ -155,10 +155,10 @@ def is_share(result: Json) -> bool:
     return result["unit"] == "1" and "horizonYears" in result
 
 
-def _result(result: Json, name: str, top: Top, used: set[str]) -> Result:
+def _result(result: Json, name: str, top: Top, used: set[str], card: Json) -> Result:
     interval = result.get("interval")
     low, high = (interval["low"], interval["high"]) if interval else (result["value"],) * 2
-    title = words.word("outcome", result["outcome"])
+    title = words.outcome(result["outcome"], card)
     value = figure(result["value"], result)
     spoken = f"{title}: {value}" + (f", {_range(result)}" if interval else "")
     return Result(
@@ -170,7 +170,7 @@ def _result(result: Json, name: str, top: Top, used: set[str]) -> Result:
         no_range="" if interval else _no_range(result),
         level=f"{interval['level'] * 100:.0f} %" if interval else "",
         bar=interval_bar(f"b-{name}", low, result["value"], high, top, spoken),
-        band=words.band(result["category"]) if "category" in result else "",
+        band=words.band(result["category"], card) if "category" in result else "",
         contributions=list(_contributions(result.get("contributions", ()), used)),
         width=_width(result.get("width", ())),
     )
@@ -192,7 +192,8 @@ def figure(value: float, result: Json) -> str:
 
 
 def _quantity(value: float, result: Json) -> str:
-    return f"{value:.2f}" if result["unit"] == "1" else f"{value:.0f}"
+    whole = result["unit"] != "1" or value == round(value)
+    return f"{value:.0f}" if whole else f"{value:.2f}"
 
 
 def _range(result: Json) -> str:
@@ -244,27 +245,27 @@ def _contribution(title: str, share: float, longest: float, note: str) -> Contri
 # -- refusals --------------------------------------------------------------------------------------
 
 
-def _refusals(item: Json) -> Iterator[Refusal]:
+def _refusals(item: Json, card: Json) -> Iterator[Refusal]:
     """Outcomes refused for one and the same reason stand together."""
     groups: dict[tuple[str, str], list[Json]] = {}
     for refusal in item["refusals"]:
         groups.setdefault((refusal["reason"], refusal.get("input", "")), []).append(refusal)
     for (reason, about), members in groups.items():
         yield Refusal(
-            titles=_titles(members),
+            titles=_titles(members, card),
             sentence=words.refusal(reason),
             about=words.model_input(about) if about else "",
         )
 
 
-def _titles(refusals: Sequence[Json]) -> str:
+def _titles(refusals: Sequence[Json], card: Json) -> str:
     """`Heart failure (10 and 30 years)`, joined."""
     spans: dict[str, list[str]] = {}
     for refusal in refusals:
         years = refusal.get("horizonYears")
         spans.setdefault(refusal["outcome"], []).extend([f"{years:g}"] if years else [])
     return words.listed(
-        words.word("outcome", outcome) + (f" ({words.listed(years)} years)" if years else "")
+        words.outcome(outcome, card) + (f" ({words.listed(years)} years)" if years else "")
         for outcome, years in spans.items()
     )
 

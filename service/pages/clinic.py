@@ -9,13 +9,13 @@ from flask import render_template
 
 from service.auth import Role, Scope
 from service.auth.principals import PSEUDONYM
-from service.pages import assessed, record, signals, words
+from service.pages import assessed, model_cards, record, signals, words
 from service.pages.blueprint import pages
 from service.stores.twins import TwinVersion
 from service.web.audiences import closed
 from service.web.errors import WebError
 from service.web.gate import principal
-from service.web.ports import Failure, ServiceError
+from service.web.ports import Failure
 from service.web.services import services
 
 Json = Mapping[str, Any]
@@ -42,7 +42,9 @@ class Row:
 def clinic() -> str:
     """The newest version of each twin, latest first."""
     runs, now = services().runs, datetime.now(UTC)
-    rows = [row(about, runs.document(about.pseudonym), now) for about in runs.newest(LISTED)]
+    found = [(about, runs.document(about.pseudonym)) for about in runs.newest(LISTED)]
+    cards = model_cards.cards(document for _, document in found)
+    rows = [row(about, document, cards, now) for about, document in found]
     return render_template("clinic.html", rows=rows, limit=LISTED)
 
 
@@ -70,7 +72,7 @@ def _twin_page(pseudonym: str, version: int | None) -> str:
         head=record.header(document),
         newest=known[0].version,
         made=record.since(made_at(known, document), datetime.now(UTC)),
-        assessments=assessed.assessments(document, cards(document)),
+        assessments=assessed.assessments(document, model_cards.cards([document])),
         sections=signals.sections(document),
         set_aside=signals.unsigned_set_aside(document),
         conditions=record.conditions(document),
@@ -92,21 +94,9 @@ def made_at(known: Sequence[TwinVersion], document: Json) -> datetime:
     return next(v.created for v in known if v.version == document["twin"]["version"])
 
 
-def cards(document: Json) -> dict[str, Json]:
-    """The card of each model that answered; one that does not run here any more has none."""
-    found: dict[str, Json] = {}
-    for item in document["assessments"]:
-        name = item["model"]["id"]
-        try:
-            found[name] = services().runs.model(name)
-        except ServiceError:
-            continue
-    return found
-
-
-def row(about: TwinVersion, document: Json, now: datetime) -> Row:
+def row(about: TwinVersion, document: Json, cards: Mapping[str, Json], now: datetime) -> Row:
     head = record.header(document)
-    text, refused = headline(document)
+    text, refused = headline(document, cards)
     return Row(
         pseudonym=about.pseudonym,
         short=head.short,
@@ -120,14 +110,14 @@ def row(about: TwinVersion, document: Json, now: datetime) -> Row:
     )
 
 
-def headline(document: Json) -> tuple[str, bool]:
+def headline(document: Json, cards: Mapping[str, Json]) -> tuple[str, bool]:
     """The first risk that was given, else the first number, else why there is none."""
-    results = [r for item in document["assessments"] for r in item["results"]]
-    results.sort(key=lambda r: not assessed.is_share(r))
-    if results:
-        first = results[0]
-        years = f" in {first['horizonYears']:g} years" if "horizonYears" in first else ""
-        value = assessed.figure(first["value"], first)
-        return f"{words.word('outcome', first['outcome'])}{years}: {value}", False
+    given = [(r, a) for a in document["assessments"] for r in a["results"]]
+    given.sort(key=lambda pair: not assessed.is_share(pair[0]))
+    if given:
+        result, item = given[0]
+        name = words.outcome(result["outcome"], cards.get(item["model"]["id"], {}))
+        years = f" in {result['horizonYears']:g} years" if "horizonYears" in result else ""
+        return f"{name}{years}: {assessed.figure(result['value'], result)}", False
     refusals = [r for item in document["assessments"] for r in item["refusals"]]
     return (words.refusal(refusals[0]["reason"]) if refusals else "No model was run."), True

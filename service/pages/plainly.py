@@ -55,11 +55,11 @@ class Calculator:
     refused: Sequence[NoAnswer]
 
 
-def calculators(document: Json) -> list[Calculator]:
+def calculators(document: Json, cards: Mapping[str, Json]) -> list[Calculator]:
     """Those with an answer first."""
     people = denominator(document)
     found = sorted(document["assessments"], key=lambda item: item["answer"] == "refused")
-    return [_calculator(item, people) for item in found]
+    return [_calculator(item, cards.get(item["model"]["id"], {}), people) for item in found]
 
 
 def denominator(document: Json) -> int:
@@ -68,37 +68,38 @@ def denominator(document: Json) -> int:
     return 1000 if any(r["value"] < 0.01 for r in shares) else 100
 
 
-def _calculator(item: Json, people: int) -> Calculator:
+def _calculator(item: Json, card: Json, people: int) -> Calculator:
     name = item["model"]["id"]
     return Calculator(
-        title=words.word("model", name),
-        about=words.everyday("model", name),
-        omits=words.everyday("omits", name),
+        title=words.model_title(name, card),
+        about=words.explained("model", name),
+        omits=words.explained("omits", name),
         used=words.listed(words.everyday_input(i["input"]) for i in item["inputs"]),
-        blocks=list(_blocks(item, people)),
-        refused=list(_refused(item)),
+        blocks=list(_blocks(item, card, people)),
+        refused=list(_refused(item, card)),
     )
 
 
-def _blocks(item: Json, people: int) -> Iterator[Block]:
+def _blocks(item: Json, card: Json, people: int) -> Iterator[Block]:
     spans = sorted({r.get("horizonYears") for r in item["results"]}, key=lambda y: y or 0)
     for years in spans:
         own = [r for r in item["results"] if r.get("horizonYears") == years]
+        name = f"{item['model']['id']}-{years or 0:g}"
         yield Block(
             title=f"In the next {years:g} years" if years else "Now",
-            answers=[_answer(r, f"{item['model']['id']}-{years or 0:g}", people) for r in own],
+            answers=[_answer(r, name, card, people) for r in own],
             parts_note=len(own) > 1 and all(is_share(r) for r in own),
         )
 
 
-def _answer(result: Json, name: str, people: int) -> Answer:
+def _answer(result: Json, name: str, card: Json, people: int) -> Answer:
     if is_share(result):
-        return _frequency(result, f"p-{name}-{result['outcome']}", people)
-    return _measure(result)
+        event = words.everyday_outcome(result["outcome"], card)
+        return _frequency(result, f"p-{name}-{result['outcome']}", event, people)
+    return _measure(result, card)
 
 
-def _frequency(result: Json, name: str, people: int) -> Answer:
-    event = words.everyday("outcome", result["outcome"])
+def _frequency(result: Json, name: str, event: str, people: int) -> Answer:
     years = f"{result['horizonYears']:g}"
     number = round(result["value"] * people)
     share = _share(result, people)
@@ -142,9 +143,9 @@ def _between(result: Json, people: int) -> str:
     )
 
 
-def _measure(result: Json) -> Answer:
-    title = words.capital(words.everyday("outcome", result["outcome"]))
-    digits = 2 if result["unit"] == "1" else 0
+def _measure(result: Json, card: Json) -> Answer:
+    title = words.capital(words.everyday_outcome(result["outcome"], card))
+    digits = 2 if result["unit"] == "1" and result["value"] % 1 else 0
     interval = result.get("interval")
     result_words = f"{result['value']:.{digits}f} {words.unit(result['unit'])}".rstrip()
     between = ""
@@ -154,13 +155,13 @@ def _measure(result: Json) -> Answer:
     return Answer(title, f"The result is about {result_words}.", "", between, None)
 
 
-def _refused(item: Json) -> Iterator[NoAnswer]:
+def _refused(item: Json, card: Json) -> Iterator[NoAnswer]:
     """One for each reason; outcomes and spans refused for the same reason stand together."""
     groups: dict[tuple[str, str], list[Json]] = {}
     for refusal in item["refusals"]:
         groups.setdefault((refusal["reason"], refusal.get("input", "")), []).append(refusal)
     for (reason, about), members in groups.items():
-        events = dict.fromkeys(words.everyday("outcome", r["outcome"]) for r in members)
+        events = dict.fromkeys(words.everyday_outcome(r["outcome"], card) for r in members)
         named = words.everyday_input(about) if about else "a value"
         yield NoAnswer(
             title=words.capital("; ".join(events)) + _spans(members),

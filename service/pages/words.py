@@ -15,6 +15,7 @@ from twin_engine.models.contract import REASONS
 
 DAYS = {"d": 1.0, "min": 1 / 1440}
 _YEAR, _MONTH = 365.25, 30.44
+Card = Mapping[str, Any]  # a model's card; empty where the model does not run here any more
 
 ROLES = {
     "ehr": "Clinician",
@@ -63,6 +64,12 @@ def everyday(kind: str, code: str) -> str:
     """The same in everyday words."""
     found = WORDS.get((kind, code))
     return found.plain if found and found.plain else plain(code).lower()
+
+
+def explained(kind: str, code: str) -> str:
+    """Sentences in everyday words; empty where nobody has written them."""
+    found = WORDS.get((kind, code))
+    return found.plain if found else ""
 
 
 def plain(code: str) -> str:
@@ -201,11 +208,42 @@ def refusal(reason: str) -> str:
     return found.sentence if found else plain(reason)
 
 
-def band(category: Mapping[str, str]) -> str:
-    """A named band with its limits, and the guideline that defines it."""
+# -- models ----------------------------------------------------------------------------------------
+
+
+def outcome(code: str, card: Card) -> str:
+    """What is predicted: our word, else what the model's card calls it."""
+    known = _outcome_word(code, card)
+    return known.label if known and known.label else _on_card(code, card) or plain(code)
+
+
+def everyday_outcome(code: str, card: Card) -> str:
+    known = _outcome_word(code, card)
+    return known.plain if known and known.plain else _on_card(code, card) or plain(code).lower()
+
+
+def _outcome_word(code: str, card: Card) -> Word | None:
+    """`score` means something else in every model that has one."""
+    own = WORDS.get(("outcome", f"{card.get('id', '')}/{code}"))
+    return own or WORDS.get(("outcome", code))
+
+
+def _on_card(code: str, card: Card) -> str:
+    return next((o["label"] for o in card.get("outcomes", ()) if o["outcome"] == code), "")
+
+
+def model_title(model_id: str, card: Card) -> str:
+    return card.get("title") or word("model", model_id)
+
+
+def band(category: Mapping[str, str], card: Card) -> str:
+    """A named band with its limits, and who defined it; a word is never shown without."""
     scheme, code = category["scheme"], category["code"]
     known = WORDS.get(("band", f"{scheme}/{code}"))
-    return f"{known.label if known else plain(code)} · {word('scheme', scheme)}"
+    if known:
+        return f"{known.label} · {word('scheme', scheme)}"
+    defined = card.get("fields", {}).get("categories", [plain(scheme)])
+    return f"{plain(code)} · {' '.join(defined)}"
 
 
 def capital(text: str) -> str:

@@ -1,0 +1,36 @@
+"""One installation for the whole session; the pages only read."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pages_site import Site, running_site
+
+FULL, PARTIAL, REFUSED, STALE, DIED, AWKWARD = (
+    "demo-001",
+    "demo-002",
+    "demo-003",
+    "demo-013",
+    "demo-022",
+    "demo-023",
+)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    home = tmp_path_factory.mktemp("pages-site")
+    with running_site(home, (FULL, PARTIAL, REFUSED, STALE, DIED, AWKWARD)) as running:
+        yield running
+
+
+@pytest.fixture
+def empty_site(tmp_path: Path) -> Iterator[Site]:
+    """Nothing has been run yet."""
+    with running_site(tmp_path / "home", ()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def document(site: Site) -> Callable[[str], Mapping[str, Any]]:
+    return lambda patient: site.service.document(site.twins[patient])

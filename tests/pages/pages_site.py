@@ -1,0 +1,89 @@
+"""A whole installation for the pages: sandbox, pipeline, real database, real application."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from service.app import create_app
+from service.auth import Access, Principal, Role
+from service.auth.principals import ROLE_SCOPES, Kind
+from service.config import load_config
+from service.pages import pages
+from service.pipeline.runtime import open_runtime
+from service.pipeline.service import Service
+from service.sandbox.testing import population, running_sandbox
+from service.web.ports import RunRequest
+from service.web.services import Services
+
+EHR = Principal(Role.EHR, ROLE_SCOPES[Role.EHR], "ehr.test", Kind.API_KEY)
+HTML = {"Accept": "text/html"}
+_FORM = re.compile(r'name="csrf_token" value="([^"]+)"')
+
+
+@dataclass(frozen=True)
+class Site:
+    """The application over a service, and the twin of each patient that was run."""
+
+    app: Flask
+    access: Access
+    service: Service
+    twins: Mapping[str, str]
+
+    def code(self, role: Role, twin: str | None = None) -> str:
+        return self.access.codes.issue(role, twin=twin)
+
+    def client(self, role: Role, twin: str | None = None) -> FlaskClient:
+        """Signed in through the form, as a person would."""
+        client = self.app.test_client()
+        fields = {"csrf_token": form_token(client.get("/sign-in").text)}
+        answer = client.post("/sign-in", data=fields | {"code": self.code(role, twin)})
+        assert answer.status_code == 303
+        return client
+
+    def patient(self, patient: str) -> FlaskClient:
+        return self.client(Role.PATIENT, self.twins[patient])
+
+
+def form_token(page: str) -> str:
+    found = _FORM.search(page)
+    assert found is not None
+    return found[1]
+
+
+@contextmanager
+def running_site(home: Path, patients: tuple[str, ...]) -> Iterator[Site]:
+    """Run these patients of the sandbox through the whole path, then serve what came of it."""
+    today = datetime.now(UTC).date()  # runs are as of today: an older population would go stale
+    with running_sandbox(population(today)) as sandbox:
+        config = load_config(
+            {
+                "TWINPORT_HOME": str(home),
+                "TWINPORT_SERVERS__SANDBOX__BASE_URL": sandbox.base_url,
+                "TWINPORT_WEB__SIGN_IN_ATTEMPTS": "100",
+                "TWINPORT_WEB__REQUESTS_PER_MINUTE": "100000",
+            }
+        )
+        runtime = open_runtime(config)
+        service = Service(runtime)
+        access = Access.build(config, runtime.database, runtime.keys.session.material)
+        service.start_workers()
+        try:
+            twins = {patient: run(service, patient) for patient in patients}
+            built = Services(service, access, runtime.jwks)
+            yield Site(create_app(config, built, pages=[pages]), access, service, twins)
+        finally:
+            service.stop_workers()
+            runtime.close()
+
+
+def run(service: Service, patient: str) -> str:
+    done = service.start(RunRequest("sandbox", patient), EHR)
+    assert done.error is None, done.error
+    assert done.twin is not None
+    return done.twin

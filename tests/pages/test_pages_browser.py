@@ -1,0 +1,315 @@
+"""The pages in a real Chromium: accessible, without scripts, by keyboard, small, dark, printed.
+
+Every test signs in through the form with a one-time code, on a real port.
+"""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import FULL, PARTIAL, REFUSED
+from pages_site import Site
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from service.auth import Role
+from service.sandbox.serving import serving
+
+pytestmark = pytest.mark.browser
+
+HERE = Path(__file__).parent
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+DESK = {"width": 1280, "height": 800}
+
+PAGES = [
+    (None, "/sign-in", FULL),
+    (Role.EHR, "/clinic", FULL),
+    (Role.EHR, "/clinic/twins/{twin}", FULL),
+    (Role.EHR, "/clinic/twins/{twin}", PARTIAL),
+    (Role.EHR, "/clinic/twins/{twin}", REFUSED),
+    (Role.EHR, "/clinic/twins/nothing", FULL),
+    (Role.PATIENT, "/me", FULL),
+    (Role.PATIENT, "/me", REFUSED),
+    (Role.PRIVACY_OFFICER, "/privacy", FULL),
+    (Role.PRIVACY_OFFICER, "/privacy/twins/{twin}", FULL),
+]
+NAMES = [f"{role}:{path}:{patient}" for role, path, patient in PAGES]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert found, "The browser tests need Chromium: apt-get install chromium (Debian, Ubuntu)."
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=SWITCHES)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The accessibility checker, as the lock file pins it."""
+    script = HERE / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.exists() or not _is_pinned():
+        npm = shutil.which("npm")
+        assert npm, "The accessibility checks need Node with npm: apt-get install nodejs npm."
+        subprocess.run([npm, "ci", "--silent"], cwd=HERE, check=True, timeout=120)
+    return script.read_text(encoding="utf-8")
+
+
+def _is_pinned() -> bool:
+    installed = HERE / "node_modules" / "axe-core" / "package.json"
+    pinned = json.loads((HERE / "package-lock.json").read_text(encoding="utf-8"))
+    version = pinned["packages"]["node_modules/axe-core"]["version"]
+    return bool(json.loads(installed.read_text(encoding="utf-8"))["version"] == version)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Opens pages as somebody, in windows of any kind; remembers what the console said."""
+
+    site: Site
+    base: str
+    browser: Browser
+    said: list[str]
+
+    def window(self, **how: object) -> BrowserContext:
+        return self.browser.new_context(**({"viewport": DESK} | how))  # type: ignore[arg-type]
+
+    def open(self, role: Role | None, path: str, patient: str, **how: object) -> Page:
+        page = self.window(**how).new_page()
+        page.on("console", lambda message: self.said.append(message.text))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        if role is not None:
+            self.sign_in(page, role, patient)
+        page.goto(self.base + path.format(twin=self.site.twins[patient]))
+        return page
+
+    def sign_in(self, page: Page, role: Role, patient: str) -> None:
+        twin = self.site.twins[patient] if role is Role.PATIENT else None
+        page.goto(self.base + "/")
+        page.get_by_label("One-time code").fill(self.site.code(role, twin))
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(lambda url: "/sign-in" not in url)
+
+
+@pytest.fixture(scope="session")
+def base(site: Site) -> Iterator[str]:
+    with serving(site.app) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.fixture
+def reader(site: Site, base: str, browser: Browser) -> Iterator[Reader]:
+    yield Reader(site, base, browser, [])
+    for context in browser.contexts:
+        context.close()
+
+
+def open_details(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+
+
+# -- accessibility ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("role", "path", "patient"), PAGES, ids=NAMES)
+def test_no_violation_of_accessibility(
+    reader: Reader, axe: str, role: Role | None, path: str, patient: str, scheme: str
+) -> None:
+    # The checker itself is a script, which our policy would rightly refuse.
+    page = reader.open(role, path, patient, color_scheme=scheme, bypass_csp=True)
+    open_details(page)
+    page.evaluate(axe)
+    found = page.evaluate("tags => axe.run(document, {runOnly: tags})", RULES)
+    assert [_told(violation) for violation in found["violations"]] == []
+
+
+def _told(violation: dict) -> str:
+    places = [node["html"][:160] for node in violation["nodes"][:3]]
+    return f"{violation['id']}: {violation['help']} at {places}"
+
+
+@pytest.mark.parametrize(("role", "path", "patient"), PAGES, ids=NAMES)
+def test_nothing_is_refused_by_the_content_policy_and_nothing_fails(
+    reader: Reader, role: Role | None, path: str, patient: str
+) -> None:
+    reader.open(role, path, patient).wait_for_load_state("networkidle")
+    expected = [text for text in reader.said if "404" in text and path.endswith("nothing")]
+    assert reader.said == expected
+
+
+# -- keyboard --------------------------------------------------------------------------------------
+
+
+def focused(page: Page) -> str:
+    return str(page.evaluate("document.activeElement.textContent.trim()"))
+
+
+def test_the_first_stop_of_the_keyboard_leads_to_the_content(reader: Reader) -> None:
+    page = reader.open(Role.EHR, "/clinic", FULL)
+    page.keyboard.press("Tab")
+    assert focused(page) == "Skip to content"
+    assert page.locator(".skip").bounding_box()["x"] >= 0  # type: ignore[index]
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    inside = page.evaluate("document.getElementById('main').contains(document.activeElement)")
+    assert inside
+
+
+def test_the_keyboard_goes_through_the_page_in_reading_order(reader: Reader) -> None:
+    page = reader.open(Role.EHR, "/clinic/twins/{twin}", FULL)
+    stops = []
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        stops.append(focused(page))
+    assert stops == ["Skip to content", "Twinport", "Twins", "API", "Sign out", "Assessments"]
+
+
+def test_what_moved_a_result_opens_by_keyboard(reader: Reader) -> None:
+    page = reader.open(Role.EHR, "/clinic/twins/{twin}", FULL)
+    summary = page.locator("summary").first
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".bars").first.is_visible()
+
+
+def test_the_focus_is_always_seen(reader: Reader) -> None:
+    page = reader.open(Role.PRIVACY_OFFICER, "/privacy", FULL)
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        width = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+        assert width == "3px", focused(page)
+
+
+# -- without scripts, small, printed ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "text"),
+    [
+        (Role.EHR, "/clinic/twins/{twin}", "Within 10 years"),
+        (Role.PATIENT, "/me", "Show my result"),
+        (Role.PRIVACY_OFFICER, "/privacy", "Verify the ledger"),
+    ],
+)
+def test_everything_is_there_without_scripts(
+    reader: Reader, role: Role, path: str, text: str
+) -> None:
+    page = reader.open(role, path, FULL, java_script_enabled=False)
+    assert text in page.content()
+    if role is Role.PATIENT:
+        page.locator("summary", has_text="10 years").click()
+        assert page.get_by_text("Think of 100 people").first.is_visible()
+    if role is Role.PRIVACY_OFFICER:
+        page.get_by_role("button", name="Verify the ledger").click()
+        assert page.get_by_text("The ledger is whole.").is_visible()
+
+
+@pytest.mark.parametrize("width", [320, 390, 820, 1280])
+@pytest.mark.parametrize(("role", "path", "patient"), PAGES, ids=NAMES)
+def test_no_page_scrolls_sideways(
+    reader: Reader, role: Role | None, path: str, patient: str, width: int
+) -> None:
+    page = reader.open(role, path, patient, viewport={"width": width, "height": 800})
+    open_details(page)
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll('main *')].filter(one =>
+          one.getBoundingClientRect().right > document.documentElement.clientWidth + 1
+          && !one.closest('.scroll') && getComputedStyle(one).position !== 'absolute'
+        ).slice(0, 5).map(one => one.outerHTML.slice(0, 120))"""
+    )
+    assert wide == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("role", "path", "patient"), PAGES, ids=NAMES)
+def test_a_finger_can_hit_every_control(
+    reader: Reader, role: Role | None, path: str, patient: str
+) -> None:
+    """At least 24 by 24 pixels (WCAG 2.2, 2.5.8), but for links inside sentences."""
+    page = reader.open(role, path, patient, viewport={"width": 390, "height": 844})
+    small = page.evaluate(
+        """() => [...document.querySelectorAll('a, button, input:not([type=hidden]), summary')]
+        .filter(one => !one.matches('.skip') && !(one.tagName === 'A' && one.closest('p')
+          && !one.matches('.button, .target')))
+        .filter(one => { const box = one.getBoundingClientRect();
+          return box.width > 0 && (box.width < 24 || box.height < 24) })
+        .map(one => one.outerHTML.slice(0, 120))"""
+    )
+    assert small == []
+
+
+def test_a_printed_result_is_not_folded_away(reader: Reader) -> None:
+    page = reader.open(Role.PATIENT, "/me", FULL)
+    answer = page.get_by_text("Think of 100 people").first
+    assert not answer.is_visible()
+    page.emulate_media(media="print")
+    assert answer.is_visible()
+    assert not page.get_by_role("button", name="Sign out").is_visible()
+
+
+def test_larger_text_loses_nothing(reader: Reader) -> None:
+    """200 % text on a tablet is the layout of half its width."""
+    page = reader.open(
+        Role.EHR, "/clinic/twins/{twin}", FULL, viewport={"width": 410, "height": 590}
+    )
+    page.evaluate("document.documentElement.setAttribute('data-large', '')")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 410
+
+
+# -- the way of each person ------------------------------------------------------------------------
+
+
+def test_a_patient_downloads_the_bytes_the_service_signed(reader: Reader) -> None:
+    page = reader.open(Role.PATIENT, "/me", FULL)
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download my twin").click()
+    download = waiting.value
+    assert download.suggested_filename == "twin.json"
+    assert Path(download.path()).read_bytes() == reader.site.service.twin(reader.site.twins[FULL])
+
+
+def test_a_patient_cannot_open_the_clinicians_pages(reader: Reader) -> None:
+    page = reader.open(Role.PATIENT, "/clinic/twins/{twin}", FULL)
+    assert page.get_by_role("heading", level=1).inner_text() == "This caller may not do this"
+    assert "mmHg" not in page.content()
+
+
+def test_a_clinician_goes_from_the_list_to_a_twin_and_signs_out(reader: Reader) -> None:
+    page = reader.open(Role.EHR, "/clinic", FULL)
+    page.get_by_role("link", name=reader.site.twins[FULL]).click()
+    assert page.get_by_role("heading", level=1).inner_text() == "Female, 54 years"
+    page.get_by_role("button", name="Sign out").click()
+    page.goto(reader.base + "/clinic")
+    assert page.url.endswith("/sign-in?next=/clinic")
+
+
+def test_a_wrong_code_is_told_and_the_right_one_still_works(reader: Reader) -> None:
+    page = reader.open(None, "/sign-in", FULL)
+    page.get_by_label("One-time code").fill("WRONG-CODE")
+    page.get_by_role("button", name="Sign in").click()
+    assert "does not work" in page.get_by_role("alert").inner_text()
+    page.get_by_label("One-time code").fill(reader.site.code(Role.EHR))
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/clinic")
+
+
+def test_an_officer_goes_from_the_desk_to_one_twin(reader: Reader) -> None:
+    page = reader.open(Role.PRIVACY_OFFICER, "/privacy", FULL)
+    page.get_by_role("link", name=reader.site.twins[FULL]).click()
+    assert page.get_by_role("heading", level=1).inner_text() == "Ledger of one twin"
+    assert page.get_by_text("passed;").first.is_visible()

@@ -1,0 +1,233 @@
+"""What the views make of real twins: numbers first, refusals in full, nothing left out."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from conftest import AWKWARD, DIED, FULL, PARTIAL, REFUSED, STALE
+from pages_site import Site
+
+from service.pages import assessed, clinic, desk, model_cards, plainly, record, signals
+
+Documents = Callable[[str], Mapping[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def cards(site: Site) -> Mapping[str, Any]:
+    with site.app.app_context():
+        return model_cards.cards(site.service.document(twin) for twin in site.twins.values())
+
+
+def shown(site: Site, document: Mapping[str, Any]) -> list[assessed.Assessment]:
+    with site.app.app_context():
+        return assessed.assessments(document, model_cards.cards([document]))
+
+
+def by_id(found: list[assessed.Assessment], name: str) -> assessed.Assessment:
+    return next(item for item in found if item.id == name)
+
+
+@pytest.mark.parametrize("patient", [FULL, PARTIAL, REFUSED, STALE, DIED, AWKWARD])
+def test_every_answer_and_every_refusal_is_shown(site: Site, document: Documents, patient) -> None:
+    twin = document(patient)
+    for item in twin["assessments"]:
+        view = by_id(shown(site, twin), item["model"]["id"])
+        assert sum(len(h.results) for h in view.horizons) == len(item["results"])
+        reasons = {(r["reason"], r.get("input")) for r in item["refusals"]}
+        assert len(view.refusals) == len(reasons)
+
+
+def test_two_time_spans_are_never_mixed(site: Site, document: Documents) -> None:
+    prevent = by_id(shown(site, document(FULL)), "prevent")
+    assert [h.title for h in prevent.horizons] == ["Within 10 years", "Within 30 years"]
+    assert all(len(h.results) == 3 for h in prevent.horizons)
+
+
+def test_a_number_stands_with_its_range_and_its_band(site: Site, document: Documents) -> None:
+    result = by_id(shown(site, document(FULL)), "prevent").horizons[0].results[0]
+    assert result.unit == "%"
+    assert result.value.isdigit()
+    low, high = result.range.removesuffix(" % if measured again").split(" to ")
+    assert float(low) <= float(result.value) <= float(high)
+    assert "AHA/ACC" in result.band
+    assert "7.5 %" in result.band
+
+
+def test_an_unknown_input_that_moves_the_result_says_so(site: Site, document: Documents) -> None:
+    for horizon in by_id(shown(site, document(FULL)), "prevent").horizons:
+        for result in horizon.results:
+            notes = {c.title: c.note for c in result.contributions}
+            assert notes.get("Social deprivation index", "not known").startswith("not known")
+            assert notes.get("Systolic blood pressure", "") == ""
+
+
+def test_contributions_beyond_the_first_are_added_up() -> None:
+    shares = [{"input": "age", "share": s} for s in (0.3, -0.2, 0.2, 0.1, 0.1, 0.05, 0.03, -0.02)]
+    found = list(assessed._contributions(shares, {"age"}))
+    assert len(found) == assessed.SHOWN + 1
+    assert (found[-1].title, found[-1].share) == ("2 others together", "+1 %")
+    assert found[1].direction == "lowers"
+
+
+def test_a_stale_input_is_shown_with_its_age_and_the_limit(site: Site, document: Documents) -> None:
+    prevent = by_id(shown(site, document(STALE)), "prevent")
+    old = [row for row in prevent.inputs if row.use.startswith("too old")]
+    assert old
+    assert all(row.when.endswith("before") and "accepted" in row.use for row in old)
+
+
+def test_a_missing_input_is_not_given_a_value(site: Site, document: Documents) -> None:
+    prevent = by_id(shown(site, document(PARTIAL)), "prevent")
+    rows = {row.title: row for row in prevent.inputs}
+    assert rows["Total cholesterol"].value == "not in the record"
+    assert not rows["Total cholesterol"].used
+    assert prevent.helps
+
+
+def test_the_headline_is_a_number_or_the_reason(document: Documents, cards) -> None:
+    text, refused = clinic.headline(document(FULL), cards)
+    assert text.startswith("Total cardiovascular disease in 10 years: ")
+    assert not refused
+    text, refused = clinic.headline(document(DIED), cards)
+    assert (text, refused) == ("The person has died.", True)
+
+
+@pytest.mark.parametrize("patient", [FULL, AWKWARD, DIED])
+def test_every_reading_is_in_a_chart_and_in_its_table(document: Documents, patient: str) -> None:
+    twin = document(patient)
+    found = {s.id: s for section in signals.sections(twin) for s in section.signals}
+    assert found.keys() == twin["signals"].keys()
+    for concept, columns in twin["signals"].items():
+        assert len(found[concept].readings) == len(columns["t"])
+        assert found[concept].chart.count('class="mark') == len(columns["t"])
+
+
+def test_every_value_set_aside_is_counted_once(document: Documents) -> None:
+    twin = document(AWKWARD)
+    beside = sum(
+        i.count for sec in signals.sections(twin) for s in sec.signals for i in s.set_aside
+    )
+    apart = sum(item.count for _, item in signals.unsigned_set_aside(twin))
+    assert beside + apart == len(twin["quality"]["setAside"]) > 0
+
+
+def test_a_censored_reading_and_a_conversion_are_remarked(document: Documents) -> None:
+    found = [
+        r for sec in signals.sections(document(AWKWARD)) for s in sec.signals for r in s.readings
+    ]
+    censored = [r for r in found if r.value.startswith(("<", ">"))]
+    assert censored
+    assert all("only known to lie" in r.notes for r in censored)
+    assert any("converted from" in r.notes for r in found)
+
+
+# -- completeness and the record -------------------------------------------------------------------
+
+
+def sliced(*slices: dict[str, Any]) -> dict[str, Any]:
+    return {"completeness": {"basis": "server", "slices": list(slices)}}
+
+
+def test_completeness_is_one_sentence_with_what_is_missing() -> None:
+    whole = {"type": "Observation", "verdict": "complete"}
+    lost = {"type": "Condition", "verdict": "partial", "reason": "timed-out"}
+    absent = {"type": "MedicationStatement", "verdict": "unknown", "reason": "not-supported"}
+    assert record.completeness(sliced(whole)) == (
+        True,
+        "Everything that was asked for was answered.",
+    )
+    assert record.completeness(sliced(whole, lost)) == (
+        False,
+        "Not complete: conditions (the server did not answer in time).",
+    )
+    ok, text = record.completeness(sliced(whole, absent))
+    assert ok
+    assert text.endswith("Not offered by the server: medication statements.")
+
+
+def test_one_entry_of_the_record_is_one_line(document: Documents) -> None:
+    twin = document(REFUSED)
+    sources = {entry["src"] for entry in twin["conditions"]}
+    assert len(record.conditions(twin)) == len(sources) < len(twin["conditions"])
+
+
+def test_no_date_is_told_to_the_clinician() -> None:
+    now = datetime(2031, 3, 9, 12, tzinfo=UTC)
+    assert record.since(now - timedelta(hours=1), now) == "today"
+    assert record.since(now - timedelta(days=1), now) == "yesterday"
+    assert record.since(now - timedelta(days=20), now) == "20 days ago"
+
+
+# -- the patient's words ---------------------------------------------------------------------------
+
+
+def frequencies(document: Mapping[str, Any], cards: Mapping[str, Any]) -> list[plainly.Answer]:
+    calculators = plainly.calculators(document, cards)
+    return [a for c in calculators for b in c.blocks for a in b.answers if a.picture]
+
+
+def test_natural_frequencies_with_both_sides_and_a_range(document: Documents, cards) -> None:
+    answers = frequencies(document(FULL), cards)
+    assert len(answers) == 6
+    for answer in answers:
+        assert answer.sentence.startswith("Think of 100 people with values like yours. About ")
+        assert " of them will not." in answer.other_side
+        assert "of 100." in answer.range
+
+
+def test_below_one_percent_the_page_counts_by_the_thousand(document: Documents, cards) -> None:
+    twin = dict(document(FULL))
+    small = {"outcome": "stroke", "horizonYears": 10, "value": 0.004, "unit": "1"}
+    item = dict(twin["assessments"][0], results=[small])
+    twin["assessments"] = [*twin["assessments"], item]
+    answers = frequencies(twin, cards)
+    assert all("of 1000 people" in str(a.picture) for a in answers)
+    assert any("About 4 of them" in a.sentence for a in answers)
+
+
+def test_a_refusal_is_explained_in_everyday_words(document: Documents, cards) -> None:
+    refused = [r for c in plainly.calculators(document(REFUSED), cards) for r in c.refused]
+    assert refused
+    assert not any("{" in r.sentence for r in refused)
+    assert any(
+        "your record says you have, or had, an illness" in r.sentence.lower() for r in refused
+    )
+
+
+# -- the officer's view ----------------------------------------------------------------------------
+
+
+def test_totals_are_the_sums_of_the_ledger(site: Site) -> None:
+    entries = site.service.ledger_entries(100)
+    leaves = sum(item["n"] for entry in entries for item in entry["counts"])
+    sums = desk.totals(entries)
+    assert sums.kept + sums.changed + sums.removed == leaves
+    assert sum(p.count for p in desk.path_rows(entries)) == leaves
+    assert sum(t.kept + t.changed + t.removed for _, t in desk.type_rows(entries)) == leaves
+
+
+def test_a_blocked_twin_says_so() -> None:
+    entry = {
+        "seq": 4,
+        "event": "twin-blocked",
+        "policy": {"id": "safe-harbor", "version": 1, "digest": "sha256:0"},
+        "twin": "A" * 22,
+        "gate": {"passed": False, "searched": 40, "hits": [{"path": "/x", "rule": "date"}]},
+    }
+    row = desk.entry_row(entry)
+    assert (row.event, row.passed) == ("twin blocked by the gate", False)
+    assert row.gate == "blocked; 40 identifying values searched for, 1 found"
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "text"),
+    [
+        ("drop", "removed", "removed"),
+        ("drop:unknown-code", "removed", "removed: unknown code"),
+        ("offset", "changed", "turned into days from a sealed zero"),
+        ("known-code", "kept", "kept as a code we know"),
+    ],
+)
+def test_actions_in_words(action: str, kind: str, text: str) -> None:
+    assert (desk.kind_of(action), desk.action_words(action)) == (kind, text)
