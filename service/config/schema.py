@@ -41,6 +41,8 @@ def _member(item: "dataclasses.Field[Any]") -> fields.Field[Any]:
     meta: Mapping[str, Any] = item.metadata
     if "home" in meta:
         return _HomeField(required=True)
+    if "words" in meta:
+        return fields.Dict(keys=fields.String(validate=_KEY), values=fields.String(validate=_KEY))
     if "key" in meta:
         return fields.Dict(
             keys=fields.String(validate=_KEY), values=fields.Nested(schema_for(meta["section"]))

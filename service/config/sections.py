@@ -40,6 +40,12 @@ def table_of(kind: type, key: str) -> Any:
     return field(default_factory=dict, metadata={"section": kind, "key": key})
 
 
+def words_of(key: str, text: str) -> Any:
+    """A table of named words, such as ``models.settings.<name>``."""
+    metadata = {"words": key, "text": text, "secret": False, "env_only": False}
+    return field(default_factory=dict, metadata=metadata)
+
+
 def _text(*checks: Any) -> fields.Field[Any]:
     return fields.String(validate=list(checks) or None)
 
@@ -235,8 +241,16 @@ class Logging:
 class Models:
     """Which registered models run."""
 
-    default: tuple[str, ...] = setting((), _names(), "Models run when none is named. Empty: all.")
+    default: tuple[str, ...] = setting(
+        (), _names(), "Models run when none is named. Empty: all that a twin can feed here."
+    )
     disabled: tuple[str, ...] = setting((), _names(), "Models that never run here.")
+    settings: Mapping[str, str] = words_of(
+        "name",
+        "What models ask of this installation and never guess: `region-score2` (low, moderate, "
+        "high, very-high), `region-kfre` (north-american, non-north-american). In the "
+        "environment with `_` for `-`.",
+    )
 
 
 @dataclass(frozen=True)

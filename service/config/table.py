@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from marshmallow import fields
+
 from service.config.sections import Config
 
 
@@ -27,7 +29,10 @@ def rows(section: type = Config, path: str = "") -> Iterator[Row]:
     for item in dataclasses.fields(section):
         meta = item.metadata
         here = f"{path}{item.name}"
-        if "key" in meta:
+        if "words" in meta:
+            name = f"{here}.<{meta['words']}>"
+            yield Row(name, "", meta["text"], False, False, fields.String)
+        elif "key" in meta:
             yield from rows(meta["section"], f"{here}.<{meta['key']}>.")
         elif isinstance(item.default_factory, type):
             yield from rows(item.default_factory, f"{here}.")

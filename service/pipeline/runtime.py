@@ -26,7 +26,7 @@ from service.stores.own import OwnStore
 from service.stores.runs import RunStore
 from service.stores.vault import SqlVaultStore
 from twin_engine.models.assess import Request, request
-from twin_engine.models.registry import UnknownModelError, all_models
+from twin_engine.models.registry import UnknownModelError, default_models, unknown_settings
 
 Json = dict[str, Any]
 
@@ -76,16 +76,28 @@ class Runtime:
 
     def models(self, asked: tuple[str, ...] = ()) -> tuple[Request, ...]:
         """The models asked for, else the configured default, else all that may run here."""
-        wanted = asked or self.config.models.default or tuple(all_models())
+        settings = self.settings()
+        usual = tuple(model.id for model in default_models(settings))
+        wanted = asked or self.config.models.default or usual
         disabled = set(self.config.models.disabled)
         chosen = [name for name in wanted if asked or name not in disabled]
         refused = disabled & {name.partition(":")[0] for name in chosen}
         if refused:
             raise NotConfigured(f"switched off here: {', '.join(sorted(refused))}", "unknown-model")
         try:
-            return tuple(request(name) for name in chosen)
+            return tuple(request(name)._replace(settings=settings) for name in chosen)
         except (UnknownModelError, LookupError) as error:
             raise NotConfigured(str(error.args[0]), "unknown-model") from None
+
+    def settings(self) -> Mapping[str, str]:
+        """What the installation has stated for its models; a word no model knows is refused."""
+        stated = {
+            name.replace("_", "-"): word for name, word in self.config.models.settings.items()
+        }
+        wrong = unknown_settings(stated)
+        if wrong:
+            raise NotConfigured(f"models.settings: {'; '.join(wrong)}")
+        return stated
 
     def policy(self, asked: str | None = None) -> str:
         """The policy asked for, else the configured default."""

@@ -328,15 +328,20 @@ def test_when_none_is_named_the_models_a_twin_can_feed_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "asks"), [("kfre", "region"), ("score2", "region"), ("pce-2013", "race")]
+    ("model", "reason", "asks"),
+    [
+        ("kfre", "not-configured", "region"),
+        ("score2", "not-configured", "region"),
+        ("pce-2013", "missing-input", "race"),
+    ],
 )
-def test_what_must_be_stated_is_never_guessed(model: str, asks: str) -> None:
+def test_what_must_be_stated_is_never_guessed(model: str, reason: str, asks: str) -> None:
     change = {
         "creatinine": signal("mg/dL", (700, 1.9, 4)),
         "urine-albumin-creatinine-ratio": signal("mg/g", (700, 300, 8)),
     }
     (found,) = assess(state(change=change), [model])
-    assert reasons(found) == {("missing-input", asks)}
+    assert reasons(found) == {(reason, asks)}
 
 
 def test_the_snapshot_does_not_depend_on_where_a_source_stands_in_the_twin() -> None:

@@ -78,7 +78,7 @@ def test_score2_bands_depend_on_age(age: float, value: float, code: str) -> None
     ],
 )  # fmt: skip
 def test_fib4_bands_depend_on_age(age: float, value: float, code: str) -> None:
-    found = equation_model("fib4").category(Target("fib4", None), value, {"age": age})
+    found = equation_model("fib4").category(Target("score", None), value, {"age": age})
     assert found == ("fib4-masld", code)
 
 

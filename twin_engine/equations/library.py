@@ -43,6 +43,8 @@ class Variable:
     part: bool = False
     sources: tuple[Mapping[str, Any], ...] = ()
     window_days: int | None = None
+    top_coded: bool = False  # an age known as "90 or older" may be used as 90
+    words: Mapping[str, str] = field(default_factory=dict)  # how a table may spell a choice
     bounds: tuple[float, float] | None = None
     bounds_at: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     reference: float | None = None
@@ -125,6 +127,7 @@ class Equation:
     inputs: Mapping[str, Variable]
     derivations: tuple[Derivation, ...]
     exclusions: tuple[Mapping[str, Any], ...]
+    inclusions: tuple[Mapping[str, Any], ...]
     strata: Mapping[str, Expression]
     terms: Mapping[str, Expression]
     predictor_scale: str
@@ -134,6 +137,7 @@ class Equation:
     aliases: Mapping[str, str]  # how a table may call a variant -> its id
     requires_all: bool
     on_request: bool  # not run on a twin unless named
+    rows_only: bool  # never answers on a twin
     choices: tuple[Choice, ...]
     outcomes: Mapping[str, OutcomeSpec]
     categories: tuple[Categories, ...]
@@ -141,6 +145,7 @@ class Equation:
     table: Table
     sources: Mapping[str, str]
     card: Mapping[str, Any]
+    codings: tuple[Mapping[str, str], ...]  # what kind of assessment it is, in public codes
     content: Mapping[str, str]  # file name -> sha256, of what the numbers follow from
 
     def targets(self) -> list[Target]:
@@ -152,11 +157,26 @@ class Equation:
     def category(
         self, target: Target, value: float, row: Mapping[str, float]
     ) -> tuple[str, str] | None:
-        symbols = {v.symbol: row.get(name, math.nan) for name, v in self.inputs.items()}
+        environment = self._environment(row)
         for bands in self.categories:
-            if bands.fits(target, symbols):
+            if bands.fits(target, environment):
                 return bands.scheme, bands.code(value)
         return None
+
+    def _environment(self, row: Mapping[str, float]) -> dict[str, Any]:
+        """What a category's `when` may read: the inputs, the choices and the terms it names."""
+        found: dict[str, Any] = {
+            choice_name(choice): float(index)
+            for variable in self.inputs.values()
+            for index, choice in enumerate(variable.choices)
+        }
+        found |= {v.symbol: row.get(name, math.nan) for name, v in self.inputs.items()}
+        asked = {name for bands in self.categories if bands.when for name in bands.when.names}
+        read = _closure(asked, self.terms)
+        for name in self.terms:
+            if name in read:
+                found[name] = self.terms[name](found)
+        return found
 
     def needs(self, variant: str, target: Target) -> frozenset[str]:
         """The inputs that this outcome's own terms, constants and strata read."""
@@ -220,6 +240,7 @@ def _load(folder: Traversable) -> Equation:
         inputs=MappingProxyType(inputs),
         derivations=tuple(_derivation(name, b) for name, b in spec["derivations"].items()),
         exclusions=tuple(spec.get("exclusions", ())),
+        inclusions=tuple(spec.get("inclusions", ())),
         strata={name: parse(text) for name, text in spec["strata"].items()},
         terms={name: parse(text) for name, text in spec["terms"].items()},
         predictor_scale=spec["predictor"]["scale"],
@@ -229,6 +250,7 @@ def _load(folder: Traversable) -> Equation:
         aliases=MappingProxyType(dict(spec.get("aliases", {}))),
         requires_all=spec.get("requires_all", False),
         on_request=spec.get("on_request", False),
+        rows_only=spec.get("rows_only", False),
         choices=tuple(_choice(body) for body in spec["choose"]),
         outcomes=MappingProxyType(outcomes),
         categories=tuple(_categories(body) for body in spec.get("categories", ())),
@@ -236,6 +258,7 @@ def _load(folder: Traversable) -> Equation:
         table=_coefficients(rows, tuple(spec["strata"]), sources),
         sources=MappingProxyType(sources),
         card=_yaml(folder, "card.yaml"),
+        codings=tuple(spec.get("codings", ())),
         content={name: _digest(folder, name) for name in ("coefficients.csv", "model.yaml")},
     )
     _check(equation, folder.name)
@@ -272,6 +295,8 @@ def _variable(name: str, body: Mapping[str, Any]) -> Variable:
         part=body.get("part", False),
         sources=tuple(body["from"]),
         window_days=body.get("window_days"),
+        top_coded=body.get("top_coded", False),
+        words=MappingProxyType(dict(body.get("words", {}))),
         bounds=_widest(by_horizon) if by_horizon else _pair(bounds),
         bounds_at={horizon: (float(p[0]), float(p[1])) for horizon, p in by_horizon.items()},
         reference=body.get("reference"),
@@ -365,6 +390,7 @@ def _check(equation: Equation, folder: str) -> None:
 
 def _check_table(equation: Equation) -> None:
     used = {name for row in equation.table.values() for name in row}
+    used |= {name for bands in equation.categories if bands.when for name in bands.when.names}
     reached = _closure(used, equation.terms)
     idle = equation.terms.keys() - reached
     _require(not idle, f"terms no coefficient uses: {sorted(idle)}")

@@ -17,7 +17,7 @@ from twin_engine.models.cards import card_digest
 from twin_engine.models.contract import Input, Model, Prediction, Target
 from twin_engine.models.explain import contributions
 from twin_engine.models.helps import most_helpful
-from twin_engine.models.inputs import Barrier, Found, Gathered, gather
+from twin_engine.models.inputs import NONE, Barrier, Found, Gathered, gather
 from twin_engine.models.registry import all_models, default_models, get
 from twin_engine.state import State
 
@@ -31,6 +31,7 @@ class Request(NamedTuple):
     model: Model
     variant: str | None = None
     targets: tuple[Target, ...] | None = None
+    settings: Mapping[str, str] = NONE  # what the installation has stated, such as its region
 
 
 Asked: TypeAlias = Model | Request | str
@@ -81,7 +82,7 @@ class _Case:
 def _assess(state: State, asked: Request) -> dict[str, Any]:
     model = asked.model
     targets = model.reported() if asked.targets is None else asked.targets
-    gathered = gather(state, model)
+    gathered = gather(state, model, asked.settings)
     prediction = model.predict(gathered.columns, variant=asked.variant, targets=targets)
     variant = list(model.variants)[prediction.variants[0]]
     prepared = model.prepare(gathered.columns)
@@ -154,7 +155,7 @@ def _result(case: _Case, target: Target, value: float) -> dict[str, Any]:
 
 def _interval(spread: uncertainty.Spread, width: Mapping[str, float]) -> dict[str, Any]:
     if spread.refused:
-        return {"intervalRefused": uncertainty.NO_VARIATION}
+        return {"intervalRefused": uncertainty.why_refused(spread)}
     interval = {
         "low": float(spread.low[0]),
         "high": float(spread.high[0]),
@@ -333,11 +334,27 @@ def _compare(state: State, recorded: Mapping[str, Any]) -> Comparison:
         return Comparison(model_id, version, "other-version")
     if recorded["at"] != state.now:
         return Comparison(model_id, version, "other-now")
-    again = _assess(state, Request(model, recorded["model"].get("variant"), _asked(recorded)))
+    asked = Request(
+        model, recorded["model"].get("variant"), _asked(recorded), _stated(model, recorded)
+    )
+    again = _assess(state, asked)
     same = _content(again) == _content(recorded)
     largest = _largest(again["results"], recorded["results"])
     outcome: Outcome = "same" if same and largest <= TOLERANCE else "different"
     return Comparison(model_id, version, outcome, largest)
+
+
+def _stated(model: Model, recorded: Mapping[str, Any]) -> dict[str, str]:
+    """The settings the installation that made it had: they stand among the inputs."""
+    stated = {
+        one["input"]: one["value"] for one in recorded["inputs"] if one["how"] == "configured"
+    }
+    return {
+        source["setting"]: stated[name]
+        for name, declared in model.inputs.items()
+        for source in declared.sources
+        if "setting" in source and name in stated
+    }
 
 
 def _asked(recorded: Mapping[str, Any]) -> tuple[Target, ...]:

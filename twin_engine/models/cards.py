@@ -57,6 +57,8 @@ def card(model: Model) -> dict[str, Any]:
         "title": model.title,
         "kind": model.kind,
         "content": dict(model.content),
+        "codings": [dict(one) for one in model.codings],
+        "ai_kinds": list(model.ai_kinds),
         "fields": {field.key: model.card[field.key] for field in card_fields()},
         "inputs": [_input(declared) for declared in model.inputs.values()],
         "variants": {name: list(own) for name, own in model.variants.items()},
@@ -74,6 +76,9 @@ def card(model: Model) -> dict[str, Any]:
             {"reason": rule["reason"], "condition": list(rule["condition"])}
             for rule in model.exclusions
         ],
+        "inclusions": [{"condition": list(rule["condition"])} for rule in model.inclusions],
+        "rows_only": model.rows_only,
+        "settings": {name: list(words) for name, words in model.settings.items()},
     }
 
 

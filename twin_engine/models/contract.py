@@ -87,9 +87,13 @@ class Model(ABC):
     aliases: Mapping[str, str] = {}  # how a table may call a variant -> the variant
     choices: tuple[Choice, ...]  # the rule that picks a variant by what is known
     exclusions: tuple[Mapping[str, Any], ...] = ()
+    inclusions: tuple[Mapping[str, Any], ...] = ()  # what must be known of everybody it is for
     monotone: tuple[Mapping[str, Any], ...] = ()
     derivations: tuple[Derivation, ...] = ()
     on_request: bool = False  # not run on a twin unless it is named
+    rows_only: bool = False  # never answers on a twin, which cannot hold what it needs
+    codings: tuple[Mapping[str, str], ...] = ()  # what kind of assessment it is, in public codes
+    ai_kinds: tuple[str, ...] = ()  # codes of HL7's AI device types
     requires_all: bool = False  # a variant's own optional inputs must be known
     predictor_scale: str = ""  # what contributions are measured on, "" if the model has none
 
@@ -126,6 +130,16 @@ class Model(ABC):
         return None
 
     # -- given --------------------------------------------------------------------------------
+
+    @cached_property
+    def settings(self) -> Mapping[str, tuple[str, ...]]:
+        """The settings of an installation that it reads, with the words each may have."""
+        return {
+            source["setting"]: declared.choices
+            for declared in self.inputs.values()
+            for source in declared.sources
+            if "setting" in source
+        }
 
     @cached_property
     def names(self) -> tuple[str, ...]:

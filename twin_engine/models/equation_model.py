@@ -10,6 +10,9 @@ from twin_engine.equations.expression import FloatArray
 from twin_engine.equations.library import Derivation, Equation, Target, library
 from twin_engine.models.contract import Columns, Model
 
+# HL7 AI Transparency on FHIR, code system AIdeviceTypeCS: fixed coefficients, no learning.
+AI_KINDS = ("Rule-Based-Systems", "Deterministic-AI")
+
 
 class EquationModel(Model):
     """Everything it declares and computes comes from the equation's folder."""
@@ -21,7 +24,9 @@ class EquationModel(Model):
         self.inputs, self.outcomes = equation.inputs, equation.outcomes
         self.variants, self.aliases = equation.variants, equation.aliases
         self.choices, self.on_request = equation.choices, equation.on_request
-        self.exclusions, self.monotone = equation.exclusions, equation.monotone
+        self.exclusions, self.inclusions = equation.exclusions, equation.inclusions
+        self.rows_only, self.monotone = equation.rows_only, equation.monotone
+        self.codings, self.ai_kinds = equation.codings, AI_KINDS
         self.derivations, self.content = equation.derivations, equation.content
         self.requires_all, self.predictor_scale = equation.requires_all, equation.predictor_scale
         self._evaluator = Evaluator(equation)

@@ -6,6 +6,7 @@ the reason, and a flag is 0 only where the record is complete enough to say no.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from twin_engine.equations.expression import FloatArray
 from twin_engine.models.contract import Input, Model
 from twin_engine.state import CodedReading, Missing, Presence, Reading, State
 
+NONE: Mapping[str, str] = MappingProxyType({})
 _REASONS = {
     "never-recorded": "missing-input",
     "stale": "stale-input",
@@ -57,12 +59,12 @@ class Gathered:
     columns: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
-def gather(state: State, model: Model) -> Gathered:
-    """Everything the model may see of this twin at its now."""
+def gather(state: State, model: Model, settings: Mapping[str, str] = NONE) -> Gathered:
+    """Everything the model may see of this twin at its now, and of the installation's settings."""
     found: dict[str, Found] = {}
     problems: dict[str, str] = {}
     for name, declared in model.inputs.items():
-        answer = _input(state, model, name, declared)
+        answer = _setting(declared, settings) or _input(state, model, name, declared)
         if isinstance(answer, Found):
             found[name] = answer
         elif answer is not None:
@@ -77,20 +79,46 @@ def barrier(state: State, model: Model) -> Barrier | None:
     """Death first, then what is known to exclude, then what could not be ruled out."""
     if state.deceased:
         return Barrier("deceased")
+    if model.rows_only:
+        return Barrier("rows-only")
     open_question = None
     for rule in model.exclusions:
         if rule.get("sex", state.sex) != state.sex:
             continue
-        presence = state.condition(*rule["condition"])
-        there = presence.ever if rule["when"] == "ever" else presence.value
+        there = _there(state, rule)
         if there:
             return Barrier(rule["reason"])
         if there is None and open_question is None:
             open_question = Barrier("absence-not-proven", rule["condition"][0])
-    return open_question
+    return _outside(state, model) or open_question
+
+
+def _outside(state: State, model: Model) -> Barrier | None:
+    """Whether the twin lacks what everybody has that the model is meant for."""
+    for rule in model.inclusions:
+        there = _there(state, rule)
+        if not there:
+            reason = "absence-not-proven" if there is None else "wrong-population"
+            return Barrier(reason, rule["condition"][0])
+    return None
+
+
+def _there(state: State, rule: Mapping[str, Any]) -> bool | None:
+    presence = state.condition(*rule["condition"])
+    return presence.ever if rule["when"] == "ever" else presence.value
 
 
 # -- one input ---------------------------------------------------------------------------------
+
+
+def _setting(declared: Input, settings: Mapping[str, str]) -> Found | Problem | None:
+    """A word this installation has stated, of the words the input may have; never guessed."""
+    name = next((one["setting"] for one in declared.sources if "setting" in one), None)
+    if name is None:
+        return None
+    if settings.get(name) not in declared.choices:
+        return Problem("not-configured")
+    return Found(float(declared.choices.index(settings[name])), "configured")
 
 
 def _input(state: State, model: Model, name: str, declared: Input) -> Found | Problem | None:
@@ -113,28 +141,33 @@ def _answer(
 ) -> Found | Problem | None:
     match source:
         case {"subject": "age"}:
-            return _age(state)
+            return _age(state, declared)
         case {"subject": "sex"}:
             return _sex(state, declared)
         case {"concept": concept, "at_least": least}:
             return _evidence(state.latest(concept, declared.window_days), least)
+        case {"concept": concept, "above": limit}:
+            above = np.nextafter(limit, np.inf)
+            return _evidence(state.latest(concept, declared.window_days), float(above))
         case {"concept": concept}:
             return _number(state.latest(concept, declared.window_days))
         case {"coded": concept, "one_if": yes, "zero_if": no}:
             return _coded(state.coded(concept, declared.window_days), yes, no)
         case {"condition": groups}:
-            return _presence(state.condition(*groups))
+            return _presence(state.condition(*groups), source.get("when"))
         case {"medication": classes}:
-            return _presence(state.medication(*classes))
+            return _presence(state.medication(*classes), source.get("when"))
+        case {"procedure": groups}:
+            return _presence(state.procedure(*groups), source.get("when"))
         case {"derived": derivation}:
             return _derivable(state, model, derivation)
     raise ValueError(f"input {declared.id}: no way to read {sorted(source)}")
 
 
-def _age(state: State) -> Found | Problem:
+def _age(state: State, declared: Input) -> Found | Problem:
     if state.age is None:
         return Problem("missing-input")
-    if state.age_top_coded:
+    if state.age_top_coded and not declared.top_coded:
         return Problem("out-of-range")
     return Found(float(state.age), "subject")
 
@@ -167,10 +200,11 @@ def _coded(answer: CodedReading | Missing, yes: list[str], no: list[str]) -> Fou
     return Found(value, "coded", answer.t, answer.age_days, answer.sources)
 
 
-def _presence(presence: Presence) -> Found | Problem:
-    if presence.value is None:
+def _presence(presence: Presence, when: str | None = None) -> Found | Problem:
+    there = presence.ever if when == "ever" else presence.value
+    if there is None:
         return Problem("absence-not-proven")
-    if presence.value:
+    if there:
         return Found(1.0, "coded", presence.since, 0, presence.sources)
     return Found(0.0, "declared-absent", sources=presence.sources)
 

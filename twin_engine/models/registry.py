@@ -1,6 +1,6 @@
 """Which models are installed: each entry point of the group names a function returning models."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
@@ -27,9 +27,29 @@ def all_models() -> Mapping[str, Model]:
     return MappingProxyType(dict(sorted(found.items())))
 
 
-def default_models() -> tuple[Model, ...]:
-    """The models a twin is assessed with when none is named: those that a twin can feed."""
-    return tuple(model for model in all_models().values() if not model.on_request)
+def default_models(settings: Collection[str] = ()) -> tuple[Model, ...]:
+    """The models a twin is assessed with when none is named: those that a twin can feed.
+
+    A model that reads a setting (its region) is among them once the installation has stated it.
+    """
+    return tuple(
+        model
+        for model in all_models().values()
+        if not model.on_request and model.settings.keys() <= set(settings)
+    )
+
+
+def unknown_settings(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """What is wrong with an installation's settings for models, one sentence each."""
+    known = {
+        name: words for model in all_models().values() for name, words in model.settings.items()
+    }
+    return tuple(
+        f"{name}: "
+        + (f"use one of {', '.join(known[name])}" if name in known else "no model reads it")
+        for name, word in settings.items()
+        if word not in known.get(name, ())
+    )
 
 
 def register(models: Iterable[Model], into: dict[str, Model]) -> None:

@@ -88,7 +88,7 @@ def _cell(row: Row, declared: Input) -> str:
 def parse_cell(cell: str, declared: Input) -> tuple[float, str]:
     """The number, or NaN and the reason why there is none."""
     if declared.choices:
-        word = cell.lower()
+        word = declared.words.get(cell.lower(), cell.lower())
         known = word in declared.choices
         return (float(declared.choices.index(word)), "") if known else (np.nan, "no-equation")
     if cell[0] in "<>":

@@ -27,6 +27,7 @@ DRAWS = 512
 LEVEL = 0.95
 KIND = "if-measured-again"
 NO_VARIATION = "no-citable-variation"
+NOTHING_MEASURED = "nothing-measured"  # only coded answers and the like: nothing would vary
 DAYS_PER_YEAR = 365.25
 NEGLIGIBLE = 1e-9  # a share below this is rounding, not variation
 EGFR = "egfr-ckdepi-2021"
@@ -73,7 +74,8 @@ class Variation:
 
 @dataclass(frozen=True)
 class Spread:
-    """The range of one target for each row; `refused` names the input without a variation."""
+    """The range of one target for each row; `refused`: the input without a variation, or that
+    no input was measured at all."""
 
     low: FloatArray
     high: FloatArray
@@ -199,9 +201,15 @@ def _is_fixed(model: Model, name: str) -> bool:
 
 def _without_variation(model: Model, variant: str, target: Target, given: Sequence[str]) -> str:
     read = influences(model, variant, target)
-    return next(
-        (n for n in given if n in read and n not in variations() and not _is_fixed(model, n)), ""
-    )
+    moving = [name for name in given if name in read and not _is_fixed(model, name)]
+    if not moving:
+        return NOTHING_MEASURED
+    return next((name for name in moving if name not in variations()), "")
+
+
+def why_refused(spread: Spread) -> str:
+    """Why an answer has no range, as an assessment says it."""
+    return NOTHING_MEASURED if spread.refused == NOTHING_MEASURED else NO_VARIATION
 
 
 def _respond(
