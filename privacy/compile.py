@@ -75,6 +75,10 @@ class Compiler:
             self.slots.append(key)
         return self._numbers[key]
 
+    def existing_slot(self, path: str, action: str) -> int:
+        resource_type, _, inner = path.partition(".")
+        return self._numbers[(resource_type, inner, action)]
+
     def tables(self) -> dict[str, Rule]:
         return {name: self.resource(name) for name in sorted(IN_SCOPE)}
 
@@ -544,21 +548,8 @@ class Compiler:
         )
         kept_code = self.slot(f"{path}.code", "unit-code")
         bad_code = self.slot(f"{path}.code", "drop:unknown-unit")
-        known_unit, known_code = self.known_unit, self.known_code
-        wanted = {"unit": "unit", "system": "unit-system", "code": "unit-code"}
-        judged = self.judged(path, "Quantity", wanted)
-        coded = {"system", "code"} <= judged
+        judge = self.unit_judge(path)
         cache: dict[tuple[Any, Any, Any], tuple[dict[str, str], float]] = {}
-
-        def judge(unit: Any, system: Any, code: Any) -> tuple[dict[str, str], float]:
-            found: dict[str, str] = {}
-            if type(unit) is str and "unit" in judged and known_unit(unit):
-                found["unit"] = unit
-            both = coded and type(system) is str and type(code) is str
-            if both and (known_unit(code) if system == UCUM else known_code(system, code)):
-                found |= {"system": system, "code": code}
-            word = found.get("code") or (unit.strip().lower() if type(unit) is str else "")
-            return found, YEARS.get(word, 0.0)
 
         def apply(source: Any, session: "Session", kept: dict[str, Any]) -> tuple[float, int]:
             unit, system, code = source.get("unit"), source.get("system"), source.get("code")
@@ -584,6 +575,25 @@ class Compiler:
             return years, present
 
         return apply
+
+    def unit_judge(self, path: str) -> Callable[[Any, Any, Any], tuple[dict[str, str], float]]:
+        """What stays of a quantity's unit, system and code; years in one unit of time."""
+        known_unit, known_code = self.known_unit, self.known_code
+        wanted = {"unit": "unit", "system": "unit-system", "code": "unit-code"}
+        judged = self.judged(path, "Quantity", wanted)
+        coded = {"system", "code"} <= judged
+
+        def judge(unit: Any, system: Any, code: Any) -> tuple[dict[str, str], float]:
+            found: dict[str, str] = {}
+            if type(unit) is str and "unit" in judged and known_unit(unit):
+                found["unit"] = unit
+            both = coded and type(system) is str and type(code) is str
+            if both and (known_unit(code) if system == UCUM else known_code(system, code)):
+                found |= {"system": system, "code": code}
+            word = found.get("code") or (unit.strip().lower() if type(unit) is str else "")
+            return found, YEARS.get(word, 0.0)
+
+        return judge
 
     def age(self, leaf: Leaf) -> Rule:
         """Completed years. With any date beside it, the age of somebody over the top tells more."""

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from privacy.compile import Compiler, Refusal, Rule
 from privacy.elements import IN_SCOPE, RESOURCE_TYPES
+from privacy.plans import BUNDLES, Odd, Planner
 from privacy.policy import Policy
 from privacy.subject import SubjectContext
-from privacy.times import Clock, parse
+from privacy.times import Clock, day_of, parse
 
 Count = tuple[str, str, str]  # resource type, path inside it, what was done
 
@@ -50,16 +51,23 @@ class Target(NamedTuple):
     text: str | None
     reason: str
     mine: bool = False  # the patient of the run
+    kept: dict[str, str] | None = None  # the reference as records hold it
 
 
 class Deidentifier:
     """One policy, compiled against one vocabulary. Holds no patient; safe to share."""
 
-    def __init__(self, policy: Policy, guards: Guards) -> None:
+    def __init__(self, policy: Policy, guards: Guards, *, plans: bool = True) -> None:
+        """Without `plans` every resource goes through the rules: slower, the same result."""
         compiler = Compiler(policy, guards.known_code, guards.known_unit)
         self.policy = policy
-        self.tables: dict[str, Rule] = compiler.tables()
+        rules = compiler.tables()
         self.slots: tuple[Count, ...] = tuple(compiler.slots)
+        self.planner = Planner(compiler)
+        self.tables: dict[str, Rule] = {
+            name: self.planner.resource(name, rule) if plans else rule
+            for name, rule in rules.items()
+        }
 
     def session(self, subject: SubjectContext) -> "Session":
         return Session(self, subject)
@@ -71,18 +79,23 @@ class Session:
     def __init__(self, deidentifier: Deidentifier, subject: SubjectContext) -> None:
         policy = deidentifier.policy
         self._tables, self._slots, self._subject = deidentifier.tables, deidentifier.slots, subject
+        self.pseudonym = subject.pseudonym
         self.policy = policy
+        self._bundles = deidentifier.planner.bundles
         self.today = subject.now.date() if isinstance(subject.now, datetime) else subject.now
         self.life = subject.life.until(self.today)
         self.top_coded = self.life.may_be_over(policy.age.top, self.today)
         self.clock = Clock(policy.time, subject.epoch, subject.now, self.reference_day())
-        # Written by the compiled rules.
+        self._in_days = policy.time.unit == "d"  # then the time of day changes no offset
+        # Written by the compiled rules and the plans.
         self.hits = [0] * len(deidentifier.slots)
+        self.bundles = [0] * BUNDLES
         self.special = 0
         self.extensions: Counter[Count] = Counter()
         self.labels: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[tuple[str, str]] = Counter()  # (resource type, reason)
         self.offsets: dict[str, tuple[int, str] | str] = {}
+        self.times: dict[str, list[Any]] = {}
         self.targets: dict[str, Target] = {}
 
     def reference_day(self) -> date:
@@ -96,7 +109,11 @@ class Session:
     @property
     def counts(self) -> Counter[Count]:
         """How often each action was taken at each path."""
-        found = Counter({self._slots[i]: n for i, n in enumerate(self.hits) if n})
+        hits = list(self.hits)
+        for slots, times in zip(self._bundles, self.bundles, strict=False):
+            for slot in slots if times else ():
+                hits[slot] += times
+        found = Counter({self._slots[i]: n for i, n in enumerate(hits) if n})
         return found + self.extensions
 
     def apply(self, resource: Any) -> dict[str, Any] | Refused:
@@ -113,7 +130,8 @@ class Session:
             return self.refuse(name, refusal.reason, refusal.path)
         if name == "Patient":
             kept |= self.patient_life()
-        return dict(kept)
+        record: dict[str, Any] = kept
+        return record
 
     def refuse(self, name: Any, reason: str, path: str = "") -> Refused:
         known = name if type(name) is str and name in RESOURCE_TYPES else "unknown"
@@ -144,16 +162,23 @@ class Session:
 
     # Called by the compiled rules ----------------------------------------------------------------
 
-    def pseudonym(self, resource_type: str, resource_id: str) -> str:
-        return self._subject.pseudonym(resource_type, resource_id)
-
     def offset(self, text: Any) -> tuple[int, str] | str:
         if type(text) is not str:
             return "invalid-date"
         found = self.offsets.get(text)
         if found is None:
-            found = self.offsets[text] = self.clock.offset(parse(text))
+            day = day_of(text) if self._in_days else None
+            found = self.clock.offset(parse(text)) if day is None else self.offset(day)
+            self.offsets[text] = found
         return found
+
+    def time(self, text: Any) -> list[Any]:
+        """The time leaf of a record, for plans: shared by all that were dated alike."""
+        found = self.offset(text)
+        if type(found) is not tuple:
+            raise Odd
+        leaf = self.times[text] = [found[0], found[1]]
+        return leaf
 
     def reference(self, text: Any) -> Target:
         if type(text) is not str or not text:
@@ -173,7 +198,8 @@ class Session:
         if kind not in IN_SCOPE:
             return Target(kind, identity, None, "out-of-scope")
         mine = kind == "Patient" and identity == self._subject.patient_id
-        return Target(kind, identity, f"{kind}/{self.pseudonym(kind, identity)}", "", mine)
+        text = f"{kind}/{self.pseudonym(kind, identity)}"
+        return Target(kind, identity, text, "", mine, {"reference": text})
 
     def _relative(self, text: str) -> str:
         """`Type/id` of a fullUrl of the same Bundle, or of a URL below a base of the server."""

@@ -31,6 +31,7 @@ _TIME = re.compile(
     r"T(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9])(?::(?:[0-5][0-9]|60)(?:\.[0-9]+)?)?"
     r"(?P<zone>Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)?"
 )
+_USUAL_CENTURIES = frozenset({"19", "20"})
 
 
 class Moment(NamedTuple):
@@ -68,6 +69,12 @@ def parse(text: object) -> Moment | None:
     except (ValueError, OverflowError):
         return None
     return Moment(first, "day" if day else "month" if month else "year")
+
+
+def day_of(text: str) -> str | None:
+    """The day of a date with a valid time; None where only `parse` can tell. Quicker than that."""
+    usual = text[:2] in _USUAL_CENTURIES  # in others a zone may move the day out of the calendar
+    return text[:10] if usual and len(text) <= 64 and _TIME.fullmatch(text, 10) else None
 
 
 def _timed(first: date, text: str) -> Moment | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SUITE = ("leaks", "times", "generated", "policy")
+SUITE = ("leaks", "times", "generated", "policy", "plans")
 
 # What is taken out: file, the code as it is, the code without the protection.
 MUTANTS = {
@@ -105,6 +105,40 @@ MUTANTS = {
         "times.py",
         'day = moment.precision == "minute" and self._rules.unit == "d"',
         "day = False",
+    ),
+    "plans take any shape": ("plans.py", "not keys.issuperset(shape)", "False"),
+    "plans take unknown codes": (
+        "plans.py",
+        "if known is None or known.special or",
+        "if known is None or",
+    ),
+    "plans take codings with more in them": ("plans.py", "keys != 2 + display or outer", "outer"),
+    "plans take concepts with more in them": ("plans.py", " or outer != 1 + texted", ""),
+    "plans take quantities with more in them": (
+        "plans.py",
+        " or key[3] != 1 + len(given)",
+        "",
+    ),
+    "plans take ages as quantities": ("plans.py", "parts != given or years", "parts != given"),
+    "plans take any number": (
+        "plans.py",
+        'return f"if {kinds} or not',
+        'return f"if False and not',
+    ),
+    "plans take any code": (
+        "plans.py",
+        "if {name} not in {self.give(name, leaf.element.codes)}: raise Odd",
+        "if {name} not in {self.give(name, leaf.element.codes)}: pass",
+    ),
+    "plans take other people": (
+        "plans.py",
+        'f"not t{name}.mine"',
+        'f"t{name}.text is None"',
+    ),
+    "plans count before they have looked": (
+        "plans.py",
+        "            if not self.whole:\n",
+        "            if False:\n",
     ),
     "an unjudged element is no error": (
         "policy.py",
