@@ -74,17 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def execute(arguments: Sequence[str]) -> int:
     """One command; what other libraries log is not shown, since it may hold addresses."""
     logging.getLogger().addHandler(logging.NullHandler())
+    stdout = sys.stdout
     try:
         result = cli.main(list(arguments), prog_name="twinport", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return Exit.USAGE
-    except BrokenPipeError:  # `twinport ... | head` is no error
-        sys.stderr.close()
-        return Exit.OK
+    except SystemExit as error:
+        # click swaps stdout where the reader is gone: `twinport ... | head` is no error.
+        return int(error.code or 0) if sys.stdout is stdout else Exit.OK
     except BaseException as error:  # noqa: BLE001 - the last line of defence against tracebacks
-        if isinstance(error, SystemExit):
-            return int(error.code or 0)
         message, code = exits.explain(error)  # `explain` here is a command's module
         click.echo(f"twinport: {message}", err=True)
         return code

@@ -119,7 +119,7 @@ def _say_what_is_new(runtime: Runtime) -> None:
 
 
 def _as_of(text: str | None, default: str) -> dict[str, Any]:
-    chosen = text or default
+    chosen = default if text is None else text
     if chosen in AS_OF:
         return {"as_of": AS_OF[chosen]}
     try:
