@@ -86,9 +86,15 @@ class Assessment:
 
 
 def assessments(document: Json, cards: Mapping[str, Json]) -> list[Assessment]:
-    """The model with the most answers first, refusals last; none is left out."""
-    found = sorted(document["assessments"], key=lambda item: -len(item["results"]))
+    """What every model said, the most useful first; none is left out."""
+    found = sorted(document["assessments"], key=_rank)
     return [_assessment(item, document, cards.get(item["model"]["id"], {})) for item in found]
+
+
+def _rank(item: Json) -> tuple[bool, bool, int]:
+    """Risks before other numbers, many before few, refusals last."""
+    results = item["results"]
+    return not results, not any(map(is_share, results)), -len(results)
 
 
 def _assessment(item: Json, document: Json, card: Json) -> Assessment:
@@ -217,7 +223,9 @@ def _no_range(result: Json) -> str:
 def _width(width: Sequence[Json]) -> str:
     """Which inputs the range owes its width to, the largest first."""
     shown = [w for w in sorted(width, key=lambda w: -w["share"]) if w["share"] >= 0.1]
-    return words.listed(f"{words.model_input(w['input'])} ({w['share']:.0%})" for w in shown[:3])
+    return words.listed(
+        f"{words.model_input(w['input'])} ({w['share'] * 100:.0f} %)" for w in shown[:3]
+    )
 
 
 def _contributions(shares: Sequence[Json], used: set[str]) -> Iterator[Contribution]:
@@ -259,14 +267,17 @@ def _refusals(item: Json, card: Json) -> Iterator[Refusal]:
 
 
 def _titles(refusals: Sequence[Json], card: Json) -> str:
-    """`Heart failure (10 and 30 years)`, joined."""
+    """`Stroke and heart failure (10 and 30 years)`: outcomes with the same spans together."""
     spans: dict[str, list[str]] = {}
     for refusal in refusals:
         years = refusal.get("horizonYears")
         spans.setdefault(refusal["outcome"], []).extend([f"{years:g}"] if years else [])
-    return words.listed(
-        words.outcome(outcome, card) + (f" ({words.listed(years)} years)" if years else "")
-        for outcome, years in spans.items()
+    together: dict[tuple[str, ...], list[str]] = {}
+    for outcome, years in spans.items():
+        together.setdefault(tuple(years), []).append(words.outcome(outcome, card))
+    return "; ".join(
+        words.listed(titles) + (f" ({words.listed(years)} years)" if years else "")
+        for years, titles in together.items()
     )
 
 

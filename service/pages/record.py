@@ -322,10 +322,14 @@ def _by_source(entries: Iterable[Json]) -> Iterator[list[Json]]:
     yield from groups.values()
 
 
+# Groups that hold others: named only where nothing narrower is known.
+_WIDE = frozenset({"chd", "cvd-established", "vascular-disease", "diabetes-any", "ckd-any"})
+
+
 def _groups(entries: Sequence[Json], name: Namer) -> str:
-    """The narrowest group first; the wider ones are left to the code beside it."""
+    """The narrowest group stands for the entry; its code stands beside it."""
     own = [e["group"] for e in entries if e.get("group")]
-    kept = [g for g in own if not g.endswith("-any")] or own
+    kept = [g for g in own if g not in _WIDE and not g.endswith("-any")] or own
     return name(kept[0] if kept else OUTSIDE)
 
 

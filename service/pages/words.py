@@ -5,6 +5,7 @@ clinical names come from the vocabulary.
 """
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from twin_engine.models.contract import REASONS
 
 DAYS = {"d": 1.0, "min": 1 / 1440}
 _YEAR, _MONTH = 365.25, 30.44
+_REMARK = re.compile(r"(, diagnosis| \(.*\)| for CHA2DS2-VASc.*)$")
 Card = Mapping[str, Any]  # a model's card; empty where the model does not run here any more
 
 ROLES = {
@@ -179,7 +181,9 @@ def everyday_input(name: str) -> str:
 
 
 def condition(group: str) -> str:
-    return vocabulary.condition_labels().get(group, plain(group))
+    """The group's label without the remark on what it is for."""
+    label = vocabulary.condition_labels().get(group, plain(group))
+    return _REMARK.sub("", label)
 
 
 def medication(class_id: str) -> str:

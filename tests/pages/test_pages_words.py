@@ -42,7 +42,7 @@ def categories(model) -> list[dict]:
     return yaml.safe_load(path.read_text(encoding="utf-8")).get("categories", [])
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
+@pytest.mark.parametrize("model", USUAL, ids=lambda model: model.id)
 def test_every_band_is_printed_with_its_limits_and_who_defined_it(model) -> None:
     for category in categories(model):
         for band in category["bands"]:
