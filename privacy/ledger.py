@@ -112,6 +112,12 @@ def twin_entry(
     }
 
 
+def obligations(labels: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    """Security labels of the sources, for `extra`: whoever uses the twin has to honour them."""
+    rows = [{"system": s, "code": code, "n": n} for (s, code), n in sorted(labels.items())]
+    return {"labels": rows} if rows else {}
+
+
 def append(store: LedgerStore, signer: SigningKey, entry: Mapping[str, Any]) -> Head:
     """Chain, sign and store an entry; the new head. ConflictError: somebody was first, retry."""
     if {"seq", "prev"} & entry.keys():

@@ -217,6 +217,7 @@ class Maker:
             refusals=session.refusals,
             gate=checked.as_entry(),
             at=datetime.now(UTC),
+            extra=ledger.obligations(session.labels),
         )
         with self._database.write():
             head = ledger.append(self._ledger, self._signer, entry)

@@ -16,6 +16,7 @@ from privacy.ledger import (
     closing_line,
     coarse_time,
     export,
+    obligations,
     sha256,
     split,
     twin_entry,
@@ -166,3 +167,13 @@ def test_an_entry_holds_plain_values_only(value: object) -> None:
 def test_the_chain_is_not_the_callers_to_choose() -> None:
     with pytest.raises(LedgerError, match="ledger's to give"):
         append(MemoryLedgerStore(), SIGNER, {"seq": 7})
+
+
+def test_security_labels_of_the_sources_are_recorded_as_obligations() -> None:
+    system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+    found = obligations({(system, "R"): 3, (system, "N"): 1})
+    assert found == {
+        "labels": [{"system": system, "code": "N", "n": 1}, {"system": system, "code": "R", "n": 3}]
+    }
+    assert obligations({}) == {}
+    assert b'"code":"R"' in canonical({**entry(), **found})
