@@ -103,7 +103,7 @@ def _reader(stack: ExitStack, source: Path) -> Iterator[dict[str, str]]:
                 f"can't read the rows ({type(error).__name__})", Exit.INPUT
             ) from None
     reader = csv.DictReader(file)
-    if not reader.fieldnames:
+    if not _header(reader):
         raise CommandError("the file has no header line; name the columns first", Exit.INPUT)
     bar = stack.enter_context(progress("rows", None))
 
@@ -123,6 +123,13 @@ def _reader(stack: ExitStack, source: Path) -> Iterator[dict[str, str]]:
             ) from None
 
     return counted()
+
+
+def _header(reader: "csv.DictReader[str]") -> bool:
+    try:
+        return bool(reader.fieldnames)
+    except (csv.Error, UnicodeDecodeError):
+        return False
 
 
 def _write(stack: ExitStack, target: Path, results: Iterator[dict[str, Any]]) -> None:

@@ -34,7 +34,7 @@ def _read(path: Path) -> dict[str, object]:
     try:
         found = orjson.loads(path.read_bytes())
         VerificationKeys(found)
-    except (OSError, orjson.JSONDecodeError, KeyError, AttributeError, KeyRefusedError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, KeyRefusedError):
         raise CommandError("the key file holds no JWK set (JSON with `keys`)", Exit.INPUT) from None
     keys: dict[str, object] = found
     return keys
