@@ -1,16 +1,32 @@
 """Medians, taken interleaved with a floor, as ratios.
 
-The machine that runs this is shared and its clock speed moves. Taking the floor once at the start would
-charge that to the case, so each round times the floor and the case one after the other.
+The machine that runs this is shared and its clock speed moves. Taking the floor once at the start
+would charge that to the case, so each round times the floor and the case one after the other.
 """
 
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
+
+HEADER = ("case", "median", "throughput", "ratio to the floor of the same run", "aim", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What we want: at most so many times the floor, or at least so many a second."""
+
+    ratio: float | None = None
+    per_second: float | None = None
+
+    def __str__(self) -> str:
+        if self.ratio is not None:
+            return f"<= {self.ratio:g} x"
+        return f">= {self.per_second:,.0f}/s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +39,7 @@ class Case:
     floor_name: str
     count: int
     unit: str
+    aim: Aim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +56,38 @@ class Figure:
     def per_second(self) -> float:
         return self.case.count / self.seconds
 
+    @property
+    def met(self) -> bool | None:
+        aim = self.case.aim
+        if aim is None:
+            return None
+        if aim.ratio is not None:
+            return self.ratio <= aim.ratio
+        assert aim.per_second is not None
+        return self.per_second >= aim.per_second
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "case": self.case.name,
+            "milliseconds": round(self.seconds * 1000, 3),
+            "count": self.case.count,
+            "unit": self.case.unit,
+            "perSecond": round(self.per_second, 1),
+            "floor": self.case.floor_name,
+            "ratio": round(self.ratio, 3),
+            "aim": str(self.case.aim) if self.case.aim else None,
+            "met": self.met,
+        }
+
 
 def passthrough(data: bytes) -> Callable[[], object]:
     """The floor: parse the bytes and write them again."""
     return lambda: orjson.dumps(orjson.loads(data))
+
+
+def passthrough_lines(lines: Sequence[bytes]) -> Callable[[], object]:
+    """The same, for NDJSON."""
+    return lambda: [orjson.dumps(orjson.loads(line)) for line in lines]
 
 
 def measure(case: Case, rounds: int) -> Figure:
@@ -62,17 +107,21 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def table(figures: list[Figure]) -> str:
-    rows = [
-        (
-            f.case.name,
-            f"{f.seconds * 1000:.2f} ms",
-            f"{f.per_second:,.0f} {f.case.unit}/s",
-            f"{f.ratio:.2f} x {f.case.floor_name}",
-        )
-        for f in figures
-    ]
-    header = ("case", "median", "throughput", "ratio to the floor of the same run")
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [header, *rows]]
-    return "\n".join(lines)
+def table(figures: Sequence[Figure]) -> str:
+    rows = [HEADER, *map(_row, figures)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    return (
+        figure.case.name,
+        f"{figure.seconds * 1000:.2f} ms",
+        f"{figure.per_second:,.0f} {figure.case.unit}/s",
+        f"{figure.ratio:.2f} x {figure.case.floor_name}",
+        str(figure.case.aim or ""),
+        {True: "met", False: "missed", None: ""}[figure.met],
+    )

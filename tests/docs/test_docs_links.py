@@ -51,7 +51,7 @@ def test_every_page_can_be_reached_from_the_index() -> None:
         fresh = {f for f in files if f.startswith("docs/") and f.endswith(".md")} - reached
         reached |= fresh
         todo += sorted(fresh)
-    assert {page for page in pages() if page.startswith("docs/")} == reached
+    assert not {page for page in pages() if page.startswith("docs/")} - reached
 
 
 def test_the_index_names_every_page_with_a_line_about_it() -> None:

@@ -1,0 +1,334 @@
+"""What is measured. Every case works on the sandbox's population or on numbers it draws itself."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+import requests
+
+from bench.harness import Aim, Case, passthrough, passthrough_lines
+from mappings import vocabulary
+from mappings.from_fhir import map_records
+from privacy import gate, ledger
+from privacy.deidentify import Deidentifier, Guards, Refused, Session
+from privacy.policy import load_policy
+from privacy.pseudonyms import Pseudonyms, new_pseudonym
+from privacy.signing import SigningKey, envelope
+from privacy.subject import SubjectContext, draw_epoch
+from privacy.vault import SubjectRecord
+from service.fhir.bundle import read_bundle
+from service.fhir.http import FhirClient
+from service.fhir.kinds import KINDS
+from service.fhir.pull import pull_patient
+from service.fhir.servers import from_url
+from service.pipeline.make import allowed
+from service.sandbox.population import PatientBundle, generate
+from twin_engine.document import Header, build, dump
+from twin_engine.equations.library import Target
+from twin_engine.models.assess import assess
+from twin_engine.models.registry import default_models, get
+from twin_engine.state import State
+
+Json = dict[str, Any]
+
+DAY = date(2026, 6, 1)
+PATIENT = "demo-001"
+FLOOR = "loads+dumps"
+ROWS = 100_000
+POLICY = "safe-harbor"
+
+
+@contextmanager
+def cases(quick: bool) -> Iterator[list[Case]]:
+    """All cases; `quick` takes a third of the population."""
+    people = generate(DAY)
+    chosen = people[::3] if quick else people
+    one = next(person for person in people if person.id == PATIENT)
+    with _sandbox() as base:
+        yield [
+            _observations(chosen),
+            _twins(chosen),
+            _assessment(one),
+            _prevent(),
+            _pull(base),
+        ]
+
+
+# -- bytes to facts ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Kit:
+    """What a service makes once and keeps."""
+
+    deidentifier: Deidentifier
+    signer: SigningKey
+
+    def session(self, patient: Json, link: SubjectRecord) -> Session:
+        return self.deidentifier.session(
+            SubjectContext.of(patient, epoch=link.epoch, now=DAY, pseudonym=link.ids, bases=())
+        )
+
+
+def _kit() -> _Kit:
+    guards = Guards(vocabulary.is_known_code, vocabulary.is_known_unit)
+    return _Kit(Deidentifier(load_policy(POLICY), guards), SigningKey.generate())
+
+
+def _link(patient: str) -> SubjectRecord:
+    return SubjectRecord(
+        project="bench",
+        base="",
+        patient=f"Patient/{patient}",
+        twin=new_pseudonym(),
+        epoch=draw_epoch(DAY),
+        ids=Pseudonyms(),
+        identity={},
+    )
+
+
+def _observations(people: list[PatientBundle]) -> Case:
+    """De-identify and map NDJSON of Observations: bytes in, facts out."""
+    kit = _kit()
+    parts = [(_patient(person), _lines(person)) for person in people]
+    lines = [line for _, some in parts for line in some]
+    return Case(
+        name=f"de-identify and map, {len(lines):,} Observations",
+        work=lambda: [_facts(kit, patient, some) for patient, some in parts],
+        floor=passthrough_lines(lines),
+        floor_name=FLOOR,
+        count=len(lines),
+        unit="resources",
+        aim=Aim(ratio=2.5),
+    )
+
+
+def _facts(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
+    session = kit.session(patient, _link(patient["id"]))
+    applied = (session.apply(orjson.loads(line)) for line in lines)
+    return map_records([record for record in applied if not isinstance(record, Refused)])
+
+
+def _patient(person: PatientBundle) -> Json:
+    return next(r for r in person.resources if r["resourceType"] == "Patient")
+
+
+def _lines(person: PatientBundle) -> list[bytes]:
+    return [orjson.dumps(r) for r in person.resources if r["resourceType"] == "Observation"]
+
+
+# -- bytes to a signed twin ------------------------------------------------------------------------
+
+
+def _twins(people: list[PatientBundle]) -> Case:
+    """A patient's Bundle to `twin.json`, in memory, without models: the whole privacy path."""
+    kit = _kit()
+    files = [orjson.dumps(person.bundle()) for person in people]
+    return Case(
+        name=f"Bundle to signed twin, {len(files)} patients",
+        work=lambda: [_twin(kit, file) for file in files],
+        floor=passthrough_lines(files),
+        floor_name=FLOOR,
+        count=len(files),
+        unit="patients",
+        aim=Aim(ratio=4),
+    )
+
+
+def _twin(kit: _Kit, file: bytes) -> bytes:
+    record = read_bundle(file)[0]
+    link = _link(record.patient_id)
+    session, document = _document(kit, link, list(record.resources), record.completeness)
+    payload = dump(document)
+    checked = gate.check(payload, gate.collect_identifiers(record.resources), allowed(link))
+    assert checked.passed
+    head = ledger.append(_Memory(), kit.signer, _entry(session, link, payload, checked))
+    proof = kit.signer.sign(payload, {"ledger": f"{head.seq}:{head.digest}"})
+    return envelope(payload, {"jws": proof})
+
+
+def _document(
+    kit: _Kit, link: SubjectRecord, resources: list[Json], completeness: Any
+) -> tuple[Session, Json]:
+    patient = next(r for r in resources if r["resourceType"] == "Patient")
+    session = kit.session(patient, link)
+    applied = (session.apply(resource) for resource in resources)
+    records = [record for record in applied if not isinstance(record, Refused)]
+    return session, build(map_records(records), _header(session, link), completeness)
+
+
+def _header(session: Session, link: SubjectRecord) -> Header:
+    policy = session.policy
+    return Header(
+        twin=link.twin,
+        policy=policy.id,
+        policy_version=policy.version,
+        policy_digest=policy.digest,
+        software="0.1.0",
+        now=session.now,
+        time_unit=policy.time.unit,
+        as_of="record",
+    )
+
+
+@dataclass
+class _Memory:
+    """A ledger that forgets: the database is not what is measured here."""
+
+    last: ledger.Head = field(default_factory=ledger.Head)
+
+    def head(self) -> ledger.Head:
+        return self.last
+
+    def append(self, seq: int, digest: str, line: bytes) -> None:
+        self.last = ledger.Head(seq, digest)
+
+    def lines(self) -> Iterator[bytes]:
+        return iter(())
+
+
+def _entry(session: Session, link: SubjectRecord, payload: bytes, checked: gate.GateResult) -> Json:
+    return ledger.twin_entry(
+        policy=session.policy,
+        software="0.1.0",
+        twin=link.twin,
+        document=payload,
+        counts=session.counts,
+        refusals=session.refusals,
+        gate=checked.as_entry(),
+        at=datetime(2026, 6, 1, tzinfo=UTC),
+    )
+
+
+# -- models ----------------------------------------------------------------------------------------
+
+
+def _assessment(person: PatientBundle) -> Case:
+    """The models a run asks when none is named, on one twin, with intervals and explanations."""
+    kit = _kit()
+    record = read_bundle(orjson.dumps(person.bundle()))[0]
+    link = _link(record.patient_id)
+    document = _document(kit, link, list(record.resources), record.completeness)[1]
+    models = default_models()
+    return Case(
+        name=f"assess one twin, the {len(models)} models of a run",
+        work=lambda: assess(State(document), models),
+        floor=passthrough(dump(document)),
+        floor_name=FLOOR,
+        count=len(models),
+        unit="assessments",
+    )
+
+
+def _prevent() -> Case:
+    """PREVENT base, three ten-year outcomes, a table of numbers in and out."""
+    model = get("prevent")
+    columns = _columns(np.random.default_rng(20))
+    targets = [Target(outcome, 10) for outcome in ("total-cvd", "ascvd", "heart-failure")]
+    plain = orjson.dumps({name: column.tolist() for name, column in columns.items()})
+    return Case(
+        name=f"PREVENT base, {ROWS:,} rows x 3 outcomes",
+        work=lambda: model.predict(columns, variant="base", targets=targets),
+        floor=passthrough(plain),
+        floor_name=FLOOR,
+        count=ROWS,
+        unit="rows",
+        aim=Aim(per_second=1_000_000),
+    )
+
+
+def _columns(rng: np.random.Generator) -> dict[str, Any]:
+    """Values evenly over the published ranges: every row is answered."""
+    drawn = {
+        "age": (30, 79),
+        "total-cholesterol": (130, 320),
+        "hdl-cholesterol": (20, 100),
+        "systolic-bp": (90, 200),
+        "body-mass-index": (18.5, 39.9),
+        "egfr-ckdepi-2021": (15, 140),
+    }
+    columns: dict[str, Any] = {name: rng.uniform(*bounds, ROWS) for name, bounds in drawn.items()}
+    for flag in ("sex", "diabetes", "smoking-current", "bp-treatment", "statin"):
+        columns[flag] = rng.integers(0, 2, ROWS).astype(float)
+    return columns
+
+
+# -- the network -----------------------------------------------------------------------------------
+
+
+def _pull(base: str) -> Case:
+    """One patient from a local server, against the least anybody would write."""
+    server = from_url(base)
+    resources = len(_bare_loop(base))
+
+    def pull() -> object:
+        with FhirClient(server) as client:
+            return pull_patient(client, PATIENT)
+
+    return Case(
+        name=f"pull a patient, {resources} resources",
+        work=pull,
+        floor=lambda: _bare_loop(base),
+        floor_name="bare requests loop",
+        count=resources,
+        unit="resources",
+        aim=Aim(ratio=1.5),
+    )
+
+
+def _bare_loop(base: str) -> list[Json]:
+    """The same searches one after the other: follow `next`, parse, check nothing."""
+    found: list[Json] = []
+    with requests.Session() as session:
+        found.append(orjson.loads(session.get(f"{base}/Patient/{PATIENT}", timeout=60).content))
+        for kind in KINDS:
+            url: str | None = f"{base}/{kind}?patient=Patient/{PATIENT}&_count=200"
+            while url:
+                page = orjson.loads(session.get(url, timeout=60).content)
+                found += [entry["resource"] for entry in page.get("entry", ())]
+                url = next(
+                    (o["url"] for o in page.get("link", ()) if o["relation"] == "next"), None
+                )
+    return found
+
+
+@contextmanager
+def _sandbox() -> Iterator[str]:
+    """In a process of its own: its work is not charged to the client's."""
+    port = _free_port()
+    command = ["sandbox", "--port", str(port), "--anchor", DAY.isoformat()]
+    start = f"from service.cli import main; main({command!r})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", start], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    base = f"http://127.0.0.1:{port}/fhir"
+    try:
+        _until_it_answers(f"{base}/metadata", process)
+        yield base
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(requests.ConnectionError):
+            if requests.get(url, timeout=10).ok:
+                return
+        time.sleep(0.1)
+    raise RuntimeError("the sandbox did not come up: run `twinport sandbox` to see why")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

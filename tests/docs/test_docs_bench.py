@@ -1,0 +1,50 @@
+"""The benchmark runs from one command and says what the page about it says it measures."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from docs_pages import ROOT, read
+
+from bench.harness import Aim, Case, measure, passthrough, table
+
+
+def _case(aim: Aim | None) -> Case:
+    return Case(
+        "parse", passthrough(b'{"a": 1}'), passthrough(b'{"a": 1}'), "floor", 1, "rows", aim
+    )
+
+
+def test_a_figure_is_a_ratio_to_its_own_floor() -> None:
+    figure = measure(_case(None), rounds=3)
+    assert figure.ratio == pytest.approx(figure.seconds / figure.floor_seconds)
+    assert figure.met is None
+
+
+@pytest.mark.parametrize(
+    ("aim", "met"),
+    [
+        (Aim(ratio=1e9), True),
+        (Aim(ratio=1e-9), False),
+        (Aim(per_second=1e-9), True),
+        (Aim(per_second=1e15), False),
+    ],
+)
+def test_an_aim_is_met_or_missed(aim: Aim, met: bool) -> None:
+    figure = measure(_case(aim), rounds=3)
+    assert figure.met is met
+    assert ("met" if met else "missed") in table([figure])
+
+
+@pytest.mark.slow
+def test_every_case_runs_and_is_explained() -> None:
+    command = [sys.executable, "-m", "bench", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    figures = json.loads(done.stdout)["figures"]
+    page = read("docs/performance.md")
+    assert len(figures) >= 5
+    for figure in figures:
+        assert figure["milliseconds"] > 0
+        name = figure["case"].partition(",")[0]
+        assert f"| {name}" in page, f"docs/performance.md does not explain {name}"
