@@ -22,8 +22,10 @@ from service.web.ports import RunRequest, RunState
 MARKER = "Zq7marker"
 # What a twin is made of: codes, units, states and times stay, everything else becomes a marker.
 KEPT = frozenset(
-    ["resourceType", "system", "code", "unit", "status", "intent", "gender", "use", "type", "mode"]
-    + ["birthDate", "url", "contentType", "language", "comparator", "start", "end"]
+    (
+        *("resourceType", "system", "code", "unit", "status", "intent", "gender", "use", "type"),
+        *("mode", "birthDate", "url", "contentType", "language", "comparator", "start", "end"),
+    )
 )
 DATE = re.compile(r"\d{4}(-\d{2}){0,2}(T.*)?")
 

@@ -1,0 +1,173 @@
+"""The rules inside the pipeline that a whole run shows only now and then."""
+
+from datetime import date
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.databases import Clock
+
+from service.auth import Principal, Role
+from service.auth.principals import Kind
+from service.fhir.outbox import OutboxState
+from service.fhir.record import PatientRecord
+from service.pipeline.asof import last_record
+from service.pipeline.held import HeldOutbox
+from service.pipeline.origin import IDENTIFIER_SYSTEM, is_own, without_own
+from service.pipeline.runtime import open_runtime
+from service.pipeline.service import Service
+from service.pipeline.sweeper import Sweeper
+from service.stores import Database
+from service.stores.outbox import SqlOutboxStore
+from service.web.ports import Failure, RunRequest, ServiceError
+
+TODAY = date(2026, 6, 15)
+CALLER = Principal(Role.EHR, frozenset(), "test", Kind.API_KEY)
+
+
+# -- the day ------------------------------------------------------------------------------------
+
+
+def reading(day: str) -> dict[str, Any]:
+    return {"resourceType": "Observation", "effectiveDateTime": day}
+
+
+@pytest.mark.parametrize(
+    ("days", "newest"),
+    [
+        (["2020-01-02", "2024-03-05T10:00:00Z"], date(2024, 3, 5)),
+        (["2020-01-02", "2031-01-01"], date(2020, 1, 2)),  # the future did not happen yet
+        (["2020-01-02", "2024"], date(2020, 1, 2)),  # a full date says more than a year
+        (["2019", "2020-02"], date(2020, 2, 29)),
+        (["2026"], TODAY),
+        (["2020-13", "0000", "soon", ""], TODAY),
+        ([], TODAY),
+    ],
+)
+def test_a_file_describes_the_day_of_its_newest_record(days: list[str], newest: date) -> None:
+    assert last_record(map(reading, days), TODAY) == newest
+
+
+def test_nothing_is_newer_than_death() -> None:
+    died = {"resourceType": "Patient", "deceasedDateTime": "2021-05-06"}
+    assert last_record([reading("2024-01-01"), died], TODAY) == date(2021, 5, 6)
+
+
+anything = st.recursive(
+    st.none() | st.integers() | st.text(max_size=8) | st.dates().map(str),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+)
+
+
+@given(st.lists(anything, max_size=4))
+def test_no_shape_of_a_date_breaks_it(values: list[Any]) -> None:
+    resources = [{"resourceType": "Observation", "effectiveDateTime": v} for v in values]
+    resources += [{"resourceType": "Encounter", "period": v} for v in values]
+    assert last_record(resources, TODAY) <= TODAY
+
+
+# -- our own results ----------------------------------------------------------------------------
+
+
+def test_what_we_wrote_is_not_read() -> None:
+    ours = {"resourceType": "Observation", "identifier": [{"system": IDENTIFIER_SYSTEM}]}
+    theirs = {"resourceType": "Observation", "identifier": [{"system": "urn:other"}, 7]}
+    record = PatientRecord("p", "b", [ours, theirs, {"identifier": {}}], {})
+    assert [is_own(r) for r in record.resources] == [True, False, False]
+    assert without_own(record).resources == record.resources[1:]
+
+
+# -- the outbox in hand -------------------------------------------------------------------------
+
+
+def test_a_living_sender_keeps_its_item_and_a_dead_one_loses_it(database: Database) -> None:
+    store = SqlOutboxStore(database)
+    store.enqueue("k", b"x")
+    with HeldOutbox(store, 1) as held:
+        (item,) = held.claim(key="k")
+        Event().wait(2)
+        assert store.claim(key="k") == []
+    Event().wait(1.1)
+    (again,) = store.claim(key="k")
+    assert again.attempt == item.attempt + 1
+
+
+def test_an_ended_item_is_no_longer_held(database: Database, clock: Clock) -> None:
+    store = SqlOutboxStore(database, clock)
+    store.enqueue("k", b"x")
+    with HeldOutbox(store, 60) as held:
+        (item,) = held.claim(key="k")
+        assert held.mark("k", item.attempt, OutboxState.PENDING, "not-sent")
+        assert len(store.claim(key="k")) == 1
+
+
+def test_a_sweep_that_fails_is_followed_by_the_next() -> None:
+    """The log says the type of the error and not what it quotes."""
+    swept = []
+    done = Event()
+
+    def sweep() -> int:
+        swept.append(1)
+        if len(swept) < 3:
+            raise RuntimeError
+        done.set()
+        return 0
+
+    sweeper = Sweeper(sweep, 0.01)
+    sweeper.start()
+    assert done.wait(10)
+    sweeper.stop()
+
+
+# -- the service behind the web -----------------------------------------------------------------
+
+
+def test_a_run_longer_than_a_call_is_returned_as_it_is(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No worker here: the run stays in the queue."""
+    monkeypatch.setenv("TWINPORT_SERVERS__EHR__BASE_URL", "http://127.0.0.1:1/fhir")
+    monkeypatch.setenv("TWINPORT_LIMITS__RUN_SECONDS", "1")
+    service = Service(open_runtime())
+    assert not service.start(RunRequest("ehr", "demo-008"), CALLER).ended
+    with pytest.raises(ServiceError) as still:
+        service.assess(RunRequest("ehr", "demo-008"), CALLER)
+    assert still.value.failure is Failure.STILL_RUNNING
+    assert still.value.run_id is not None
+    service.runtime.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "failure"),
+    [
+        (RunRequest("nope", "1"), Failure.UNKNOWN_SERVER),
+        (RunRequest("ehr", "1", models=("nope",)), Failure.UNKNOWN_MODEL),
+        (RunRequest("ehr", "1", policy="nope"), Failure.UNKNOWN_POLICY),
+        (RunRequest("read-only", "1", write_back=True), Failure.WRITE_BACK_OFF),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said_at_once(
+    home: Path, request_: RunRequest, failure: Failure
+) -> None:
+    (home / "twinport.toml").write_text(
+        '[servers.ehr]\nbase_url = "https://ehr.example.org"\n'
+        '[servers.read-only]\nbase_url = "https://ehr.example.org"\nwrite_back = false\n'
+    )
+    service = Service(open_runtime())
+    with pytest.raises(ServiceError) as refused:
+        service.enqueue(request_, CALLER)
+    assert refused.value.failure is failure
+    assert service.runs() == []
+    service.runtime.close()
+
+
+def test_nobody_knows_a_twin_that_was_never_made(home: Path) -> None:
+    service = Service(open_runtime())
+    for ask in (service.twin, service.versions, service.document, service.ledger):
+        with pytest.raises(ServiceError) as missing:
+            ask("AAAAAAAAAAAAAAAAAAAAAA")
+        assert missing.value.failure is Failure.NOT_FOUND
+    service.runtime.close()
