@@ -4,11 +4,12 @@ import re
 import tomllib
 
 import pytest
-from docs_pages import ROOT, anchors, blocks, read
+from docs_pages import ROOT, anchors, blocks, pages, read
 
 from privacy.policy import policy_ids
 from service.cli import docs
 from service.config.table import kinds, markdown
+from service.fhir.kinds import KINDS
 from twin_engine.models.registry import all_models
 
 
@@ -64,3 +65,35 @@ def _leaves(tree: dict[str, object], path: str = "") -> list[str]:
         here = f"{path}{'*' if path == 'servers.' else key}"
         found += _leaves(value, f"{here}.") if isinstance(value, dict) else [here]
     return found
+
+
+def test_every_variable_that_is_shown_is_a_setting() -> None:
+    """In pages and container files. `TWINPORT_A__B` is the setting `a.b`."""
+    known = {path.replace("<name>", "*") for path in kinds()}
+    files = [*pages(), "compose.yaml", "Dockerfile", "Makefile"]
+    shown = {
+        (file, name)
+        for file in files
+        for name in re.findall(r"\bTWINPORT_([A-Z]+__[A-Z_]+)\b", read(file))
+    }
+    paths = {(file, name.lower().replace("__", ".")) for file, name in shown}
+    assert len(paths) > 30
+    assert not {f"{f}: {path}" for f, path in paths if _any_server(path) not in known}
+
+
+def _any_server(path: str) -> str:
+    return re.sub(r"^servers\.\w+\.", "servers.*.", path)
+
+
+def test_every_type_that_is_asked_for_is_named() -> None:
+    page = read("docs/connect-your-server.md")
+    assert not [kind for kind in KINDS if not re.search(rf"\b{kind}\b", page)]
+
+
+def test_every_reason_that_is_explained_can_occur() -> None:
+    table = read("docs/connect-your-server.md").partition("| reason |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines()[2:]]
+    shown = {word for cell in rows for word in re.findall(r"`([a-z-]+)`", cell)}
+    words = tomllib.loads(read("twin_engine/document/words.toml"))["shortfall"]["words"]
+    assert len(shown) > 10
+    assert not shown - set(words)
