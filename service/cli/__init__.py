@@ -23,6 +23,7 @@ COMMANDS = {
     "diff": ("service.cli.diff", "What one version of a twin says that another does not."),
     "export": ("service.cli.export", "A twin as FHIR, IPS, CSV, Parquet or OMOP tables."),
     "coverage": ("service.cli.coverage", "Which codes of a record are mapped, and which not."),
+    "whatif": ("service.cli.whatif", "Ask a model with other inputs, or about one treatment."),
     "ledger": ("service.cli.ledger", "Verify or export the de-identification ledger."),
     "keys": ("service.cli.keys", "Create and rotate keys; make API keys and sign-in codes."),
     "db": ("service.cli.db", "Bring the database to the current schema."),

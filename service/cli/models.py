@@ -1,6 +1,7 @@
 """`twinport models`: what can be predicted, what each model says of itself, and rows of a file."""
 
 import csv
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import click
 from service.cli.exits import CommandError, Exit
 from service.cli.output import emit, progress
 from twin_engine.models import cards, rows
+from twin_engine.models.check import findings
 from twin_engine.models.contract import Model
 from twin_engine.models.registry import UnknownModelError, all_models, get
 
@@ -58,6 +60,44 @@ def card_command(model_id: str, as_json: bool) -> None:
         emit(cards.card(model))
     else:
         click.echo(cards.markdown(model))
+
+
+@command.command("check")
+@click.argument("name", metavar="ID|MODULE")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per model.")
+def check_command(name: str, as_json: bool) -> None:
+    """Try on a model what the contract promises: units, card, determinism, batch equal to rows,
+    refusal on both sides of every range, declared monotonicity, undeclared inputs, ranges.
+
+    ID is an installed model; MODULE a Python module with a function models(). Exit code 3 when
+    anything does not hold. A module runs with your rights: check only what you trust.
+    """
+    failed = False
+    for model in _to_check(name):
+        found = findings(model)
+        failed = failed or bool(found)
+        if as_json:
+            emit({"model": model.id, "version": model.version, "findings": found})
+            continue
+        click.echo(f"{model.id} {model.version}: {'does not conform' if found else 'conforms'}")
+        for finding in found:
+            click.echo(f"  {finding}")
+    if failed:
+        raise CommandError("a model does not keep the contract; the findings say where", Exit.INPUT)
+
+
+def _to_check(name: str) -> list[Model]:
+    if name in all_models():
+        return [get(name)]
+    try:
+        offered = importlib.import_module(name).models
+    except (ImportError, AttributeError, ValueError):
+        known = ", ".join(all_models())
+        raise CommandError(
+            f"neither an installed model ({known}) nor a module with a function models()",
+            Exit.USAGE,
+        ) from None
+    return list(offered())
 
 
 @command.command("run")

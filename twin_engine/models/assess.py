@@ -63,7 +63,7 @@ def _as_request(asked: Asked) -> Request:
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """Everything known while one assessment is written."""
 
     state: State
@@ -80,17 +80,22 @@ class _Case:
 
 
 def _assess(state: State, asked: Request) -> dict[str, Any]:
+    return _written(open_case(state, asked))
+
+
+def open_case(state: State, asked: Request) -> Case:
+    """Read the inputs and run the model; nothing is written yet."""
     model = asked.model
     targets = model.reported() if asked.targets is None else asked.targets
     gathered = gather(state, model, asked.settings)
     prediction = model.predict(gathered.columns, variant=asked.variant, targets=targets)
     variant = list(model.variants)[prediction.variants[0]]
     prepared = model.prepare(gathered.columns)
-    return _written(_Case(state, model, gathered, prepared, prediction, variant))
+    return Case(state, model, gathered, prepared, prediction, variant)
 
 
-def _written(case: _Case) -> dict[str, Any]:
-    refusals = _refusals(case)
+def _written(case: Case) -> dict[str, Any]:
+    refusals = refusals_of(case)
     results = _results(case)
     used = _used_inputs(case)
     missing = _missing(case)
@@ -122,7 +127,7 @@ def _verdict(results: Sequence[Any], refusals: Sequence[Any]) -> str:
 # -- results -----------------------------------------------------------------------------------
 
 
-def _results(case: _Case) -> list[dict[str, Any]]:
+def _results(case: Case) -> list[dict[str, Any]]:
     given = case.given()
     if not given:
         return []
@@ -141,7 +146,7 @@ def _results(case: _Case) -> list[dict[str, Any]]:
     ]
 
 
-def _result(case: _Case, target: Target, value: float) -> dict[str, Any]:
+def _result(case: Case, target: Target, value: float) -> dict[str, Any]:
     result: dict[str, Any] = {"outcome": target.outcome}
     if target.horizon is not None:
         result["horizonYears"] = target.horizon
@@ -179,7 +184,7 @@ def _ranked(amounts: Mapping[str, float]) -> list[dict[str, Any]]:
 # -- refusals ----------------------------------------------------------------------------------
 
 
-def _refusals(case: _Case) -> list[dict[str, Any]]:
+def refusals_of(case: Case) -> list[dict[str, Any]]:
     return [
         _refusal(case, index)
         for index in range(len(case.prediction.targets))
@@ -187,7 +192,7 @@ def _refusals(case: _Case) -> list[dict[str, Any]]:
     ]
 
 
-def _refusal(case: _Case, index: int) -> dict[str, Any]:
+def _refusal(case: Case, index: int) -> dict[str, Any]:
     target = case.prediction.targets[index]
     refusal: dict[str, Any] = {"outcome": target.outcome}
     if target.horizon is not None:
@@ -197,7 +202,7 @@ def _refusal(case: _Case, index: int) -> dict[str, Any]:
     return refusal | ({"input": why.about} if why.about else {})
 
 
-def _why(case: _Case, index: int) -> Barrier:
+def _why(case: Case, index: int) -> Barrier:
     """The batch says that an input is missing; the record knows why."""
     reason, position = case.prediction.reason(index, 0), int(case.prediction.blame[index, 0])
     if position < 0:
@@ -209,7 +214,7 @@ def _why(case: _Case, index: int) -> Barrier:
     return Barrier(reason, name)
 
 
-def _missing(case: _Case) -> list[str]:
+def _missing(case: Case) -> list[str]:
     """Every declared input without a usable value, whether the answer needed it or not."""
     return [
         name
@@ -223,7 +228,7 @@ def _missing(case: _Case) -> list[str]:
 # -- inputs and snapshot -----------------------------------------------------------------------
 
 
-def _used_inputs(case: _Case) -> list[dict[str, Any]]:
+def _used_inputs(case: Case) -> list[dict[str, Any]]:
     """The inputs the answers rest on; for a refusal, all that the model would have read."""
     targets = [case.prediction.targets[i] for i in case.given()] or case.prediction.targets
     read = set().union(
@@ -237,7 +242,7 @@ def _used_inputs(case: _Case) -> list[dict[str, Any]]:
     ]
 
 
-def _idle_parts(case: _Case) -> set[str]:
+def _idle_parts(case: Case) -> set[str]:
     """Parts of an input that was not derived after all, because it was given."""
     idle: set[str] = set()
     busy: set[str] = set()
@@ -248,7 +253,7 @@ def _idle_parts(case: _Case) -> set[str]:
     return idle - busy
 
 
-def _origin(case: _Case, name: str) -> Found:
+def _origin(case: Case, name: str) -> Found:
     """Where an input came from; a derived one rests on the sources of its parts."""
     found = case.gathered.found[name]
     if not np.isnan(found.value):
@@ -277,7 +282,7 @@ def _valued(declared: Input, value: float) -> dict[str, Any]:
     return {"value": value, "unit": declared.unit}
 
 
-def _snapshot(case: _Case, used: Iterable[Mapping[str, Any]]) -> str:
+def _snapshot(case: Case, used: Iterable[Mapping[str, Any]]) -> str:
     """Digest of what the answer depends on; sources by pseudonym, so it survives a new version."""
     ids = [name for row in case.state.document["sources"] for name in row["ids"]]
     inputs = [

@@ -25,9 +25,14 @@ class ConformanceError(AssertionError):
 
 def check_model(model: Model) -> None:
     """Raise with every finding; return when there is none."""
-    findings = [f"{check.__name__[1:]}: {text}" for check in CHECKS for text in check(model)]
-    if findings:
-        raise ConformanceError(f"model {model.id}: " + "; ".join(findings))
+    found = findings(model)
+    if found:
+        raise ConformanceError(f"model {model.id}: " + "; ".join(found))
+
+
+def findings(model: Model) -> list[str]:
+    """Everything that does not hold: the name of the check, then what it saw."""
+    return [f"{check.__name__[1:]}: {text}" for check in CHECKS for text in check(model)]
 
 
 def sample(model: Model, rows: int = ROWS) -> dict[str, FloatArray]:

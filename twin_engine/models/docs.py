@@ -20,9 +20,28 @@ def pages() -> Mapping[str, str]:
 
 
 ABSENT = [
-    "To add one, see [Writing a model](writing-a-model.md).",
+    "To add one, see [Writing a model](writing-a-model.md). To ask one with other inputs or about a "
+    "treatment, see [What if](what-if.md). How often each answers on the sandbox's made-up patients, "
+    "and why not, is in [Coverage](coverage.md).",
     "",
-    "FRAX is not here: its equations are proprietary and unpublished.",
+    "A model that reads a region answers on a twin once the installation has stated it:",
+    "",
+    "```toml",
+    "[models.settings]",
+    'region-score2 = "low"            # low, moderate, high, very-high',
+    'region-kfre = "north-american"   # or non-north-american',
+    "```",
+    "",
+    "`news2` and `qsofa` are time-critical: they are computed of rows, one observation set each, and "
+    "never of a twin, which holds no single moment. So are the scores and criteria that need a "
+    "person's own answers (`has-bled`, `findrisc`, `ada-diabetes-risk`, `plcom2012`, "
+    "`lung-screening`, `bcrat`).",
+    "",
+    "Left out, because nothing certain can be shipped: FRAX (proprietary and unpublished); event "
+    "rates beside CHA2DS2-VASc (cohorts differ several-fold); the Asian form of the ADA test; "
+    "predicted peak flow and numeric asthma exacerbation models; pharmacogenomics (a lookup of "
+    "CPIC's tables as they stand, which must be loaded and not retyped).",
+    "",
     "Run a model on a table with `twinport models run ID --in rows.csv --out out.csv`; read a card "
     "with `twinport models card ID`.",
 ]

@@ -140,11 +140,11 @@ def spreads(
 ) -> dict[Target, Spread]:
     """The range of every target, row by row. `ages`: days since each input was measured."""
     given = _given(columns)
-    refused = {target: _without_variation(model, variant, target, given) for target in targets}
+    refused = {target: without_variation(model, variant, target, given) for target in targets}
     open_targets = [target for target in targets if not refused[target]]
     found = {target: Spread(np.empty(0), np.empty(0), refused[target]) for target in targets}
     if open_targets:
-        sampled = _respond(model, columns, variant, open_targets, given, ages or {})
+        sampled = respond(model, columns, variant, open_targets, given, ages or {})
         tails = np.quantile(sampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=2)
         for index, target in enumerate(open_targets):
             point = points[list(targets).index(target)]
@@ -166,7 +166,7 @@ def shares(
     """
     moving = [name for name in _given(columns) if not _is_fixed(model, name)]
     alone = {
-        name: _respond(model, columns, variant, targets, [name], ages or {}).var(axis=2)[:, 0]
+        name: respond(model, columns, variant, targets, [name], ages or {}).var(axis=2)[:, 0]
         for name in moving
         if any(name in influences(model, variant, target) for target in targets)
     }
@@ -199,7 +199,7 @@ def _is_fixed(model: Model, name: str) -> bool:
     return declared.flag or bool(declared.choices) or (bool(rows) and all(r.fixed for r in rows))
 
 
-def _without_variation(model: Model, variant: str, target: Target, given: Sequence[str]) -> str:
+def without_variation(model: Model, variant: str, target: Target, given: Sequence[str]) -> str:
     read = influences(model, variant, target)
     moving = [name for name in given if name in read and not _is_fixed(model, name)]
     if not moving:
@@ -212,7 +212,7 @@ def why_refused(spread: Spread) -> str:
     return NOTHING_MEASURED if spread.refused == NOTHING_MEASURED else NO_VARIATION
 
 
-def _respond(
+def respond(
     model: Model,
     columns: Columns,
     variant: str,
