@@ -6,7 +6,7 @@ from threading import Event
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.databases import Clock
 
@@ -62,6 +62,7 @@ anything = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(anything, max_size=4))
 def test_no_shape_of_a_date_breaks_it(values: list[Any]) -> None:
     resources = [{"resourceType": "Observation", "effectiveDateTime": v} for v in values]
