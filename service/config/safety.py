@@ -91,6 +91,11 @@ def _server(path: str, server: Server) -> Iterator[Problem]:
     yield from _https(f"{path}.base_url", server.base_url, allow_plain=server.allow_plain_http)
     if urlsplit(server.base_url).query:
         yield Problem(f"{path}.base_url", "has a query", "give the FHIR base only")
+    for number, origin in enumerate(server.trusted_origins):
+        here = f"{path}.trusted_origins.{number}"
+        yield from _https(here, origin, allow_plain=server.allow_plain_http)
+        if urlsplit(origin).path.strip("/") or urlsplit(origin).query:
+            yield Problem(here, "is more than an origin", "give scheme, host and port only")
     if server.ca_file and not Path(server.ca_file).is_file():
         yield Problem(f"{path}.ca_file", "is not a file", "correct the path")
     yield from _server_auth(f"{path}.auth", server.auth)

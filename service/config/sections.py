@@ -187,6 +187,12 @@ class Server:
 
     base_url: str = setting(MISSING, _text(validate.Length(1)), "FHIR base URL.")
     auth: ServerAuth = field(default_factory=ServerAuth)
+    trusted_origins: tuple[str, ...] = setting(
+        (),
+        fields.List(_text(validate.Length(1))),
+        "Other origins that belong to this server (`https://HOST`): links there are followed, "
+        "and they get the same credentials.",
+    )
     allow_plain_http: bool = setting(
         False, fields.Boolean(), "Accept an `http:` base beyond this machine (closed network)."
     )
@@ -199,6 +205,16 @@ class Server:
     timeout_seconds: int = setting(30, _whole(1, 600), "Longest wait for one answer.")
     page_size: int = setting(200, _whole(1, 1000), "`_count` asked for when searching.")
     max_pages: int = setting(500, _whole(1, 100_000), "Pages read of one search before stopping.")
+    everything: bool = setting(
+        False,
+        fields.Boolean(),
+        "Pull by `Patient/$everything` where the server advertises it, in place of searches.",
+    )
+    post_search: str = setting(
+        "fallback",
+        _choice("fallback", "always", "never"),
+        "Search by `POST _search`: where GET is refused for its form or length, always, or never.",
+    )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ class TypeCapability:
     interactions: frozenset[str] = frozenset()
     search_params: frozenset[str] = frozenset()
     operations: frozenset[str] = frozenset()
+    includes: frozenset[str] = frozenset()
     conditional_create: bool = False
     conditional_update: bool = False
     update_create: bool = False
@@ -37,6 +38,11 @@ class Capability:
         return listed is not None and (
             not listed.interactions or interaction in listed.interactions
         )
+
+    def can_include(self, value: str) -> bool:
+        """Only what is listed: an `_include` not understood may cost the whole search."""
+        listed = self.of(value.split(":")[0]).includes
+        return value in listed or "*" in listed
 
     @property
     def transaction(self) -> bool:
@@ -78,6 +84,7 @@ def _type(row: dict[str, Any]) -> TypeCapability:
         interactions=_names(row.get("interaction"), "code"),
         search_params=_names(row.get("searchParam"), "name"),
         operations=frozenset(n.lstrip("$") for n in _names(row.get("operation"), "name")),
+        includes=frozenset(_texts(row.get("searchInclude"))),
         conditional_create=row.get("conditionalCreate") is True,
         conditional_update=row.get("conditionalUpdate") is True,
         update_create=row.get("updateCreate") is True,
@@ -86,6 +93,10 @@ def _type(row: dict[str, Any]) -> TypeCapability:
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> list[str]:
+    return [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
 
 
 def _names(value: Any, key: str) -> frozenset[str]:

@@ -85,6 +85,20 @@ class FhirClient:
         names = "&".join(name for name, _ in pairs)
         return self._fetch(f"{self.url(kind)}?{urlencode(pairs)}", f"GET {kind}?{names}")
 
+    def search_by_post(self, kind: str, params: Iterable[tuple[str, str]]) -> Answer:
+        """The same in the body of a POST: nothing of it stands in the URL. Safe to repeat."""
+        pairs = list(params)
+        what = f"POST {kind}/_search {'&'.join(name for name, _ in pairs)}"
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        url, body = self.url(kind, "_search"), urlencode(pairs).encode()
+        raw = self._persist("POST", url, headers, body, what, RETRY_STATUS, safe=True)
+        return _content(raw, what)
+
+    def everything(self, identity: str, count: int) -> Answer:
+        """The first page of `Patient/{id}/$everything`."""
+        url = f"{self.url('Patient', identity)}/$everything?_count={count}"
+        return self._fetch(url, "GET Patient/{id}/$everything")
+
     def follow(self, link: str, found_at: str, what: str) -> Answer:
         """A link of an answer, byte for byte, if it stays with this server."""
         return self._fetch(resolve_link(link, found_at, self._origins, what), what)
@@ -133,8 +147,11 @@ class FhirClient:
         body: bytes | None,
         what: str,
         repeat_on: frozenset[int],
+        *,
+        safe: bool = False,
     ) -> RawAnswer:
         """Send, and send again where that is safe and promising."""
+        safe = safe or method == "GET"
         limits = self.server.limits
         for attempt in range(1, limits.tries + 1):
             last = attempt == limits.tries
@@ -145,7 +162,7 @@ class FhirClient:
                 if last:
                     raise
             except (TimedOut, ConnectionLost):
-                if last or method != "GET":
+                if last or not safe:
                     raise
             else:
                 if raw.status not in repeat_on or last:

@@ -1,6 +1,7 @@
-"""Fetches what a patient search leaves out because it does not name the patient: medications."""
+"""Fetches what searches leave out: medications, which name no patient, and the members of panels
+and reports, which some servers only give by reference."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,6 +10,11 @@ from service.fhir.errors import Cancelled, FhirError
 from service.fhir.http import FhirClient, Resource
 from service.fhir.record import Slice
 from service.fhir.references import reference_of, rewriter
+
+MOST_MEMBERS = 500
+"""Members read one by one for one patient. Where more are missing, searches have failed."""
+DEEPEST = 3
+"""Panels of panels of panels."""
 
 _TYPE = "Medication"
 _PREFIX = f"{_TYPE}/"
@@ -26,7 +32,9 @@ class Medications:
     resources: list[Resource]
 
 
-def read_medications(client: FhirClient, parts: Sequence[Part]) -> Medications | None:
+def read_medications(
+    client: FhirClient, parts: Sequence[Part], shape: Callable[[Resource], Resource]
+) -> Medications | None:
     """The Medication of every `medicationReference`; None when nothing refers to one.
 
     A medication that cannot be read makes the slice of what refers to it partial, too: the order is
@@ -40,6 +48,7 @@ def read_medications(client: FhirClient, parts: Sequence[Part]) -> Medications |
     own = Slice(_TYPE)
     found = {i: r for i in ids if (r := have.get(i)) is not None}
     found |= _read_all(client, [i for i in ids if i not in have], own)
+    found = {i: shape(r) for i, r in found.items()}
     own.matches = len(found)
     for part in parts:
         if wanted[part.slice.type] - found.keys():
@@ -55,11 +64,9 @@ def _references(part: Part) -> set[str]:
 
 
 def _read_all(client: FhirClient, ids: list[str], own: Slice) -> dict[str, Resource]:
-    with ThreadPoolExecutor(client.server.limits.concurrency) as pool:
-        outcomes = list(pool.map(lambda identity: _read(client, identity), ids))
     found = {}
     plain = rewriter(client.server.bases)
-    for identity, result in zip(ids, outcomes, strict=True):
+    for identity, result in _read_each(client, _TYPE, ids):
         own.queries += 1
         if isinstance(result, FhirError):
             own.failed(result)
@@ -72,10 +79,61 @@ def _read_all(client: FhirClient, ids: list[str], own: Slice) -> dict[str, Resou
     return found
 
 
-def _read(client: FhirClient, identity: str) -> Resource | FhirError:
+def _read_each(
+    client: FhirClient, kind: str, ids: Sequence[str]
+) -> Iterator[tuple[str, Resource | FhirError]]:
+    with ThreadPoolExecutor(client.server.limits.concurrency) as pool:
+        yield from zip(ids, pool.map(lambda i: _read(client, kind, i), ids), strict=True)
+
+
+def _read(client: FhirClient, kind: str, identity: str) -> Resource | FhirError:
     try:
-        return client.read(_TYPE, identity).resource or {}
+        return client.read(kind, identity).resource or {}
     except Cancelled:
         raise
     except FhirError as error:
         return error
+
+
+# -- members of panels and reports -----------------------------------------------------------------
+
+
+class MemberPart(Protocol):
+    slice: Slice
+
+    def met(self, identity: str) -> bool: ...
+    def unsettled(self) -> list[Resource]: ...
+    def take_read(self, result: Resource | FhirError) -> None: ...
+
+
+_OBSERVATION = "Observation/"
+_POINTING = {"Observation": "hasMember", "DiagnosticReport": "result"}
+
+
+def read_members(client: FhirClient, parts: Sequence[MemberPart]) -> None:
+    """The Observations that a panel or report points to and no search has brought. One that cannot
+    be read makes the Observations partial: something was measured, and it is not here."""
+    observations = next((p for p in parts if p.slice.type == "Observation"), None)
+    tried: set[str] = set()
+    for _ in range(DEEPEST if observations else 0):
+        assert observations is not None
+        wanted = {i for part in parts for i in _members(part)}
+        missing = sorted(i for i in wanted - tried if not observations.met(i))
+        left = MOST_MEMBERS - len(tried)
+        if len(missing) > left:
+            observations.slice.cut("too-many")
+        tried.update(missing[:left])
+        for _, result in _read_each(client, "Observation", missing[:left]):
+            observations.take_read(result)
+        if not missing or len(tried) == MOST_MEMBERS:
+            return
+
+
+def _members(part: MemberPart) -> Iterator[str]:
+    element = _POINTING.get(part.slice.type)
+    for resource in part.unsettled() if element else ():
+        listed = resource.get(str(element))
+        for item in listed if isinstance(listed, list) else ():
+            text = reference_of({"item": item}, "item")
+            if text is not None and text.startswith(_OBSERVATION):
+                yield text.removeprefix(_OBSERVATION)

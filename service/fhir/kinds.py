@@ -16,6 +16,8 @@ class Kind:
     withdrawn: Mapping[str, frozenset[str | bool]]
     split: tuple[str, tuple[str, ...]] | None
     """(search parameter, its values)"""
+    include: tuple[str, ...] = ()
+    """`_include` values that bring along what we would have to read one by one"""
 
 
 def _kind(name: str, row: Mapping[str, Any]) -> Kind:
@@ -25,6 +27,7 @@ def _kind(name: str, row: Mapping[str, Any]) -> Kind:
         subject=tuple(row["subject"]),
         withdrawn={element: frozenset(codes) for element, codes in row["withdrawn"].items()},
         split=split[0] if split else None,
+        include=tuple(row.get("include", ())),
     )
 
 

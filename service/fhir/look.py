@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from service.fhir.capability import Capability
-from service.fhir.errors import NotFound
+from service.fhir.errors import Gone, NotFound
 from service.fhir.http import FhirClient, Resource
 from service.fhir.paging import Page, read_pages
 from service.fhir.references import reference_of, rewriter
@@ -55,7 +55,11 @@ class Looker:
             return self.by_reference(wanted, own) if self._own_id(wanted) else []
         system, value = (escaped(part) for part in wanted.identifier)
         found = self._search(wanted.type, ("identifier", f"{system}|{value}"))
-        return _ordered(r for r in found if _carries(r, wanted.identifier))
+        ordered = _ordered(r for r in found if _carries(r, wanted.identifier))
+        if not ordered and self._own_id(wanted):
+            # A search index may lag behind; where we choose the id, a read does not.
+            return self.by_reference(wanted, f"{wanted.type}/{wanted.own_id}")
+        return ordered
 
     def by_target(self, wanted: Wanted, target: str, who: frozenset[str]) -> list[Found]:
         """Provenances like `wanted` of one result: same activity, an agent in common."""
@@ -72,7 +76,7 @@ class Looker:
         """Read it directly: a search index may lag behind."""
         try:
             resource = self._client.read(*reference.split("/", 1)).resource
-        except NotFound:
+        except (NotFound, Gone):
             return []
         if resource is None or (wanted.identifier and not _carries(resource, wanted.identifier)):
             return []

@@ -52,10 +52,17 @@ class Page:
 Take = Callable[[Page], bool]
 
 
-def read_pages(client: FhirClient, kind: str, params: Params, take: Take) -> None:
+def read_pages(
+    client: FhirClient,
+    kind: str,
+    params: Params,
+    take: Take,
+    start: Callable[[], Answer] | None = None,
+) -> None:
     """Hand every page to `take`. A search that the server forgets on the way is started again, once
-    (`take` meets the same resources twice, and knows them)."""
-    walk = _Walk(client, kind, params, take)
+    (`take` meets the same resources twice, and knows them). `start` gets the first page; by default
+    a GET does."""
+    walk = _Walk(client, kind, params, take, start or (lambda: client.search(kind, params)))
     for again in (False, True):
         try:
             walk.run()
@@ -69,8 +76,15 @@ def read_pages(client: FhirClient, kind: str, params: Params, take: Take) -> Non
 
 
 class _Walk:
-    def __init__(self, client: FhirClient, kind: str, params: Params, take: Take) -> None:
-        self._client, self._kind, self._params, self._take = client, kind, params, take
+    def __init__(
+        self,
+        client: FhirClient,
+        kind: str,
+        params: Params,
+        take: Take,
+        start: Callable[[], Answer],
+    ) -> None:
+        self._client, self._params, self._take, self._start = client, params, take, start
         self.what = f"GET {kind} {{next}}"
         self.on_first_page = True
         self._count = 0
@@ -79,7 +93,7 @@ class _Walk:
     def run(self) -> None:
         self.on_first_page = True
         self._stale = 0
-        answer = self._client.search(self._kind, self._params)
+        answer = self._start()
         visited = {answer.url}
         while (link := self._consume(answer)) is not None:
             self.on_first_page = False

@@ -47,6 +47,8 @@ class ServerConfig:
     write_back: bool = True
     ca_file: str = ""
     page_size: int = 200
+    everything: bool = False
+    post_search: str = "fallback"
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -73,12 +75,14 @@ def from_config(
         name=name,
         base_url=server.base_url,
         auth=server.auth,
-        trusted_origins=tuple(getattr(server, "trusted_origins", ())),
+        trusted_origins=server.trusted_origins,
         allow_plain_http=server.allow_plain_http,
         probability_scale=server.probability_scale,
         write_back=server.write_back,
         ca_file=server.ca_file,
         page_size=server.page_size,
+        everything=server.everything,
+        post_search=server.post_search,
         limits=Limits(
             read_seconds=server.timeout_seconds,
             budget_seconds=bounds.run_seconds,

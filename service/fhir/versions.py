@@ -32,6 +32,7 @@ class Versions:
 
     def __init__(self) -> None:
         self._seen: set[Key] = set()
+        self._met: set[tuple[str, str]] = set()
         self._newest: dict[tuple[str, str], Resource] = {}
         self.superseded = 0
 
@@ -39,7 +40,12 @@ class Versions:
         """Whether exactly this version was not seen before; remembers it."""
         before = len(self._seen)
         self._seen.add(key_of(resource))
+        self._met.add((resource["resourceType"], resource["id"]))
         return len(self._seen) > before
+
+    def met(self, kind: str, identity: str) -> bool:
+        """Whether any version of it was seen, kept or not."""
+        return (kind, identity) in self._met
 
     def keep(self, resource: Resource) -> None:
         key = resource["resourceType"], resource["id"]

@@ -24,10 +24,19 @@ class OpenSearch:
     expires: float
 
 
+def _expired() -> FhirError:
+    return FhirError(410, "not-found", "this search has expired; start it again")
+
+
 class Pages:
     def __init__(
-        self, lifetime: float, limit: int, now: Callable[[], float] = time.monotonic
+        self,
+        lifetime: float,
+        limit: int,
+        now: Callable[[], float] = time.monotonic,
+        expired: Callable[[], FhirError] = _expired,
     ) -> None:
+        self._expired = expired
         self._lifetime = lifetime
         self._limit = limit
         self._now = now
@@ -47,7 +56,7 @@ class Pages:
         with self._lock:
             page = self._open.get(token)
         if page is None or page.expires < self._now():
-            raise FhirError(410, "not-found", "this search has expired; start it again")
+            raise self._expired()
         return page
 
     def expire_all(self) -> None:

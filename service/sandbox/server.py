@@ -5,7 +5,7 @@ import json
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hmac import compare_digest
 from typing import Any
@@ -16,7 +16,7 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from service.sandbox.capability import capability_statement
-from service.sandbox.errors import FhirError, outcome, outcome_of
+from service.sandbox.errors import FhirError, outcome
 from service.sandbox.paging import OpenSearch, Pages
 from service.sandbox.persona import Persona, Settings
 from service.sandbox.population import PatientBundle
@@ -62,18 +62,21 @@ def create_sandbox(
     persona: Persona | None = None,
     settings: Settings | None = None,
     *,
-    prefix: str = "/fhir",
+    prefix: str | None = None,
     clock: Clock = utc_now,
 ) -> Flask:
-    """A Flask app that serves this population under `prefix`."""
+    """A Flask app that serves this population under `prefix`, by default the persona's."""
     persona = persona or Persona()
+    prefix = persona.prefix if prefix is None else prefix
     settings = persona.settings(settings or Settings())
-    store = Store(clock)
+    store = Store(clock, persona.version)
     for patient in population:
         store.load(patient.resources)
     app = Flask("twinport.sandbox")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    pages = Pages(settings.page_lifetime_seconds, settings.max_open_searches)
+    pages = Pages(
+        settings.page_lifetime_seconds, settings.max_open_searches, expired=persona.expired
+    )
     app.extensions["sandbox"] = Sandbox(store, settings, persona, pages, prefix, clock())
     _add_routes(app, prefix)
     _add_hooks(app)
@@ -111,7 +114,7 @@ def _add_routes(app: Flask, prefix: str) -> None:
         ("/Patient/<identity>/$everything", "everything", patient_everything, ["GET"]),
     )
     for path, name, view, methods in routes:
-        app.add_url_rule(prefix + path, name, view, methods=methods, strict_slashes=False)
+        app.add_url_rule(prefix + path or "/", name, view, methods=methods, strict_slashes=False)
 
 
 def metadata() -> Response:
@@ -123,7 +126,8 @@ def metadata() -> Response:
 
 
 def read(kind: str, identity: str) -> Response:
-    resource = _here().store.read(known(kind), check_id(identity))
+    _here().persona.allow(known(kind), "r")
+    resource = _here().store.read(kind, check_id(identity))
     if resource is None:
         raise FhirError(404, "not-found", f"no such {kind}")
     seen = request.headers.get("If-None-Match")
@@ -133,7 +137,8 @@ def read(kind: str, identity: str) -> Response:
 
 
 def vread(kind: str, identity: str, version: str) -> Response:
-    resource = _here().store.version(known(kind), check_id(identity), version)
+    _here().persona.allow(known(kind), "r")
+    resource = _here().store.version(kind, check_id(identity), version)
     if resource is None:
         raise FhirError(404, "not-found", f"no such version of this {kind}")
     return _with_version(_json(resource), resource)
@@ -145,9 +150,8 @@ def create(kind: str) -> Response:
 
 
 def update(kind: str, identity: str) -> Response:
-    return _written(
-        _here().writer().update(kind, identity, _body(), request.headers.get("If-Match"))
-    )
+    match, none_match = request.headers.get("If-Match"), request.headers.get("If-None-Match")
+    return _written(_here().writer().update(kind, identity, _body(), match, none_match))
 
 
 def conditional_update(kind: str) -> Response:
@@ -165,14 +169,15 @@ def bundle() -> Response:
 
 
 def search(kind: str) -> Response:
-    return _search(kind, _query_pairs())
+    pairs = _query_pairs()
+    return _continued(pairs) or _search(kind, pairs)
 
 
 def post_search(kind: str) -> Response:
     if request.mimetype != "application/x-www-form-urlencoded":
         raise FhirError(415, "not-supported", "_search takes application/x-www-form-urlencoded")
     form = parse_qsl(request.get_data(as_text=True), keep_blank_values=True)
-    return _search(kind, _query_pairs() + form)
+    return _search(kind, _here().persona.posted(_query_pairs(), form))
 
 
 def patient_everything(identity: str) -> Response:
@@ -181,8 +186,12 @@ def patient_everything(identity: str) -> Response:
         raise FhirError(404, "not-supported", "$everything is not supported")
     if sandbox.store.read("Patient", check_id(identity)) is None:
         raise FhirError(404, "not-found", "no such Patient")
+    pairs = _query_pairs()
+    continued = _continued(pairs)
+    if continued is not None:
+        return continued
     query = Query("Patient", count=sandbox.settings.max_count)
-    for name, value in _query_pairs():
+    for name, value in pairs:
         if name != "_count" or not value.isdecimal() or int(value) < 1:
             raise FhirError(400, "not-supported", "$everything takes only _count here")
         query.count = min(int(value), sandbox.settings.max_count)
@@ -191,10 +200,19 @@ def patient_everything(identity: str) -> Response:
 
 
 def next_page() -> Response:
-    token = request.args.get("_page")
-    if token is None or len(request.args) > 1:
+    continued = _continued(_query_pairs())
+    if continued is None:
         raise FhirError(400, "not-supported", "searching across types is not supported")
-    return _page(_here().pages.resume(token), request.url)
+    return continued
+
+
+def _continued(pairs: list[tuple[str, str]]) -> Response | None:
+    """The next page of an open search, where the URL carries this persona's page parameter."""
+    persona = _here().persona
+    for name, value in pairs:
+        if name == persona.page_parameter:
+            return _page(_here().pages.resume(persona.token(value)), request.url)
+    return None
 
 
 # -- searching -----------------------------------------------------------------------------------
@@ -207,18 +225,32 @@ def _query_pairs() -> list[tuple[str, str]]:
 def _search(kind: str, pairs: list[tuple[str, str]]) -> Response:
     sandbox = _here()
     settings = sandbox.settings
+    sandbox.persona.allow(known(kind), "s")
+    pairs = sandbox.persona.asked(kind, pairs)
     strict = settings.strict_search or "handling=strict" in request.headers.get("Prefer", "")
     query = parse_query(
-        known(kind),
+        kind,
         pairs,
         default_count=settings.default_count,
         max_count=settings.max_count,
         strict=strict,
     )
     query = sandbox.persona.search(query)
-    found = run_query(sandbox.store, query, base_url())
+    found = _visible(run_query(sandbox.store, query, base_url()), query)
     self_link = f"{base_url()}/{kind}?{urlencode(query.understood())}"
     return _page(OpenSearch(query, found, 0, len(found), 0.0), self_link)
+
+
+def _visible(found: list[Resource], query: Query) -> list[Resource]:
+    """Without what was written so recently that this server's index does not have it yet."""
+    sandbox = _here()
+    lag = sandbox.settings.search_lag_seconds
+    if not lag or not sandbox.persona.lags(query):
+        return found
+    indexed = instant(sandbox.store.now() - timedelta(seconds=lag))
+    loaded = instant(sandbox.started)
+    newest = max(indexed, loaded)
+    return [r for r in found if r["meta"]["lastUpdated"] <= newest]
 
 
 def _page(page: OpenSearch, self_link: str) -> Response:
@@ -234,7 +266,8 @@ def _page(page: OpenSearch, self_link: str) -> Response:
     if not query.summary_count:
         if end < page.total:
             token = sandbox.pages.remember(query, page.found, end)
-            answer["link"].append({"relation": "next", "url": f"{base_url()}?_page={token}"})
+            link = sandbox.persona.next_link(base_url(), query, token)
+            answer["link"].append({"relation": "next", "url": link})
         if entries := _entries(page, end):
             answer["entry"] = entries
     return _json(sandbox.persona.page(answer, query))
@@ -308,6 +341,7 @@ def _written(written: Written) -> Response:
 def _add_hooks(app: Flask) -> None:
     app.before_request(_check_token)
     app.before_request(_check_accept)
+    app.before_request(_intercept)
     app.after_request(_finish)
     app.register_error_handler(FhirError, _fhir_error)
     app.register_error_handler(HTTPException, _http_error)
@@ -325,6 +359,10 @@ def _check_token() -> None:
     raise FhirError(
         401, "login", "a valid bearer token is needed", headers={"WWW-Authenticate": challenge}
     )
+
+
+def _intercept() -> Response | None:
+    return _here().persona.intercept(request)
 
 
 def _check_accept() -> None:
@@ -355,7 +393,7 @@ def _finish(response: Response) -> Response:
 
 
 def _fhir_error(error: FhirError) -> Response:
-    response = _json(outcome_of(error), error.status)
+    response = _json(_here().persona.error(error), error.status)
     response.headers.update(error.headers)
     return response
 

@@ -33,11 +33,15 @@ def subject_id(resource: Resource) -> str | None:
 
 
 class Store:
-    def __init__(self, clock: Clock = utc_now) -> None:
+    def __init__(self, clock: Clock = utc_now, version: Callable[[int], str] = str) -> None:
         self.lock = threading.RLock()
         self._clock = clock
+        self._version = version
         self._versions: dict[str, Table] = {}
         self._of_patient: dict[tuple[str, str], OrderedDict[str, None]] = {}
+
+    def now(self) -> datetime:
+        return self._clock()
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -72,9 +76,10 @@ class Store:
         """Put resources as they are (ids and meta kept); the same id again replaces the first."""
         with self.lock:
             for resource in resources:
-                meta = {"versionId": "1", "lastUpdated": instant(self._clock())} | resource.get(
-                    "meta", {}
-                )
+                meta = {
+                    "versionId": self._version(1),
+                    "lastUpdated": instant(self._clock()),
+                } | resource.get("meta", {})
                 stored = {**resource, "meta": meta}
                 self._table(stored["resourceType"])[stored["id"]] = (stored,)
                 self._index(stored)
@@ -86,7 +91,7 @@ class Store:
             versions = table.get(identity, ())
             meta = {
                 **resource.get("meta", {}),
-                "versionId": str(len(versions) + 1),
+                "versionId": self._version(len(versions) + 1),
                 "lastUpdated": instant(self._clock()),
             }
             stored = {"resourceType": kind, **resource, "id": identity, "meta": meta}

@@ -60,4 +60,5 @@ def running_sandbox(
     held = population() if patients is None else patients
     app = create_sandbox(held, persona, settings, clock=clock)
     with serving(app) as server:
-        yield RunningSandbox(f"http://127.0.0.1:{server.server_port}/fhir", app)
+        prefix = sandbox_of(app).prefix
+        yield RunningSandbox(f"http://127.0.0.1:{server.server_port}{prefix}", app)

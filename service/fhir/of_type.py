@@ -1,0 +1,269 @@
+"""All of one resource type of one patient: the searches, what they brought, what is to be said."""
+
+from typing import TYPE_CHECKING
+
+from service.fhir import kinds, outcome
+from service.fhir.errors import (
+    Cancelled,
+    EndlessSearch,
+    FhirError,
+    Invalid,
+    NotFound,
+    NotSupported,
+    Refused,
+)
+from service.fhir.http import Resource
+from service.fhir.kinds import Kind
+from service.fhir.manners import NO_COUNT, Way
+from service.fhir.paging import Page, Params, read_pages
+from service.fhir.record import SafetyEvent, Slice
+from service.fhir.references import rewriter
+from service.fhir.subjects import FOREIGN, verdict_on_subject
+from service.fhir.versions import Versions
+
+if TYPE_CHECKING:
+    from service.fhir.pull import Job
+
+LARGEST_PAGE = 1000
+"""The most that any server here is known to give at once (vendor pages in the documentation)."""
+
+
+class TypePull:
+    """All of one type: the searches, what they brought, and what is to be said about it."""
+
+    def __init__(self, job: "Job", kind: Kind) -> None:
+        self._job, self._kind = job, kind
+        self._client = job.client
+        self._plain = rewriter(job.client.server.bases)
+        self._versions = Versions()
+        self._ignored_patient = False
+        self._walked = 0
+        self._on_page = 0
+        self._told = False
+        self._by_post = False
+        self.slice = Slice(kind.name)
+        self.kept: list[Resource] = []
+        self.carried: list[Resource] = []
+        self.safety: list[SafetyEvent] = []
+
+    # -- asking --------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        if not self._job.capability.can(self._kind.name, "search-type"):
+            self.slice.not_asked("not-supported")
+            return
+        for patient in self._job.spellings:
+            self._ask_all(patient)
+
+    def _ask_all(self, patient: str) -> None:
+        memory = f"{self._kind.name}:split"
+        if memory not in self._job.learned:
+            before = self.slice
+            refusal = self._ask(patient, ())
+            if not self._wants_split(refusal):
+                return
+            # A question put wrongly is no gap: the same is asked again below, in parts.
+            self._job.learned.add(memory)
+            before.queries -= 1
+            before.refused -= 1
+            before.reason = None
+        assert self._kind.split is not None
+        parameter, values = self._kind.split
+        for value in values:
+            self._ask(patient, ((parameter, value),))
+
+    def _wants_split(self, refusal: FhirError | None) -> bool:
+        return (
+            isinstance(refusal, Invalid)
+            and "required" in refusal.issues
+            and self._kind.split is not None
+            and self.slice.pages == 0
+        )
+
+    def _ask(self, patient: str, narrower: Params) -> FhirError | None:
+        """One search to its last page; the error that ended it early, already accounted for."""
+        size = self._client.server.page_size
+        refusal, asked = self._search(patient, narrower, size)
+        if refusal is None and self._may_hide_more(asked):
+            # Exactly as many as asked for, and no link: either all, or a server without paging.
+            # Where it limits what may be asked for, one less shows whether it pages.
+            another = LARGEST_PAGE if asked == size else asked - 1
+            refusal, asked = self._search(patient, narrower, another)
+            if refusal is None and self._may_hide_more(asked):
+                self.slice.cut("more-pages")
+        return refusal
+
+    def _search(self, patient: str, narrower: Params, count: int) -> tuple[FhirError | None, int]:
+        """In the form this server is known to take, or one found on the way."""
+        self.slice.queries += 1
+        first = way = self._job.manners.way(self._kind.name)
+        why: FhirError | None = None
+        while True:
+            params = self._params(patient, narrower, count, way)
+            error = self._read(params, way)
+            if error is None:
+                self._job.manners.worked(self._kind.name, first, way, params)
+                self.slice.finished += 1
+                return None, way.count(count)
+            why = why or error
+            simpler = None if self._walked else self._job.manners.simpler(way, error, params)
+            if simpler is None:
+                self._account_for(error if self._walked else why)
+                return why, way.count(count)
+            way = simpler
+
+    def _params(self, patient: str, narrower: Params, count: int, way: Way) -> Params:
+        params: Params = (("patient", patient), *narrower)
+        if way.include:
+            listed = [v for v in self._kind.include if self._job.capability.can_include(v)]
+            params += tuple(("_include", value) for value in listed)
+        return params if way.largest == NO_COUNT else (*params, ("_count", str(way.count(count))))
+
+    def _read(self, params: Params, way: Way) -> FhirError | None:
+        self._walked = 0
+        self._by_post = way.post
+        client, name = self._client, self._kind.name
+        ask = client.search_by_post if way.post else client.search
+        try:
+            read_pages(client, name, params, self._take, lambda: ask(name, params))
+        except Cancelled:
+            raise
+        except FhirError as error:
+            return error
+        return None
+
+    def _may_hide_more(self, asked: int) -> bool:
+        """A single page filled to the brim, and no total that says it was all."""
+        full = asked > 0 and self._on_page in (asked, LARGEST_PAGE)
+        return self._walked == 1 and full and not self._told
+
+    def _account_for(self, error: FhirError) -> None:
+        if isinstance(error, EndlessSearch):
+            self.slice.cut(error.code)
+        elif isinstance(error, NotFound | NotSupported):
+            self.slice.refused += 1
+            self.slice.not_asked("not-supported")
+        else:
+            self.slice.failed(error)
+
+    # -- taking --------------------------------------------------------------------------------
+
+    def _take(self, page: Page) -> bool:
+        part = self.slice
+        self._check_form_was_read(page)
+        part.pages += 1
+        self._walked += 1
+        self._on_page = page.count_of(part.type)
+        self._told = page.total is not None and page.total == self._on_page
+        if page.total is not None and part.server_total is None:
+            part.server_total = page.total
+        self._note_ignored(page)
+        new = 0
+        for entry in page.entries():
+            new += self.take_entry(entry)
+        self._job.report(part)
+        self._job.spend(new, f"GET {part.type}")
+        return new > 0
+
+    def _check_form_was_read(self, page: Page) -> None:
+        """A server that does not read the body of a POST would send everybody's records."""
+        if self._by_post and "patient" in page.ignored():
+            raise Refused(f"POST {self._kind.name}/_search", next_step="Set `post_search = never`.")
+
+    def _note_ignored(self, page: Page) -> None:
+        """The patient parameter ignored: the whole ward may come. Everything is filtered here."""
+        if "patient" in page.ignored() and not self._ignored_patient:
+            self._ignored_patient = True
+            self.safety.append(SafetyEvent("parameter-ignored", self._kind.name, 1))
+
+    def take_entry(self, entry: Resource) -> bool:
+        """One entry of an answer; whether it held anything new."""
+        resource = entry.get("resource")
+        if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
+            return self._unusable("no-resource")
+        if outcome.is_outcome(resource):
+            self.slice.outcomes += 1
+            if outcome.loses_content(resource):
+                self.slice.lose("server-outcome")
+            return False
+        if not isinstance(resource.get("id"), str):
+            return self._unusable("no-id")
+        if not self._versions.is_new(resource):
+            self.slice.duplicates += 1
+            return False
+        return self._take_resource(resource)
+
+    def _unusable(self, reason: str) -> bool:
+        self.slice.dropped[reason] += 1
+        self.slice.lose(reason)
+        return False
+
+    def _take_resource(self, resource: Resource) -> bool:
+        self._plain(resource)
+        name = resource["resourceType"]
+        if name != self._kind.name:
+            if name in kinds.CARRIED and name != "Patient":
+                self.carried.append(resource)
+            else:
+                self.slice.dropped["other-type"] += 1
+            return True
+        self.slice.matches += 1
+        person = self._job.person
+        reason = verdict_on_subject(resource, self._kind, person.references)
+        if reason is None:
+            self._name_survivor(resource)
+            self._versions.keep(self._job.shape(resource))
+        else:
+            self._drop_foreign(reason)
+        return True
+
+    def _name_survivor(self, resource: Resource) -> None:
+        """What was filed under an earlier id of the same person is filed under the present one."""
+        earlier = self._job.person.references[1:]
+        for element in self._kind.subject if earlier else ():
+            holder = resource.get(element)
+            if isinstance(holder, dict) and holder.get("reference") in earlier:
+                holder["reference"] = self._job.person.references[0]
+
+    def _drop_foreign(self, reason: str) -> None:
+        self.slice.dropped[reason] += 1
+        if reason != FOREIGN or not self._ignored_patient:
+            # Who mixes patients up may have left some of this one's out.
+            self.slice.lose(reason)
+
+    # -- what searches left out ----------------------------------------------------------------
+
+    def met(self, identity: str) -> bool:
+        """Whether it came, in whatever version, and whatever became of it."""
+        return self._versions.met(self._kind.name, identity)
+
+    def unsettled(self) -> list[Resource]:
+        """What has come so far and is a fact, in the newest version."""
+        return [r for r in self._versions.newest() if kinds.withdrawn(r) is None]
+
+    def take_read(self, result: Resource | FhirError) -> None:
+        """A resource that was read by its id, or why it could not be."""
+        self.slice.queries += 1
+        if isinstance(result, FhirError):
+            self.slice.failed(result)
+            return
+        self.slice.finished += 1
+        if result.get("resourceType") == self._kind.name:
+            self.take_entry({"resource": result})
+        else:
+            self._unusable("other-type")
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Once all is in: the newest version decides what a resource says."""
+        self.slice.duplicates += self._versions.superseded
+        for resource in self._versions.newest():
+            reason = kinds.withdrawn(resource)
+            if reason is None:
+                self.kept.append(resource)
+            else:
+                self.slice.dropped[reason] += 1
+        foreign = self.slice.dropped[FOREIGN]
+        if foreign:
+            self.safety.append(SafetyEvent(FOREIGN, self._kind.name, foreign))
