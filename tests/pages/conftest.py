@@ -5,16 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages_site import Site, running_site
-
-FULL, PARTIAL, REFUSED, STALE, DIED, AWKWARD = (
-    "demo-001",
-    "demo-002",
-    "demo-003",
-    "demo-013",
-    "demo-022",
-    "demo-023",
-)
+from pages_site import AWKWARD, DIED, FULL, PARTIAL, REFUSED, STALE, Site, running_site
 
 
 @pytest.fixture(scope="session")

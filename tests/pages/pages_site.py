@@ -22,6 +22,14 @@ from service.web.ports import RunRequest
 from service.web.services import Services
 
 EHR = Principal(Role.EHR, ROLE_SCOPES[Role.EHR], "ehr.test", Kind.API_KEY)
+FULL, PARTIAL, REFUSED, STALE, DIED, AWKWARD = (
+    "demo-001",
+    "demo-002",
+    "demo-003",
+    "demo-013",
+    "demo-022",
+    "demo-023",
+)
 HTML = {"Accept": "text/html"}
 _FORM = re.compile(r'name="csrf_token" value="([^"]+)"')
 

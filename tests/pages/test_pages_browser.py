@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import FULL, PARTIAL, REFUSED
-from pages_site import Site
+from pages_site import FULL, PARTIAL, REFUSED, Site
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from service.auth import Role

@@ -4,8 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from conftest import DIED, FULL, PARTIAL, REFUSED
-from pages_site import HTML, Site, form_token
+from pages_site import DIED, FULL, HTML, PARTIAL, REFUSED, Site, form_token
 
 from service.auth import Role
 

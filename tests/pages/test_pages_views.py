@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import AWKWARD, DIED, FULL, PARTIAL, REFUSED, STALE
-from pages_site import Site
+from pages_site import AWKWARD, DIED, FULL, PARTIAL, REFUSED, STALE, Site
 
 from service.pages import assessed, clinic, desk, model_cards, plainly, record, signals
 
