@@ -2,7 +2,7 @@
 
 What R5 renamed or wrapped, by comparison of the two versions' StructureDefinitions
 (https://hl7.org/fhir/R5/diff.html). What R4 has no place for stays under its R5 name, and is
-dropped behind as any unknown element is.
+dropped behind as any unknown element is. A resource in R4's shape is left as it is.
 """
 
 from collections.abc import Callable, Mapping
@@ -57,8 +57,7 @@ def _imaging(resource: Resource) -> None:
     for series in _dicts(resource.get("series")):
         _set(series, "modality", _first_coding(series.get("modality")))
         _set(series, "laterality", _first_coding(series.get("laterality")))
-        site = series.get("bodySite")
-        _set(series, "bodySite", _first_coding(site.get("concept") if _is(site) else None))
+        _set(series, "bodySite", _first_coding(_concept(series.get("bodySite"))))
     _reasons(resource)
 
 
@@ -100,7 +99,7 @@ def _allergy(resource: Resource) -> None:
         _set(resource, "type", coding.get("code"))
     for reaction in _dicts(resource.get("reaction")):
         listed = _dicts(reaction.get("manifestation"))
-        reaction["manifestation"] = [m["concept"] for m in listed if _is(m.get("concept"))]
+        reaction["manifestation"] = [c for m in listed if _is(c := _concept(m))]
 
 
 def _medication(resource: Resource) -> None:
@@ -129,10 +128,17 @@ _BY_TYPE: Mapping[str, Callable[[Resource], None]] = {
 
 def _reasons(resource: Resource) -> None:
     """`reason` (a CodeableReference; in Encounter below `value`) as the two elements of R4."""
-    listed = _dicts(resource.pop("reason", None))
+    if "reason" not in resource:
+        return
+    listed = _dicts(resource.pop("reason"))
     wrapped = [v for r in listed for v in (_dicts(r["value"]) if "value" in r else [r])]
     _set(resource, "reasonCode", [r["concept"] for r in wrapped if _is(r.get("concept"))])
     _set(resource, "reasonReference", [r["reference"] for r in wrapped if _is(r.get("reference"))])
+
+
+def _concept(value: Any) -> Any:
+    """The concept of a CodeableReference; what is none, as R4 has it, is left."""
+    return value.get("concept") if _is(value) and {"concept", "reference"} & value.keys() else value
 
 
 def _split(holder: Resource, element: str, concept: str, reference: str) -> None:
