@@ -259,7 +259,7 @@ def _load(folder: Traversable) -> Equation:
         sources=MappingProxyType(sources),
         card=_yaml(folder, "card.yaml"),
         codings=tuple(spec.get("codings", ())),
-        content={name: _digest(folder, name) for name in ("coefficients.csv", "model.yaml")},
+        content={name: file_digest(folder, name) for name in ("coefficients.csv", "model.yaml")},
     )
     _check(equation, folder.name)
     return equation
@@ -269,7 +269,8 @@ def _yaml(folder: Traversable, name: str) -> Any:
     return yaml.safe_load(folder.joinpath(name).read_text(encoding="utf-8"))
 
 
-def _digest(folder: Traversable, name: str) -> str:
+def file_digest(folder: Traversable, name: str) -> str:
+    """What an assessment's card names, so that changed numbers are seen."""
     return f"sha256:{hashlib.sha256(folder.joinpath(name).read_bytes()).hexdigest()}"
 
 

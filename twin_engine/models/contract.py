@@ -157,6 +157,11 @@ class Model(ABC):
         optional = self.inputs[name].optional
         return not optional or (self.requires_all and name in self.variants[variant])
 
+    @cached_property
+    def _everywhere(self) -> frozenset[str]:
+        """Optional inputs of every variant: no other variant could do without a wrong value."""
+        return frozenset.intersection(*(frozenset(own) for own in self.variants.values()))
+
     def prepare(self, columns: Columns) -> dict[str, FloatArray]:
         """All declared columns, unknown where not given, derived inputs filled in."""
         rows = len(next(iter(columns.values())))
@@ -273,7 +278,7 @@ class Model(ABC):
         blame = np.full(rows, -1, dtype=np.int16)
         needed = self._ordered_needs(variant, target)
         for name in needed:
-            if self.is_required(name, variant) or overridden:
+            if self.is_required(name, variant) or overridden or name in self._everywhere:
                 outside = ~np.isnan(own[name]) & ~self._in_range(name, own[name], usable, target)
                 _mark(reasons, blame, outside, "out-of-range", self.names.index(name))
         for name in needed:

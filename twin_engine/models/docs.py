@@ -20,9 +20,9 @@ def pages() -> Mapping[str, str]:
 
 
 ABSENT = [
-    "To add one, see [Writing a model](writing-a-model.md). To ask one with other inputs or about a "
-    "treatment, see [What if](what-if.md). How often each answers on the sandbox's made-up patients, "
-    "and why not, is in [Coverage](coverage.md).",
+    "To add one, see [Writing a model](writing-a-model.md). To ask one with other inputs or about "
+    "a treatment, see [What if](what-if.md). How often each answers on the sandbox's made-up "
+    "patients, and why not, is in [Coverage](coverage.md).",
     "",
     "A model that reads a region answers on a twin once the installation has stated it:",
     "",
@@ -32,9 +32,9 @@ ABSENT = [
     'region-kfre = "north-american"   # or non-north-american',
     "```",
     "",
-    "`news2` and `qsofa` are time-critical: they are computed of rows, one observation set each, and "
-    "never of a twin, which holds no single moment. So are the scores and criteria that need a "
-    "person's own answers (`has-bled`, `findrisc`, `ada-diabetes-risk`, `plcom2012`, "
+    "`news2` and `qsofa` are time-critical: they are computed of rows, one observation set each, "
+    "and never of a twin, which holds no single moment. So are the scores and criteria that need "
+    "a person's own answers (`has-bled`, `findrisc`, `ada-diabetes-risk`, `plcom2012`, "
     "`lung-screening`, `bcrat`).",
     "",
     "Left out, because nothing certain can be shipped: FRAX (proprietary and unpublished); event "

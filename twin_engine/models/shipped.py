@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
+from twin_engine.models.bcrat import Bcrat
 from twin_engine.models.contract import Model
 from twin_engine.models.equation_model import shipped_equations
 
 
 def models() -> Iterable[Model]:
-    return shipped_equations().values()
+    return [*shipped_equations().values(), Bcrat()]
