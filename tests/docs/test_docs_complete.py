@@ -74,7 +74,8 @@ def test_every_variable_that_is_shown_is_a_setting() -> None:
     shown = {
         (file, name)
         for file in files
-        for name in re.findall(r"\bTWINPORT_([A-Z]+__[A-Z_]+)\b", read(file))
+        for name in re.findall(r"\bTWINPORT_([A-Z]+(?:__?[A-Z]+)+)\b", read(file))
+        if "__" in name
     }
     paths = {(file, name.lower().replace("__", ".")) for file, name in shown}
     assert len(paths) > 30
