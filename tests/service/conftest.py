@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 from service_people import Bundle, Json, person
+from support import databases
 from support.shell import Shell
 
 from service.config import load_config
@@ -23,10 +24,20 @@ def _made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(_made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An installation with keys and an empty database; its leases are short."""
+def home(
+    _made_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Path:
+    """An installation with keys and an empty database; its leases are short.
+
+    The embedded database, or a schema of its own where the suite runs on PostgreSQL.
+    """
     place = tmp_path / "home"
     shutil.copytree(_made_home, place)
+    if databases.SERVER:
+        monkeypatch.setenv("TWINPORT_DATABASE__URL", request.getfixturevalue("database_url"))
     monkeypatch.setenv("TWINPORT_HOME", str(place))
     monkeypatch.setenv("TWINPORT_JOBS__LEASE_SECONDS", "5")
     return place
