@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from privacy.elements import IN_SCOPE, KNOWN_EXTENSIONS, SECURITY_LABELS, elements_of
+from privacy.geography import area
 from privacy.policy import Leaf, Policy, Verdict, require_verdict
 
 if TYPE_CHECKING:
@@ -170,6 +171,8 @@ class Compiler:
                 return self.life(path, action)
             case "labels":
                 return self.labels(path)
+            case "area" | "area-5":
+                return self.area(path, action)
         raise AssertionError(f"{path}: no rule for {action!r}")
 
     def complex(self, leaf: Leaf) -> Rule:
@@ -494,6 +497,16 @@ class Compiler:
             session.hits[kept] += 1
             session.labels[pair] += 1
             return {"system": pair[0], "code": pair[1]}
+
+        return apply
+
+    def area(self, path: str, action: str) -> Rule:
+        kept, other = self.slot(path, action), self.slot(path, "drop:not-in-the-us")
+
+        def apply(source: Any, session: "Session") -> Any:
+            found = area(source, whole_zip=action == "area-5")
+            session.hits[other if found is None else kept] += 1
+            return found
 
         return apply
 

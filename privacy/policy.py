@@ -37,6 +37,8 @@ FITS: Mapping[str, frozenset[str]] = {
     "birth": frozenset({"date"}),
     "death": frozenset({"boolean", "dateTime"}),
     "labels": frozenset({"Coding"}),
+    "area": frozenset({"Address"}),
+    "area-5": frozenset({"Address"}),
 }
 # Verdicts that mean something in one place only.
 ONLY_IN: Mapping[str, frozenset[str]] = {
@@ -50,6 +52,8 @@ ONLY_IN: Mapping[str, frozenset[str]] = {
     "birth": frozenset({"Patient.birthDate"}),
     "death": frozenset({"Patient.deceasedBoolean", "Patient.deceasedDateTime"}),
     "labels": frozenset({"Meta.security"}),
+    "area": frozenset({"Patient.address"}),
+    "area-5": frozenset({"Patient.address"}),
 }
 NEVER_KEPT = frozenset(
     {"Reference", "Resource", "Extension", "Identifier", "Narrative", "Annotation", "Attachment"}
@@ -84,6 +88,14 @@ class AgeRules:
 
 
 @dataclass(frozen=True, slots=True)
+class FileRules:
+    """How dates stand in de-identified FHIR, and whether the policy may make twins at all."""
+
+    dates: str = "year"
+    twins: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     id: str
     version: int
@@ -93,6 +105,7 @@ class Policy:
     residual: str
     time: TimeRules
     age: AgeRules
+    files: FileRules
     verdicts: Mapping[str, Mapping[str, Verdict]]
     digest: str
 
@@ -108,10 +121,23 @@ class Policy:
         """How documents and ledger entries name this policy."""
         return {"id": self.id, "version": self.version, "digest": self.digest}
 
+    def require_twins(self) -> None:
+        """A twin has no calendar; a policy that exists to keep one is for files alone."""
+        if not self.files.twins:
+            raise PolicyError(
+                f"{self.id} keeps dates, and a twin has no calendar: use it with `twinport "
+                f"deidentify`; twins are made under {', '.join(twin_policy_ids())}"
+            )
+
 
 def policy_ids() -> tuple[str, ...]:
     names = (item.name for item in (files("privacy") / "policies").iterdir())
     return tuple(sorted(name[:-5] for name in names if name.endswith(".toml")))
+
+
+def twin_policy_ids() -> tuple[str, ...]:
+    """The policies a twin can be made under."""
+    return tuple(name for name in policy_ids() if load_policy(name).files.twins)
 
 
 @cache
@@ -152,6 +178,7 @@ def make_policy(table: Table) -> Policy:
             residual=str(table["statement"]["residual"]),
             time=time_rules(table["time"]),
             age=age_rules(table["age"]),
+            files=file_rules(table.get("files", {})),
             verdicts=verdict_table(table["elements"]),
             digest=digest_of(table),
         )
@@ -191,6 +218,17 @@ def age_rules(table: Table) -> AgeRules:
         birth_codes=code_pairs(rules.pop("birth-codes")),
     )
     refuse_leftovers("[age]", rules)
+    return made
+
+
+def file_rules(table: Table) -> FileRules:
+    rules = dict(table)
+    made = FileRules(str(rules.pop("dates", "year")), bool(rules.pop("twins", True)))
+    if made.dates not in {"year", "shifted", "true"}:
+        raise PolicyError("[files] dates is year, shifted or true")
+    if made.twins and made.dates != "year":
+        raise PolicyError("[files] twins have no calendar: with dates, say twins = false")
+    refuse_leftovers("[files]", rules)
     return made
 
 

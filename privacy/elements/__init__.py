@@ -42,6 +42,13 @@ KNOWN_EXTENSIONS: Mapping[str, str] = MappingProxyType(
     {row["url"]: row["name"] for row in table("extensions.csv")}
 )
 
+# What R4 requires of each owner; of a choice, one of several keys.
+REQUIRED: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
+    {
+        owner: tuple(tuple(r["keys"].split()) for r in table("required.csv") if r["owner"] == owner)
+        for owner in BASES
+    }
+)
 SECURITY_LABELS = frozenset((row["system"], row["code"]) for row in table("labels.csv"))
 
 

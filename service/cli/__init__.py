@@ -24,6 +24,7 @@ COMMANDS = {
     "export": ("service.cli.export", "A twin as FHIR, IPS, CSV, Parquet or OMOP tables."),
     "coverage": ("service.cli.coverage", "Which codes of a record are mapped, and which not."),
     "whatif": ("service.cli.whatif", "Ask a model with other inputs, or about one treatment."),
+    "policy": ("service.cli.policy", "List, show, compare, check and explain the policies."),
     "ledger": ("service.cli.ledger", "Verify or export the de-identification ledger."),
     "keys": ("service.cli.keys", "Create and rotate keys; make API keys and sign-in codes."),
     "db": ("service.cli.db", "Bring the database to the current schema."),

@@ -165,6 +165,7 @@ class Maker:
         """Compiled once per policy; two threads compiling the same one do no harm."""
         found = self._deidentifiers.get(policy_id)
         if found is None:
+            load_policy(policy_id).require_twins()
             found = Deidentifier(load_policy(policy_id), self._guards)
             self._deidentifiers[policy_id] = found
         return found

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from privacy.policy import policy_ids
+from privacy.errors import PolicyError
+from privacy.policy import load_policy, policy_ids, twin_policy_ids
 from privacy.signing import SigningKey, VerificationKeys
 from privacy.vault import Vault, seal, unseal
 from service.config import Config, load_config
@@ -100,11 +101,15 @@ class Runtime:
         return stated
 
     def policy(self, asked: str | None = None) -> str:
-        """The policy asked for, else the configured default."""
+        """The policy asked for, else the configured default; it must be one that makes twins."""
         chosen = asked or self.config.policy.default
         if chosen not in policy_ids():
-            known = ", ".join(policy_ids())
+            known = ", ".join(twin_policy_ids())
             raise NotConfigured(f"no such policy; there are: {known}", "unknown-policy")
+        try:
+            load_policy(chosen).require_twins()
+        except PolicyError as error:
+            raise NotConfigured(str(error), "unknown-policy") from None
         return chosen
 
     def jwks(self) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from privacy import ledger
-from privacy.policy import policy_ids
+from privacy.policy import twin_policy_ids
 from privacy.signing import envelope
 from service.fhir.errors import (
     Cancelled,
@@ -166,7 +166,7 @@ class Service:
         try:
             self.runtime.policy(request.policy)
         except NotConfigured:
-            step = f"Name one of: {', '.join(policy_ids())}."
+            step = f"Name one of: {', '.join(twin_policy_ids())}."
             raise ServiceError(Failure.UNKNOWN_POLICY, next_step=step) from None
 
     def cancel(self, run_id: str) -> Run:

@@ -168,6 +168,32 @@ def test_plans_and_rules_agree_on_twenty_thousand() -> None:
         compare([source, spoiled], "safe-harbor")
 
 
+LOINC_CODE = {"system": LOINC, "code": "8480-6"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"code": {"coding": [LOINC_CODE], "x": 1}},
+        {"code": {"coding": [LOINC_CODE], "text": "t", "x": 1}},
+        {"code": {"coding": [LOINC_CODE | {"x": 1}]}},
+        {"code": {"coding": [LOINC_CODE | {"version": "1", "display": "d"}]}},
+        {"code": {"coding": [LOINC_CODE, LOINC_CODE]}},
+        {"code": {"coding": [{"system": LOINC, "code": "30525-0"}]}},
+        {"valueQuantity": {"value": 5, "unit": "mmHg", "x": 1}},
+        {"valueQuantity": {"value": 5, "unit": "mmHg", "comparator": "<"}},
+        {"valueQuantity": {"value": 95, "unit": "years"}},
+        {"valueQuantity": {"value": True, "unit": "mmHg"}},
+        {"subject": {"reference": "Patient/p1", "x": 1}},
+        {"subject": {"reference": "Patient/p2"}},
+    ],
+)
+def test_what_is_almost_ordinary_goes_through_the_rules(change: dict[str, Any]) -> None:
+    """After the ordinary one, whose parts are remembered by then."""
+    work = compare([observation(), observation(**change)], "safe-harbor")
+    assert any(work.hits) or work.refusals
+
+
 def test_an_ordinary_resource_takes_its_plan() -> None:
     work = session(deidentifier=Deidentifier(POLICIES["safe-harbor"], GUARDS))
     for _ in range(3):

@@ -9,7 +9,7 @@ import pytest
 
 from privacy.elements import IN_SCOPE, elements_of
 from privacy.errors import PolicyError
-from privacy.policy import load_policy, make_policy, policy_ids, read_policy, walk
+from privacy.policy import load_policy, make_policy, policy_ids, read_policy, twin_policy_ids, walk
 
 TYPES = """Patient Observation Condition ImagingStudy MedicationRequest MedicationStatement
     Medication Procedure Encounter DiagnosticReport AllergyIntolerance FamilyMemberHistory
@@ -127,7 +127,32 @@ PUBLISHED = {
         "sha256:513ccfa43d4486ecb2ec26af1679a99b0262d9c0078e450b18a43170f9f65439",
     ("relative-minutes", 1):
         "sha256:eaff44ba2e462d11312028391882af621d2f9db73306565b574118b91bef74bc",
+    ("date-shift", 1):
+        "sha256:be9aa1a41e82b8c873d8b2b179580a9fd9fdc2e674d4f5282361e188ea417b99",
+    ("limited-data-set", 1):
+        "sha256:5c730e80d7c88a0b4593a3795090fd607a52cb1befe2fbc42ec41f6533c7d3e0",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("policy_id", ["date-shift", "limited-data-set"])
+def test_a_policy_that_keeps_dates_makes_no_twin_and_says_which_do(policy_id: str) -> None:
+    with pytest.raises(PolicyError, match=r"twinport deidentify.*relative-minutes, safe-harbor"):
+        load_policy(policy_id).require_twins()
+    assert twin_policy_ids() == ("relative-minutes", "safe-harbor")
+    load_policy("safe-harbor").require_twins()
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"dates": "all"}, "dates is year, shifted or true"),
+        ({"dates": "true"}, "twins have no calendar"),
+        ({"dates": "true", "twins": False, "x": 1}, "keys that mean nothing: x"),
+    ],
+)
+def test_rules_for_files_are_exact(rules: dict[str, Any], message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
+        make_policy({**table(), "files": rules})
 
 
 def test_a_policy_that_changed_has_a_new_version() -> None:

@@ -1,0 +1,163 @@
+"""Policies in words: what is decided at one place, what two policies decide differently."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from privacy.elements import IN_SCOPE, elements_of
+from privacy.errors import PolicyError
+from privacy.policy import Leaf, Policy, Verdict, judged_by, require_verdict, walk
+
+# The eighteen identifiers of 45 CFR 164.514(b)(2)(i), by the letters of that paragraph.
+HIPAA: Mapping[str, str] = {
+    "A": "Names",
+    "B": "Geographic subdivisions smaller than a state",
+    "C": "Elements of dates except the year; ages over 89",
+    "D": "Telephone numbers",
+    "E": "Fax numbers",
+    "F": "E-mail addresses",
+    "G": "Social security numbers",
+    "H": "Medical record numbers",
+    "I": "Health plan beneficiary numbers",
+    "J": "Account numbers",
+    "K": "Certificate and licence numbers",
+    "L": "Vehicle identifiers and serial numbers",
+    "M": "Device identifiers and serial numbers",
+    "N": "Web addresses (URLs)",
+    "O": "IP addresses",
+    "P": "Biometric identifiers",
+    "Q": "Full-face photographs and comparable images",
+    "R": "Any other unique identifying number, characteristic or code",
+}
+MEANING: Mapping[str, str] = {
+    "keep": "opened: its own elements are judged one by one",
+    "boolean": "kept as true or false",
+    "number": "kept as a number",
+    "code": "kept if it is a code of HL7's required list",
+    "known-code": "kept, with its system, if the vocabulary knows it",
+    "code-system": "kept, with its code, if the vocabulary knows it",
+    "unit": "kept if it is a known spelling of a unit",
+    "unit-system": "kept with the unit's code",
+    "unit-code": "kept if it is a known unit",
+    "pseudonym": "replaced by a random pseudonym out of the vault",
+    "reference": "replaced by the pseudonym of what it points at",
+    "subject": "must be the patient of the run; replaced by the pseudonym",
+    "about": "replaced by a pseudonym; about another person, the resource is refused",
+    "medication": "replaced by a pseudonym, or by the code of the contained Medication",
+    "contained": "read where a medication needs it, never handed on",
+    "offset": "counted from the sealed zero of the patient's time",
+    "age": "told in completed years, the oldest as one group",
+    "birth": "told as an age",
+    "death": "told as a flag and a relative time",
+    "labels": "kept if it is on HL7's lists, as an obligation",
+    "area": "country, state and three digits of a US ZIP code, where enough people live",
+    "area-5": "country, state and five digits of a US ZIP code",
+    "drop": "left out and counted",
+    "refuse": "refuses the whole resource",
+}
+_TAGS = re.compile(r"\[([A-R](?:,[A-R])*)\] ?")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One place of a record and what a policy decides there. `rule` names the line of the file."""
+
+    path: str
+    type: str
+    action: str
+    meaning: str
+    reason: str
+    categories: tuple[str, ...]
+    rule: str
+
+
+def categories(verdict: Verdict) -> tuple[str, ...]:
+    """The letters of the identifiers for which something is left out."""
+    found = _TAGS.match(verdict.detail)
+    return tuple(found[1].split(",")) if found else ()
+
+
+def explain(policy: Policy, path: str) -> Explanation:
+    leaf = find(policy, path)
+    verdict = require_verdict(policy, leaf)
+    section, key = judged_by(policy, leaf)
+    return Explanation(
+        path=leaf.path,
+        type=leaf.element.type,
+        action=verdict.action,
+        meaning=MEANING[verdict.action],
+        reason=_TAGS.sub("", verdict.detail, count=1),
+        categories=categories(verdict),
+        rule=f"[elements.{section}] {key}",
+    )
+
+
+def find(policy: Policy, path: str) -> Leaf:
+    """The place a path names, if the policy opens everything above it."""
+    name, *keys = path.split(".")
+    if name not in IN_SCOPE or not keys:
+        known = ", ".join(sorted(IN_SCOPE))
+        raise PolicyError(f"give a path as Observation.valueQuantity; types in scope: {known}")
+    parent, owner = name, name
+    for position, key in enumerate(keys):
+        leaf = _step(parent, owner, key)
+        if position == len(keys) - 1:
+            return leaf
+        if require_verdict(policy, leaf).action != "keep":
+            return leaf  # judged as a whole: nothing below is looked at
+        parent, owner = leaf.path, leaf.inner_owner
+    raise AssertionError("a path has at least one key")
+
+
+def _step(parent: str, owner: str, key: str) -> Leaf:
+    elements = elements_of(owner)
+    if key in elements:
+        return Leaf(parent, owner, key, elements[key])
+    near = [name for name in elements if name.lower().startswith(key[:4].lower())]
+    hint = f"; did you mean {', '.join(sorted(near))}" if near else ""
+    raise PolicyError(f"R4 has no such element below {parent}{hint}")
+
+
+def leaves(policy: Policy) -> Iterator[tuple[Leaf, Verdict]]:
+    """Every place of every type in scope, with its verdict."""
+    for name in sorted(IN_SCOPE):
+        for leaf in walk(policy, name, name):
+            yield leaf, require_verdict(policy, leaf)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    what: str
+    before: str
+    after: str
+
+
+def differences(one: Policy, other: Policy) -> list[Difference]:
+    """What the second decides otherwise than the first, in words."""
+    found = [Difference(what, str(a), str(b)) for what, a, b in _settings(one, other) if a != b]
+    before = {leaf.path: verdict for leaf, verdict in leaves(one)}
+    after = {leaf.path: verdict for leaf, verdict in leaves(other)}
+    for path in sorted(before.keys() | after.keys()):
+        a, b = before.get(path), after.get(path)
+        if a != b:
+            found.append(Difference(path, _word(a), _word(b)))
+    return found
+
+
+def _settings(one: Policy, other: Policy) -> Iterator[tuple[str, object, object]]:
+    yield "unit of time", one.time.unit, other.time.unit
+    yield "time in the ledger", one.time.ledger, other.time.ledger
+    yield "years told back", one.time.past_years, other.time.past_years
+    yield "oldest age told", one.age.top, other.age.top
+    yield "dates in files", one.files.dates, other.files.dates
+    yield "makes twins", _yes(one.files.twins), _yes(other.files.twins)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _word(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "not opened"
+    return f"{verdict.action}: {verdict.detail}" if verdict.detail else verdict.action
