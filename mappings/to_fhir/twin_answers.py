@@ -1,0 +1,149 @@
+"""The models' answers inside a twin → RiskAssessment and Observation without a calendar date.
+
+The resources that are written back to a server carry dates and the server's references; these
+carry relative times and references inside the Bundle. A horizon becomes an age range, which R4 has
+for this purpose, where the age is known exactly.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from mappings.to_fhir.card import PROBABILITY, CardView
+from mappings.to_fhir.codings import UCUM, category, labelled
+from mappings.to_fhir.common import resource_id
+from mappings.to_fhir.companions import url
+from mappings.to_fhir.relative import OWN
+from mappings.to_fhir.twin_facts import Frame, Json
+from mappings.to_fhir.wording import percent, plain
+from mappings.vocabulary.units import unit_label
+
+Assessment = Mapping[str, Any]
+
+
+def answers(
+    document: Mapping[str, Any],
+    frame: Frame,
+    cards: Mapping[str, Mapping[str, Any]],
+    made_of: Mapping[int, Sequence[Json]],
+) -> Iterator[Json]:
+    """`cards` by model id; a model without a card is named by its id alone. `made_of`: which
+    resources of the Bundle were made of a source."""
+    age = None if document["subject"].get("ageTopCoded") else document["subject"].get("age")
+    for assessment in document["assessments"]:
+        if not assessment["results"]:
+            continue
+        view = CardView(cards.get(assessment["model"]["id"], {}), assessment)
+        basis = _basis(assessment, made_of)
+        risks = [r for r in assessment["results"] if view.outcome(r).kind == PROBABILITY]
+        if risks:
+            yield _risk(assessment, risks, view, frame, basis, age)
+        for i, result in enumerate(r for r in assessment["results"] if r not in risks):
+            yield _quantity(assessment, result, view, frame, basis, i)
+
+
+def _basis(assessment: Assessment, made_of: Mapping[int, Sequence[Json]]) -> list[Json]:
+    """The resources that hold the inputs."""
+    used = dict.fromkeys(src for one in assessment["inputs"] for src in one.get("src", ()))
+    return [resource for src in used for resource in made_of.get(src, ())]
+
+
+def _references(resources: Iterable[Json]) -> list[Json]:
+    return [{"reference": url(resource)} for resource in resources]
+
+
+def _shared(kind: str, assessment: Assessment, view: CardView, frame: Frame, *about: str) -> Json:
+    """The snapshot makes the id: the same inputs of the same model give the same resource."""
+    model = {"system": f"{OWN}:CodeSystem:model", "code": view.code, "version": view.version}
+    snapshot = assessment["snapshot"]
+    return {
+        "resourceType": kind,
+        "id": resource_id(frame.twin, kind, view.code, view.version, snapshot, *about),
+        "meta": labelled(),
+        "identifier": [{"system": "urn:twinport:snapshot", "value": snapshot}],
+        "status": "preliminary",
+        "method": {"coding": [model], "text": view.text},
+        "subject": frame.reference(),
+    }
+
+
+def _outcome(view: CardView, result: Mapping[str, Any]) -> Json:
+    outcome = view.outcome(result)
+    own = {"system": f"{OWN}:CodeSystem:outcome", "code": outcome.id, "display": outcome.label}
+    return {"coding": [*outcome.codings, own], "text": outcome.label}
+
+
+def _risk(
+    assessment: Assessment,
+    results: Sequence[Mapping[str, Any]],
+    view: CardView,
+    frame: Frame,
+    basis: list[Json],
+    age: int | None,
+) -> Json:
+    made = _shared("RiskAssessment", assessment, view, frame)
+    made["_occurrenceDateTime"] = frame.clock.at(assessment["at"])
+    if basis:
+        made["basis"] = _references(basis)
+    made["prediction"] = [_prediction(result, view, age) for result in results]
+    return made
+
+
+def _prediction(result: Mapping[str, Any], view: CardView, age: int | None) -> Json:
+    made = {
+        "outcome": _outcome(view, result),
+        "probabilityDecimal": percent(result["value"]),
+        "rationale": _rationale(result),
+    }
+    if "category" in result:
+        scheme, code = result["category"]["scheme"], result["category"]["code"]
+        system = f"{OWN}:CodeSystem:risk-category-{scheme}"
+        made["qualitativeRisk"] = {
+            "coding": [{"system": system, "code": code}],
+            "text": f"{plain(code).capitalize()} ({scheme})",
+        }
+    years = result.get("horizonYears")
+    if years is not None and age is not None:
+        made["whenRange"] = {"low": _years(age), "high": _years(age + years)}
+    return made
+
+
+def _years(years: float) -> Json:
+    return {"value": years, "unit": "years", "system": UCUM, "code": "a"}
+
+
+def _rationale(result: Mapping[str, Any]) -> str:
+    years = result.get("horizonYears")
+    within = "" if years is None else f" within {years:g} years"
+    interval = result.get("interval")
+    if interval is None:
+        return f"{percent(result['value']):g} %{within}."
+    low, high = percent(interval["low"]), percent(interval["high"])
+    return f"{percent(result['value']):g} %{within}; {low:g} to {high:g} % if measured again."
+
+
+def _quantity(
+    assessment: Assessment,
+    result: Mapping[str, Any],
+    view: CardView,
+    frame: Frame,
+    basis: list[Json],
+    position: int,
+) -> Json:
+    made = _shared("Observation", assessment, view, frame, result["outcome"], str(position))
+    unit = result["unit"]
+    made |= {
+        "category": [category(view.outcome(result).kind)],
+        "code": _outcome(view, result),
+        "_effectiveDateTime": frame.clock.at(assessment["at"]),
+        "valueQuantity": {
+            "value": float(f"{result['value']:.6g}"),
+            "unit": unit_label(unit) or unit,
+            "system": UCUM,
+            "code": unit,
+        },
+    }
+    # R4 lets an Observation derive from few types.
+    derived = [resource for resource in basis if resource["resourceType"] == "Observation"]
+    if derived:
+        made["derivedFrom"] = _references(derived)
+    return made
