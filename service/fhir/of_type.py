@@ -18,6 +18,7 @@ from service.fhir.manners import NO_COUNT, Way
 from service.fhir.paging import Page, Params, read_pages
 from service.fhir.record import SafetyEvent, Slice
 from service.fhir.references import rewriter
+from service.fhir.sharing import Sharing
 from service.fhir.subjects import FOREIGN, verdict_on_subject
 from service.fhir.versions import Versions
 
@@ -36,6 +37,7 @@ class TypePull:
         self._client = job.client
         self._plain = rewriter(job.client.server.bases)
         self._versions = Versions()
+        self._sharing = Sharing()
         self._ignored_patient = False
         self._walked = 0
         self._on_page = 0
@@ -212,7 +214,7 @@ class TypePull:
         reason = verdict_on_subject(resource, self._kind, person.references)
         if reason is None:
             self._name_survivor(resource)
-            self._versions.keep(self._job.shape(resource))
+            self._versions.keep(self._sharing.share(self._job.shape(resource)))
         else:
             self._drop_foreign(reason)
         return True

@@ -5,6 +5,7 @@ from typing import Any
 
 Resource = dict[str, Any]
 Key = tuple[str, str, str]
+Name = tuple[str, str]
 
 _NUMBER = re.compile(r"(\d{1,18})\Z")
 
@@ -31,21 +32,28 @@ class Versions:
     """Keeps the newest version of each resource."""
 
     def __init__(self) -> None:
-        self._seen: set[Key] = set()
-        self._met: set[tuple[str, str]] = set()
-        self._newest: dict[tuple[str, str], Resource] = {}
+        # A record may hold a hundred thousand resources: one key each, versions shared.
+        self._seen: dict[Name, tuple[str, ...]] = {}
+        self._newest: dict[Name, Resource] = {}
+        self._alone: dict[str, tuple[str, ...]] = {}
         self.superseded = 0
 
     def is_new(self, resource: Resource) -> bool:
         """Whether exactly this version was not seen before; remembers it."""
-        before = len(self._seen)
-        self._seen.add(key_of(resource))
-        self._met.add((resource["resourceType"], resource["id"]))
-        return len(self._seen) > before
+        kind, identity, version = key_of(resource)
+        name = kind, identity
+        known = self._seen.get(name)
+        if known is None:
+            self._seen[name] = self._alone.setdefault(version, (version,))
+        elif version in known:
+            return False
+        else:
+            self._seen[name] = (*known, version)
+        return True
 
     def met(self, kind: str, identity: str) -> bool:
         """Whether any version of it was seen, kept or not."""
-        return (kind, identity) in self._met
+        return (kind, identity) in self._seen
 
     def keep(self, resource: Resource) -> None:
         key = resource["resourceType"], resource["id"]

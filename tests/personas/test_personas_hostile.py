@@ -30,8 +30,8 @@ from twin_engine.document import clinical_digest
 PATIENT = "demo-001"
 SECRET = "a-very-secret-token"
 
-# way -> what the Observations are said to be, and why. Where the search fails as a whole, those that
-# reports point to were still read one by one: partial.
+# way -> what the Observations are said to be, and why. Where the search fails as a whole, those
+# that reports point to were still read one by one: partial.
 SAID = {
     "circle": ("partial", "link-loop"),
     "endless": ("partial", "link-loop"),
