@@ -172,6 +172,14 @@ def test_reasons_of_an_incomplete_slice_are_written_in_our_words_only() -> None:
     assert written["dropped"] == {"foreign-subject": 2, "other": 5}
 
 
+def test_what_did_not_go_wrong_takes_no_room() -> None:
+    nothing = {"refused": 0, "duplicates": 0, "dropped": {}, "outcomes": 0, "truncated": False}
+    counts = {"queries": 1, "pages": 0, "matches": 0}
+    part = {"type": "Observation", "verdict": "complete", **counts}
+    made = twin(completeness={"basis": "server", "slices": [part | nothing]})
+    assert made["completeness"]["slices"] == [part]
+
+
 # -- properties ------------------------------------------------------------------------------------
 
 NAMES = st.sampled_from([pseudonym(str(i)) for i in range(6)])

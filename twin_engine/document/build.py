@@ -38,6 +38,8 @@ Fact = TypeVar("Fact", bound=tuple[Any, ...])
 # Where only a set-aside value is known of a source, its type is not.
 UNSTATED = "Resource"
 OTHER_REASON = "other"
+# What a slice does not say did not happen: most of a small twin was once zeros.
+SILENT = frozenset({"refused", "duplicates", "dropped", "outcomes", "truncated"})
 
 
 class Header(NamedTuple):
@@ -432,7 +434,7 @@ def _slice(part: Mapping[str, Any]) -> Document:
     made = dict(part) | ({"dropped": dropped} if "dropped" in part else {})
     if "reason" in part and part["reason"] not in words()["shortfall"].words:
         made["reason"] = OTHER_REASON
-    return made
+    return {name: value for name, value in made.items() if value or name not in SILENT}
 
 
 # --------------------------------------------------------------------------------------------
