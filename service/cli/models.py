@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import click
 
+from service.cli import validate
 from service.cli.exits import CommandError, Exit
 from service.cli.output import emit, progress
 from twin_engine.models import cards, rows
@@ -84,6 +85,47 @@ def check_command(name: str, as_json: bool) -> None:
             click.echo(f"  {finding}")
     if failed:
         raise CommandError("a model does not keep the contract; the findings say where", Exit.INPUT)
+
+
+@command.command("validate")
+@click.argument("model_id", metavar="ID[:VARIANT]")
+@click.option("--in", "source", type=click.Path(path_type=Path, dir_okay=False), required=True)
+@click.option("--outcomes", type=click.Path(path_type=Path, dir_okay=False), required=True)
+@click.option("--outcome", help="Which outcome came to pass. Default: the first reported one.")
+@click.option("--horizon", type=int, metavar="YEARS", help="Default: the shortest of the outcome.")
+@click.option("--threshold", "thresholds", multiple=True, type=click.FloatRange(0.001, 0.999))
+@click.option(
+    "--group", "columns", multiple=True, metavar="COLUMN", help="Beside sex and age band."
+)
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
+def validate_command(
+    model_id: str,
+    source: Path,
+    outcomes: Path,
+    outcome: str | None,
+    horizon: int | None,
+    thresholds: tuple[float, ...],
+    columns: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Compare a model's probabilities with what came to pass: discrimination, calibration, Brier
+    score and net benefit, also by sex, age band and other columns, with bootstrap intervals.
+
+    --in holds rows as for `models run`, with a column id; --outcomes the columns id and event
+    (0 or 1, known for the whole horizon). Thresholds come from a guideline, before looking.
+    Fewer than 100 events are not judged; groups of fewer than 11 people are not even named.
+
+    \b
+    twinport models validate prevent --in rows.csv --outcomes events.csv --threshold 0.075
+    """
+    asked = validate.Question(model_id, outcome, horizon, thresholds, columns)
+    with ExitStack() as stack:
+        events = validate.events(_reader(stack, outcomes))
+        report = validate.report(asked, _reader(stack, source), events)
+    if as_json:
+        emit(report)
+    else:
+        click.echo("\n".join(validate.lines(report)))
 
 
 def _to_check(name: str) -> list[Model]:

@@ -25,15 +25,17 @@ from twin_engine.state import State
 SETTINGS = {"region-score2": "low", "region-kfre": "north-american"}
 HEAD = f"""# Coverage
 
-Made by `tests/models/models_coverage.py`: every installed model on the {{count}} made-up patients of the [sandbox](../sandbox.md), read from a file as of
-{TEST_ANCHOR}, with the policy `safe-harbor` and the settings `region-score2 = "low"` and `region-kfre = "north-american"`.
-A model *answers* when it gives every outcome it reports, answers *in part* when it gives some, and otherwise refuses. A person may be counted
-under several reasons; the input a reason is about stands behind it. These patients were made up to be awkward: the table shows that refusals have
-reasons, not how often a model would refuse anywhere else.
+Made by `tests/models/models_coverage.py`: every installed model on the {{count}} made-up patients
+of the [sandbox](../sandbox.md), read from a file as of {TEST_ANCHOR}, with the policy
+`safe-harbor` and the settings {", ".join(f'`{k} = "{v}"`' for k, v in SETTINGS.items())}.
+A model *answers* when it gives every outcome it reports, answers *in part* when it gives some, and
+otherwise refuses. A person may be counted under several reasons; the input a reason is about stands
+behind it. These patients were made up to be awkward: the table shows that refusals have reasons,
+not how often a model would refuse anywhere else.
 
 | model | run by itself | answers | in part | refuses | why not |
 |---|---|---|---|---|---|
-"""  # fmt: skip
+"""
 
 Assessment = Mapping[str, Any]
 

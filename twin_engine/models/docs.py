@@ -22,7 +22,8 @@ def pages() -> Mapping[str, str]:
 ABSENT = [
     "To add one, see [Writing a model](writing-a-model.md). To ask one with other inputs or about "
     "a treatment, see [What if](what-if.md). How often each answers on the sandbox's made-up "
-    "patients, and why not, is in [Coverage](coverage.md).",
+    "patients, and why not, is in [Coverage](coverage.md). To see how well one holds where it is "
+    "used, see [Validating a model](validation.md).",
     "",
     "A model that reads a region answers on a twin once the installation has stated it:",
     "",
