@@ -79,7 +79,7 @@ class Session:
     def __init__(self, deidentifier: Deidentifier, subject: SubjectContext) -> None:
         policy = deidentifier.policy
         self._tables, self._slots, self._subject = deidentifier.tables, deidentifier.slots, subject
-        self.pseudonym = subject.pseudonym
+        self.pseudonym, self.epoch = subject.pseudonym, subject.epoch
         self.policy = policy
         self._bundles = deidentifier.planner.bundles
         self.today = subject.now.date() if isinstance(subject.now, datetime) else subject.now

@@ -36,11 +36,14 @@ class Ordinary:
 
     def object(self, path: str, owner: str, depth: int) -> dict[str, Any]:
         made: dict[str, Any] = {}
+        chosen: set[str] = set()
         for key, element in elements_of(owner).items():
             leaf = Leaf(path, owner, key, element)
             action = require_verdict(self.policy, leaf).action
-            if action == "refuse" or self.random.random() < 0.5:
+            choice = key.removesuffix(element.type[0].upper() + element.type[1:])
+            if action == "refuse" or self.random.random() < 0.5 or choice in chosen:
                 continue
+            chosen |= {choice} if choice != key else set()
             value = self.value(leaf, action, depth)
             if value is not None:
                 made[key] = [value] if element.is_list else value
@@ -86,7 +89,9 @@ def reference(random: Random, leaf: Leaf) -> Any:
 DAYS = ("2019-03-04", "2020-06-01T10:30:00Z", "2020-06-01T10:30:00.123-09:30", "2018-07", "2017")
 PLAIN: dict[str, Callable[[Random, Leaf], Any]] = {
     "boolean": lambda random, leaf: random.random() < 0.5,
-    "number": lambda random, leaf: random.choice([1, 2.5, 97]),
+    "number": lambda random, leaf: random.choice(
+        [1, 2.5, 97] if leaf.element.type == "decimal" else [1, 97]
+    ),
     "code": lambda random, leaf: random.choice(sorted(leaf.element.codes)),
     "offset": lambda random, leaf: random.choice(DAYS),
     "age": lambda random, leaf: {"value": 41, "unit": "years", "system": UCUM, "code": "a"},

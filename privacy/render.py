@@ -1,0 +1,228 @@
+"""De-identified records back into valid FHIR R4, for files and `$de-identify`.
+
+Rendered from the record alone: nothing stands in a file that the policy's record does not hold.
+Times return to a calendar as far as the policy lets them: the year, a date shifted by the patient's
+secret number of days, or the true date. What R4 requires and the policy has taken out is marked
+`data-absent-reason` = `masked`.
+"""
+
+import base64
+from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from privacy.compile import UCUM
+from privacy.deidentify import Session
+from privacy.elements import QUANTITIES, REQUIRED, Element, elements_of, owner_of
+from privacy.times import DAYS, MONTH_DAYS, YEAR_DAYS, Moment
+
+ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+AGE = "http://hl7.org/fhir/us/dapl/StructureDefinition/dapl-age-extension"
+# HL7 v3 ObservationValue, SecurityAlterationIntegrityObservationValue: "pseudonymized".
+PSEUDONYMIZED = {
+    "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
+    "code": "PSEUDED",
+}
+SHIFTS = 365  # days, at most, to either side
+
+Json = dict[str, Any]
+
+
+def fhir_id(pseudonym: str) -> str:
+    """The same 128 bits, spelled as FHIR allows an id."""
+    return base64.urlsafe_b64decode(pseudonym + "==").hex()
+
+
+def urn(pseudonym: str) -> str:
+    text = fhir_id(pseudonym)
+    parts = (text[:8], text[8:12], text[12:16], text[16:20], text[20:])
+    return "urn:uuid:" + "-".join(parts)
+
+
+def shift_of(epoch: datetime) -> int:
+    """The patient's shift in days, never zero: as secret and as random as the sealed epoch."""
+    place = epoch.toordinal() % (2 * SHIFTS)
+    return place - SHIFTS if place < SHIFTS else place - SHIFTS + 1
+
+
+def masked() -> Json:
+    return {"extension": [{"url": ABSENT, "valueCode": "masked"}]}
+
+
+class Calendar:
+    """Offsets of one patient back into dates, as its policy allows."""
+
+    def __init__(self, session: Session) -> None:
+        self.mode = session.policy.files.dates
+        self._now, self._today = session.now, session.today
+        self._epoch = session.epoch
+        self._day = DAYS[session.policy.time.unit]
+        self._shift = timedelta(days=shift_of(session.epoch)) if self.mode == "shifted" else None
+
+    def text(self, offset: int, precision: str, kind: str) -> str | None:
+        """A date, dateTime or instant; None where the policy leaves too little for the type."""
+        return self.spell(self.moment(offset, precision), kind)
+
+    def moment(self, offset: int, precision: str) -> Moment:
+        if precision == "minute":
+            at = self._epoch + timedelta(minutes=offset)
+            return Moment(at.date(), "minute", at)
+        if precision == "day":
+            return Moment(self._epoch.date() + timedelta(days=offset // self._day), "day")
+        if offset == self._now:  # imprecise and not after now: the cell that now lies in
+            return Moment(_first(self._today.year, self._today.month, precision), precision)
+        if precision == "year":
+            years = round(offset / (YEAR_DAYS * self._day))
+            return Moment(date(self._epoch.year + years, 1, 1), precision)
+        months = round(offset / (MONTH_DAYS * self._day)) + self._epoch.year * 12
+        months += self._epoch.month - 1
+        return Moment(date(months // 12, months % 12 + 1, 1), precision)
+
+    def spell(self, moment: Moment, kind: str) -> str | None:
+        if self.mode == "year":
+            return None if kind == "instant" else f"{moment.first.year:04}"
+        if kind == "instant" and moment.minute is None:
+            return None
+        return spelled(moment if self._shift is None else shifted(moment, self._shift), kind)
+
+
+def _first(year: int, month: int, precision: str) -> date:
+    return date(year, month if precision == "month" else 1, 1)
+
+
+def shifted(moment: Moment, by: timedelta) -> Moment:
+    """An imprecise date moves with its middle, and stays as imprecise."""
+    if moment.precision in {"year", "month"}:
+        middle = moment.middle + by
+        first = _first(middle.year, middle.month, moment.precision)
+        return Moment(first, moment.precision)
+    minute = None if moment.minute is None else moment.minute + by
+    return Moment(moment.first + by, moment.precision, minute)
+
+
+def spelled(moment: Moment, kind: str) -> str:
+    if moment.minute is not None and kind != "date":
+        return f"{moment.minute.astimezone(UTC):%Y-%m-%dT%H:%M:00Z}"
+    return moment.first.isoformat()[: {"year": 4, "month": 7}.get(moment.precision, 10)]
+
+
+class Renderer:
+    """Renders the records of one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._calendar = Calendar(session)
+
+    def resource(self, record: Json) -> Json:
+        name = record["resourceType"]
+        body = self.patient(record) if name == "Patient" else self.object(name, record)
+        meta = body.pop("meta", {})
+        labels = [*meta.get("security", []), PSEUDONYMIZED]
+        head = {"resourceType": name, "id": fhir_id(record["id"])} if "id" in record else {
+            "resourceType": name
+        }  # fmt: skip
+        body.pop("id", None)
+        return {**head, "meta": {**meta, "security": labels}, **body}
+
+    def patient(self, record: Json) -> Json:
+        kept: Json = {
+            key: record[key] for key in ("id", "meta", "gender", "address") if key in record
+        }
+        made = self.object("Patient", kept)
+        if "age" in record:
+            quantity = self.age(record["age"])
+            made["extension"] = [{"url": AGE, "valueQuantity": quantity}]
+        born = self.birth(record)
+        made |= {"birthDate": born} if born else {}
+        if "deceasedAt" in record:
+            offset, precision = record["deceasedAt"]
+            made["deceasedDateTime"] = self._calendar.text(offset, precision, "dateTime")
+        elif record.get("deceased"):
+            made["deceasedBoolean"] = True
+        return made
+
+    def birth(self, record: Json) -> str | None:
+        """No birth date of the very old, and none that can be no birth."""
+        born = self._session.life.born
+        if born is None or record.get("ageTopCoded", True):
+            return None
+        return self._calendar.spell(born, "date")
+
+    def object(self, owner: str, record: Json) -> Json:
+        made: Json = {}
+        for key, value in record.items():
+            if key == "resourceType":
+                continue
+            element = elements_of(owner)[key]
+            shown = self.many(owner, key, element, value)
+            if shown is not None:
+                made[key] = shown
+        return made | self.required(owner, made)
+
+    def many(self, owner: str, key: str, element: Element, value: Any) -> Any:
+        if not element.is_list:
+            return self.value(owner, key, element, value)
+        shown = [self.value(owner, key, element, item) for item in value]
+        return [item for item in shown if item is not None] or None
+
+    def value(self, owner: str, key: str, element: Element, value: Any) -> Any:
+        kind = element.type
+        if kind in {"date", "dateTime", "instant"}:
+            return self._calendar.text(value[0], value[1], kind)
+        if kind == "Age":
+            return self.age(value)
+        if kind == "Reference":
+            return self.reference(value)
+        if kind == "id":
+            return fhir_id(value)
+        if kind[0].islower() or kind in QUANTITIES or kind in {"Coding", "Address"}:
+            return value
+        return self.object(owner_of(owner, key, element), value) or None
+
+    def reference(self, value: Json) -> Json:
+        name, _, pseudonym = value["reference"].partition("/")
+        return {"reference": f"{name}/{fhir_id(pseudonym)}"}
+
+    def age(self, years: int) -> Json:
+        """An Age is positive: below one year it is "less than one"."""
+        top = years >= self._session.policy.age.top
+        comparator = {"comparator": ">="} if top else {"comparator": "<"} if years < 1 else {}
+        number = {"value": max(years, 1), **comparator}
+        return {**number, "unit": "years", "system": UCUM, "code": "a"}
+
+    def required(self, owner: str, made: Json) -> Json:
+        found: Json = {}
+        for keys in REQUIRED.get(owner, ()):
+            if not any(key in made for key in keys):
+                found |= absent(owner, keys[0])
+        return found
+
+
+def absent(owner: str, key: str) -> Json:
+    element = elements_of(owner)[key]
+    mark: Any = [masked()] if element.is_list else masked()
+    return {"_" + key: mark} if element.type[0].islower() else {key: mark}
+
+
+def bundle(entries: Collection[tuple[str, Json]]) -> Json:
+    """A collection of `(pseudonym, rendered resource)`; references lead to its entries."""
+    names = {f"{body['resourceType']}/{fhir_id(name)}": urn(name) for name, body in entries}
+    for _, body in entries:
+        _lead(body, names)
+    return {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"fullUrl": urn(pseudonym), "resource": body} for pseudonym, body in entries],
+    }
+
+
+def _lead(node: Any, names: Mapping[str, str]) -> None:
+    if type(node) is dict:
+        text = node.get("reference")
+        if type(text) is str:
+            node["reference"] = names.get(text, text)
+        for inner in node.values():
+            _lead(inner, names)
+    elif type(node) is list:
+        for inner in node:
+            _lead(inner, names)

@@ -1,0 +1,1 @@
+"""De-identified FHIR out of files."""

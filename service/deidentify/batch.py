@@ -1,0 +1,196 @@
+"""One run over any number of patients: their sessions, their pseudonyms, and what was done."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+
+from mappings import vocabulary
+from privacy import ledger
+from privacy.deidentify import Count, Deidentifier, Guards, Refused, Session
+from privacy.elements import BASES, elements_of
+from privacy.gate import Searcher
+from privacy.policy import Policy
+from privacy.pseudonyms import Pseudonyms, new_pseudonym
+from privacy.render import Renderer
+from privacy.subject import SubjectContext, draw_epoch
+from privacy.vault import SubjectRecord, Vault
+from service.deidentify.people import People, Person, owner_of
+
+Resource = dict[str, Any]
+
+SOFTWARE = version("twinport")
+OPEN = 512  # patients whose sessions are held; the one not needed for longest is sealed away
+# Resources that several patients may share: one pseudonym in the whole batch.
+SHARED = frozenset({"Medication", "Endpoint", "Device"})
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was done to how many resources. No value."""
+
+    read: int = 0
+    written: Counter[str] = field(default_factory=Counter)
+    counts: Counter[Count] = field(default_factory=Counter)
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    labels: Counter[tuple[str, str]] = field(default_factory=Counter)
+    patients: int = 0
+
+    def take(self, session: Session) -> None:
+        self.counts += session.counts
+        self.refusals += session.refusals
+        self.labels += session.labels
+
+    def as_report(self) -> dict[str, Any]:
+        return {
+            "read": self.read,
+            "written": dict(sorted(self.written.items())),
+            "patients": self.patients,
+            "refusals": [
+                {"type": kind, "reason": reason, "n": n}
+                for (kind, reason), n in sorted(self.refusals.items())
+            ],
+            "counts": [
+                {"type": kind, "path": path, "action": action, "n": n}
+                for (kind, path, action), n in sorted(self.counts.items())
+            ],
+        }
+
+
+@dataclass(slots=True, repr=False)
+class _Open:
+    """A patient at work."""
+
+    session: Session
+    record: SubjectRecord
+    expected: int
+    search: Searcher
+
+
+class Batch:
+    """De-identifies resource by resource. For one thread."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        vault: Vault,
+        people: People,
+        *,
+        project: str,
+        today: date,
+        keep_open: int = OPEN,
+    ) -> None:
+        guards = Guards(vocabulary.is_known_code, vocabulary.is_known_unit)
+        self.policy, self.tally = policy, Tally()
+        self._deidentifier = Deidentifier(policy, guards)
+        self._vault, self._people, self._today = vault, people, today
+        self._project = f"{project}/{policy.id}/files"
+        self._shared, self._keep_open = Pseudonyms(), keep_open
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._seen: set[str] = set()
+
+    def apply(self, resource: Any) -> tuple[str, Resource] | None:
+        """The pseudonym of a resource and its de-identified form; None when it was refused."""
+        self.tally.read += 1
+        identity = owner_of(resource) if type(resource) is dict else None
+        work = self._work(identity or "")
+        record = work.session.apply(resource)
+        if isinstance(record, Refused):
+            return None
+        if "id" not in record:
+            self.tally.refusals[(record["resourceType"], "no-id")] += 1
+            return None
+        made = Renderer(work.session).resource(record)
+        if work.search.hits(orjson.dumps(made)):
+            self.tally.refusals[(record["resourceType"], "identity-found")] += 1
+            return None
+        self.tally.written[made["resourceType"]] += 1
+        return record["id"], made
+
+    def close(self) -> Tally:
+        while self._open:
+            self._put_away()
+        self.tally.patients = len(self._seen - {""})
+        return self.tally
+
+    # Sessions -------------------------------------------------------------------------------------
+
+    def _work(self, identity: str) -> _Open:
+        found = self._open.get(identity)
+        if found is not None:
+            self._open.move_to_end(identity)
+            return found
+        if len(self._open) >= self._keep_open:
+            self._put_away()
+        self._open[identity] = self._begin(identity)
+        self._seen.add(identity)
+        return self._open[identity]
+
+    def _begin(self, identity: str) -> _Open:
+        person = self._people.get(identity)
+        record, expected = self._record(identity, person)
+        subject = SubjectContext.of(
+            person.patient,
+            epoch=record.epoch,
+            now=self._today,
+            pseudonym=self._pseudonym(record.ids),
+        )
+        session = self._deidentifier.session(subject)
+        return _Open(session, record, expected, Searcher(person.values, fhir_words()))
+
+    def _record(self, identity: str, person: Person) -> tuple[SubjectRecord, int]:
+        reference = f"Patient/{identity}"
+        found = self._vault.load(self._project, person.base, reference)
+        if found is not None:
+            return found
+        fresh = SubjectRecord(
+            project=self._project,
+            base=person.base,
+            patient=reference,
+            twin=new_pseudonym(),
+            epoch=draw_epoch(self._today),
+            ids=Pseudonyms(),
+            identity={},
+        )
+        return fresh, 0
+
+    def _pseudonym(self, own: Pseudonyms) -> Callable[[str, str], str]:
+        shared = self._shared
+        return lambda kind, identity: (shared if kind in SHARED else own)(kind, identity)
+
+    def _put_away(self) -> None:
+        """Into the vault: the next resource of this patient finds the same pseudonyms there."""
+        _, work = self._open.popitem(last=False)
+        self.tally.take(work.session)
+        self._vault.save(work.record, work.expected)
+
+    # The record of what was done ------------------------------------------------------------------
+
+    def entry(self, outputs: list[dict[str, Any]]) -> ledger.LedgerEntry:
+        """For the ledger, once closed: one entry for the batch, bound to the bytes written."""
+        report = self.tally.as_report()
+        return {
+            "event": "files-deidentified",
+            "time": ledger.coarse_time(self.policy, datetime.now(UTC)),
+            "policy": self.policy.as_reference(),
+            "software": SOFTWARE,
+            "batch": self._people.batch,
+            "outputs": outputs,
+            **report,
+            **ledger.obligations(self.tally.labels),
+        }
+
+
+@cache
+def fhir_words() -> frozenset[str]:
+    """Names and closed codes of R4: what a person may be called without being recognised by it."""
+    found: set[str] = {"Bundle", "resourceType"}
+    for owner in BASES:
+        for key, element in elements_of(owner).items():
+            found |= {owner, key, "_" + key, element.type} | element.codes
+    return frozenset(found)

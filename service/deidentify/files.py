@@ -1,0 +1,178 @@
+"""Files in, files out: in two passes, one resource at a time, under names that say nothing."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from privacy.render import bundle
+from service.deidentify.batch import Batch
+from service.deidentify.people import People
+from service.fhir.errors import SourceError
+from service.fhir.references import rewrite
+from service.fhir.source import DEFAULT_CAP, lines, parse, read_json
+
+Resource = dict[str, Any]
+
+NDJSON = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")
+JSON = (".json", ".json.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The files of one run: those with a resource a line, and those that are one JSON value."""
+
+    by_line: tuple[Path, ...]
+    whole: tuple[Path, ...]
+
+    @staticmethod
+    def of(path: Path) -> "Inputs":
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        found = Inputs(
+            tuple(file for file in files if file.name.lower().endswith(NDJSON)),
+            tuple(file for file in files if file.name.lower().endswith(JSON)),
+        )
+        if not found.by_line and not found.whole:
+            raise SourceError("holds no FHIR", "Give *.json or *.ndjson, .gz too, or a folder.")
+        return found
+
+    def resources(self, cap: int = DEFAULT_CAP) -> Iterator[Any]:
+        """Every resource, references made plain; a line that is no JSON is None."""
+        for path in self.by_line:
+            yield from (_line(line) for line in lines(path, cap))
+        for path in self.whole:
+            yield from resources_of(read_json(path, cap))
+
+
+def _line(line: bytes) -> Any:
+    try:
+        return parse(line)
+    except SourceError:
+        return None  # refused and counted like everything that is no resource
+
+
+def resources_of(found: Any) -> list[Any]:
+    """The resources of a Bundle, or the one there is, with `Type/id` references throughout."""
+    if type(found) is not dict or found.get("resourceType") != "Bundle":
+        return [found]
+    entries = found.get("entry", [])
+    if type(entries) is not list or not all(type(entry) is dict for entry in entries):
+        raise SourceError("has a malformed entry list", "Give a valid FHIR R4 Bundle.")
+    urls = dict(filter(None, map(_named, entries)))
+    for entry in entries:
+        if type(entry.get("resource")) is dict:
+            rewrite(entry["resource"], lambda text: urls.get(text.split("/_history/")[0]))
+    return [entry["resource"] for entry in entries if "resource" in entry]
+
+
+def _named(entry: Resource) -> tuple[str, str] | None:
+    """What references may call an entry, and its `Type/id`; an entry without an id is given one."""
+    resource, url = entry.get("resource"), entry.get("fullUrl")
+    if type(resource) is not dict or type(url) is not str:
+        return None
+    if "id" not in resource:
+        resource["id"] = url.rpartition(":")[2].rpartition("/")[2]
+    return url, f"{resource.get('resourceType')}/{resource['id']}"
+
+
+def people_of(inputs: Inputs, batch: str) -> People:
+    """The first pass."""
+    people = People(batch)
+    people.read(inputs.resources())
+    return people
+
+
+def write(
+    inputs: Inputs,
+    batch: Batch,
+    out: Path,
+    *,
+    record: Callable[[list[Resource]], None],
+    seen: Callable[[int], None] = lambda count: None,
+) -> None:
+    """The second pass. `record` is told names, sizes and digests of what was written before any of
+    it can be seen under its name: what cannot be recorded is not handed out."""
+    with Folder(out) as folder:
+        for path in inputs.by_line:
+            for line in lines(path, DEFAULT_CAP):
+                done = batch.apply(_line(line))
+                if done is not None:
+                    folder.line(done[1])
+                seen(1)
+        for number, path in enumerate(inputs.whole, 1):
+            found = read_json(path, DEFAULT_CAP)
+            folder.whole(f"{number:04}.json", rendered(found, batch))
+            seen(1)
+        record(folder.outputs())
+
+
+def rendered(found: Any, batch: Batch) -> Resource | None:
+    """A Bundle as a Bundle, a resource as a resource; None when it was refused."""
+    made = [done for resource in resources_of(found) if (done := batch.apply(resource))]
+    if type(found) is not dict or found.get("resourceType") != "Bundle":
+        return made[0][1] if made else None
+    return bundle(made)
+
+
+class Folder:
+    """The output: for its owner alone, and under its names only when all of it is there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, _Output] = {}
+
+    def __enter__(self) -> "Folder":
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(self._folder.iterdir()):
+            raise SourceError("is not empty", "Give a new folder for the output.", kind="folder")
+        return self
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        for output in self._files.values():
+            output.close(keep=failed is None)
+
+    def line(self, resource: Resource) -> None:
+        name = f"{resource['resourceType']}.ndjson"
+        self._output(name).write(orjson.dumps(resource) + b"\n", 1)
+
+    def whole(self, name: str, resource: Resource | None) -> None:
+        if resource is not None:
+            entries = resource.get("entry")
+            self._output(name).write(orjson.dumps(resource), 1 if entries is None else len(entries))
+
+    def outputs(self) -> list[Resource]:
+        return [output.as_entry() for output in self._files.values()]
+
+    def _output(self, name: str) -> "_Output":
+        if name not in self._files:
+            self._files[name] = _Output(self._folder / name)
+        return self._files[name]
+
+
+class _Output:
+    def __init__(self, path: Path) -> None:
+        self._path, self._part = path, path.with_name(f".{path.name}.part")
+        handle = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._file: BinaryIO = os.fdopen(handle, "wb")
+        self._digest = hashlib.sha256()
+        self._count = 0
+
+    def write(self, data: bytes, count: int) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self._count += count
+
+    def close(self, *, keep: bool) -> None:
+        self._file.close()
+        if keep:
+            self._part.replace(self._path)
+        else:
+            self._part.unlink(missing_ok=True)
+
+    def as_entry(self) -> Resource:
+        digest = f"sha256:{self._digest.hexdigest()}"
+        return {"name": self._path.name, "n": self._count, "digest": digest}

@@ -1,0 +1,82 @@
+"""Who the people of an input are: birth, death and names, read before anything is written."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from privacy.gate import IdentifyingValues, collect_identifiers
+from service.fhir.errors import SourceError
+
+Resource = dict[str, Any]
+
+_PATIENT = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+# Of the Patient resource only what says how old somebody is is held on to.
+_LIFE = ("resourceType", "id", "birthDate", "deceasedDateTime", "deceasedBoolean")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Person:
+    """One patient. `base` makes the id unique, as the vault needs it."""
+
+    patient: Resource
+    base: str
+    values: IdentifyingValues
+
+
+@dataclass(slots=True, repr=False)
+class People:
+    """Everybody in one input, by id. Grows with the number of people, not of resources."""
+
+    batch: str
+    by_id: dict[str, Person] = field(default_factory=dict)
+
+    def read(self, resources: Iterable[Any]) -> None:
+        for resource in resources:
+            if type(resource) is dict and resource.get("resourceType") == "Patient":
+                self._add(resource)
+
+    def _add(self, patient: Resource) -> None:
+        identity = patient.get("id")
+        if type(identity) is not str or not identity:
+            return  # refused when its turn comes
+        life = {key: patient[key] for key in _LIFE if key in patient}
+        person = Person(life, base_of(patient), collect_identifiers([patient]))
+        known = self.by_id.setdefault(identity, person)
+        if known.base != person.base:
+            raise SourceError(
+                "holds two people under one id", "Split it, one file or folder for each source."
+            )
+
+    def get(self, identity: str) -> Person:
+        """Somebody without a Patient resource is nobody we know: a stranger of this batch."""
+        found = self.by_id.get(identity)
+        if found is None:
+            patient = {"resourceType": "Patient", "id": identity}
+            found = Person(patient, f"batch:{self.batch}", IdentifyingValues())
+        return found
+
+
+def base_of(patient: Resource) -> str:
+    """A bare `Patient/1` of two files may be two people: who it is becomes part of the base."""
+    who = {key: patient.get(key) for key in ("name", "birthDate", "gender")}
+    if patient.get("identifier"):
+        who = {"identifier": patient["identifier"]}
+    return f"file:{hashlib.sha256(orjson.dumps(who, option=orjson.OPT_SORT_KEYS)).hexdigest()}"
+
+
+def owner_of(resource: Resource) -> str | None:
+    """The id of the patient a resource is of; None where it names none."""
+    if resource.get("resourceType") == "Patient":
+        identity = resource.get("id")
+        return identity if type(identity) is str else None
+    for element in ("subject", "patient"):
+        holder = resource.get(element)
+        text = holder.get("reference") if type(holder) is dict else None
+        found = _PATIENT.fullmatch(text) if type(text) is str else None
+        if found is not None:
+            return found[1]
+    return None

@@ -1,0 +1,239 @@
+"""De-identified FHIR: valid R4, and no finer in time than its policy."""
+
+import importlib
+import json
+import re
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from privacy_generator import MARKER, Generator
+from privacy_support import CODES, GUARDS, LOINC, observation, session
+from test_privacy_plans import Ordinary
+
+from privacy.deidentify import Deidentifier, Refused, Session
+from privacy.elements import BASES, IN_SCOPE, REQUIRED
+from privacy.policy import load_policy, policy_ids
+from privacy.pseudonyms import Pseudonyms, new_pseudonym
+from privacy.render import Calendar, Renderer, bundle, fhir_id, shift_of, shifted, spelled, urn
+from privacy.subject import draw_epoch
+from privacy.times import parse
+
+DEIDENTIFIERS = {name: Deidentifier(load_policy(name), GUARDS) for name in policy_ids()}
+SCOPE = sorted(IN_SCOPE)
+DATE = re.compile(r'"(\d{4}-\d{2}[^"]*)"')
+
+
+def work(policy: str, patient: dict[str, Any] | None = None, **more: Any) -> Session:
+    return session(patient, deidentifier=DEIDENTIFIERS[policy], **more)
+
+
+def render(source: dict[str, Any], policy: str = "safe-harbor", **more: Any) -> dict[str, Any]:
+    run = work(policy, **more)
+    record = run.apply(source)
+    assert not isinstance(record, Refused)
+    return Renderer(run).resource(record)
+
+
+CHOICES: dict[str, Any] = {"occurrenceDateTime": "2020", "doseNumberPositiveInt": 1}
+
+
+def with_choices(node: Any) -> Any:
+    """A masked primitive is valid R4, but the model wants the values of required choices."""
+    if isinstance(node, list):
+        return [with_choices(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: with_choices(value) for key, value in node.items() if key[1:] not in CHOICES}
+    return made | {key: value for key, value in CHOICES.items() if "_" + key in node}
+
+
+def validate(resource: dict[str, Any]) -> None:
+    name = resource["resourceType"]
+    model = getattr(importlib.import_module(f"fhir.resources.R4B.{name.lower()}"), name)
+    model.model_validate_json(json.dumps(with_choices(resource)))
+
+
+def test_an_observation_is_itself_again_without_identity() -> None:
+    ids = Pseudonyms()
+    made = render(observation(issued="2020-06-01T10:30:00Z"), pseudonyms=ids)
+    validate(made)
+    assert made["id"] == fhir_id(ids("Observation", "obs-1"))
+    assert made["subject"] == {"reference": f"Patient/{fhir_id(ids('Patient', 'p1'))}"}
+    assert made["effectiveDateTime"] == "2020"
+    assert "issued" not in made  # an instant cannot be a year
+    assert made["valueQuantity"]["value"] == 148
+    assert made["meta"]["security"][-1]["code"] == "PSEUDED"
+
+
+@given(st.integers(0, 10**9), st.sampled_from(SCOPE), st.sampled_from(sorted(DEIDENTIFIERS)))
+@settings(max_examples=150, deadline=None)
+def test_what_is_rendered_is_valid_r4_and_holds_no_marker(
+    seed: int, kind: str, policy: str
+) -> None:
+    ordinary = Ordinary(Random(seed), policy).resource(kind)
+    for source in (ordinary, Generator(seed).resource(kind)):
+        run = work(policy)
+        record = run.apply(source)
+        if isinstance(record, Refused) or "id" not in record:
+            continue
+        made = Renderer(run).resource(record)
+        text = json.dumps(made)
+        assert MARKER not in text
+        if run.policy.files.dates == "year":
+            assert not DATE.search(text)
+        if source is ordinary:  # the other one is no valid R4 to begin with
+            validate(made)
+
+
+@given(
+    st.dates(date(1931, 6, 1), date(2021, 2, 28)),
+    st.sampled_from([4, 7, 10]),
+    st.integers(0, 10**6),
+    st.sampled_from(["safe-harbor", "relative-minutes"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_year_that_is_shown_is_the_year_that_was_written(
+    day: date, length: int, seed: int, policy: str
+) -> None:
+    now = date(2021, 3, 1)
+    epoch = draw_epoch(now, Random(seed))
+    text = day.isoformat()[:length]
+    run = work(policy, {"birthDate": "1990"}, epoch=epoch, now=now)
+    leaf = run.offset(text)
+    if type(leaf) is tuple:
+        assert Calendar(run).text(*leaf, "dateTime") == text[:4]
+
+
+@given(st.dates(date(1960, 1, 1), date(2021, 2, 28)), st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_a_shift_keeps_every_interval_and_a_limited_data_set_every_date(
+    day: date, seed: int
+) -> None:
+    epoch = draw_epoch(date(2021, 3, 1), Random(seed))
+    texts = (day.isoformat(), f"{day}T22:41:00Z")
+    true = [
+        render(observation(effectiveDateTime=t), "limited-data-set", epoch=epoch) for t in texts
+    ]
+    assert [item["effectiveDateTime"] for item in true] == list(texts)
+    moved = [render(observation(effectiveDateTime=t), "date-shift", epoch=epoch) for t in texts]
+    expected = day + timedelta(days=shift_of(epoch))
+    assert [item["effectiveDateTime"] for item in moved] == [str(expected), f"{expected}T22:41:00Z"]
+
+
+def test_shifts_are_spread_over_a_year_to_either_side_and_never_zero() -> None:
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    shifts = [shift_of(start + timedelta(days=day)) for day in range(730)]
+    assert sorted(shifts) == [*range(-365, 0), *range(1, 366)]
+
+
+@pytest.mark.parametrize(("text", "shown"), [("2017", "2018"), ("2017-11", "2018-08")])
+def test_an_imprecise_date_stays_imprecise_when_it_is_shifted(text: str, shown: str) -> None:
+    moment = parse(text)
+    assert moment is not None
+    assert spelled(shifted(moment, timedelta(days=270)), "dateTime") == shown
+
+
+@pytest.mark.parametrize(
+    ("policy", "birth", "shown", "age"),
+    [
+        ("safe-harbor", "1960-02-03", "1960", {"value": 61}),
+        ("safe-harbor", "1925-02-03", None, {"value": 90, "comparator": ">="}),
+        ("safe-harbor", "2020-09-03", "2020", {"value": 1, "comparator": "<"}),
+        ("safe-harbor", "1800-09-03", None, None),
+        ("date-shift", "1925-02-03", None, {"value": 90, "comparator": ">="}),
+        ("limited-data-set", "1925-02-03", "1925-02-03", {"value": 96}),
+    ],
+)
+def test_birth_and_age(
+    policy: str, birth: str, shown: str | None, age: dict[str, Any] | None
+) -> None:
+    patient = {"resourceType": "Patient", "id": "p1", "birthDate": birth, "gender": "female"}
+    run = work(policy, patient)
+    record = run.apply(patient)
+    assert isinstance(record, dict)
+    made = Renderer(run).resource(record)
+    validate(made)
+    assert made.get("birthDate") == shown
+    if age is None:
+        assert "extension" not in made
+    else:
+        quantity = made["extension"][0]["valueQuantity"]
+        assert {key: quantity.get(key) for key in ("value", "comparator")} == {
+            "comparator": None, **age,
+        }  # fmt: skip
+
+
+def test_death_is_told_by_its_year() -> None:
+    patient = {"resourceType": "Patient", "id": "p1", "birthDate": "1940-01-01",
+               "deceasedDateTime": "2015-08-09T10:00:00Z"}  # fmt: skip
+    run = work("safe-harbor", patient)
+    record = run.apply(patient)
+    assert isinstance(record, dict)
+    assert Renderer(run).resource(record)["deceasedDateTime"] == "2015"
+
+
+@pytest.mark.parametrize(
+    ("policy", "address"),
+    [
+        ("safe-harbor", None),
+        ("date-shift", [{"country": "US", "state": "MA", "postalCode": "021"}]),
+        ("limited-data-set", [{"country": "US", "state": "MA", "postalCode": "02138"}]),
+    ],
+)
+def test_an_address_is_told_as_its_policy_says(policy: str, address: Any) -> None:
+    home = {"line": ["1 Way"], "city": "X", "state": "MA", "postalCode": "02138", "country": "US"}
+    patient = {"resourceType": "Patient", "id": "p1", "birthDate": "1960", "address": [home]}
+    assert render(patient, policy).get("address") == address
+
+
+def test_what_r4_requires_and_the_policy_took_out_is_masked() -> None:
+    made = render({**observation(status="odd"), "code": {"text": "a name"}})
+    validate(made)
+    assert made["_status"] == made["code"]
+    assert made["code"]["extension"][0]["valueCode"] == "masked"
+    assert "status" not in made
+
+
+def test_references_inside_a_bundle_lead_to_its_entries() -> None:
+    ids = Pseudonyms()
+    run = work("safe-harbor", pseudonyms=ids)
+    patient = run.apply({"resourceType": "Patient", "id": "p1", "gender": "male"})
+    result = run.apply(observation(encounter={"reference": "Encounter/e"}))
+    assert isinstance(patient, dict)
+    assert isinstance(result, dict)
+    renderer = Renderer(run)
+    made = bundle([(record["id"], renderer.resource(record)) for record in (patient, result)])
+    validate(made)
+    first, second = made["entry"]
+    assert second["resource"]["subject"]["reference"] == first["fullUrl"]
+    assert second["resource"]["encounter"]["reference"].startswith("Encounter/")
+
+
+@given(st.builds(new_pseudonym))
+def test_an_id_is_the_pseudonym_in_another_spelling(pseudonym: str) -> None:
+    assert re.fullmatch(r"[0-9a-f]{32}", fhir_id(pseudonym))
+    assert urn(pseudonym).replace("-", "") == f"urn:uuid:{fhir_id(pseudonym)}"
+
+
+def test_the_list_of_required_elements_is_that_of_the_published_models() -> None:
+    for owner in BASES:
+        name, *inner = owner.split(".")
+        module = importlib.import_module(f"fhir.resources.R4B.{name.lower()}")
+        model = getattr(module, name + "".join(part[0].upper() + part[1:] for part in inner))
+        found: dict[str, list[str]] = {}
+        for key, info in model.model_fields.items():
+            extra = info.json_schema_extra or {}
+            label = info.alias or key
+            if extra.get("element_required") or (info.is_required() and key != "resource_type"):
+                found.setdefault(label, []).append(label)
+            elif extra.get("one_of_many_required"):
+                found.setdefault(extra["one_of_many"], []).append(label)
+        assert sorted(map(tuple, found.values())) == sorted(REQUIRED[owner]), owner
+
+
+def test_the_vocabulary_of_these_tests_is_known() -> None:
+    assert (LOINC, "8480-6") in CODES
