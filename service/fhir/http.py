@@ -72,6 +72,13 @@ class FhirClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def sign_in(self) -> tuple[str, ...] | None:
+        """Get a token now, where that is how this server is signed in to; the scopes it grants,
+        None where nobody says."""
+        self._credentials.header(self.clock)
+        granted = getattr(self._credentials, "granted", None)
+        return granted if granted is None else tuple(granted)
+
     def close(self) -> None:
         self._wire.close()
 

@@ -17,6 +17,7 @@ from service.config.sections import ServerAuth
 from service.fhir.errors import FhirError, NotFhir, SetupError, SignInRefused
 from service.fhir.origin import origin_of, require_public
 from service.fhir.retry import Clock
+from service.fhir.scopes import as_v1
 from service.fhir.servers import ServerConfig
 from service.fhir.wire import RawAnswer, Wire
 
@@ -59,6 +60,9 @@ class SmartBackend:
         self._header: str | None = None
         self._renew_at = 0.0
         self._endpoint = self._auth.token_url
+        self._scopes = list(self._auth.scopes)
+        self.granted: tuple[str, ...] | None = None
+        """The scopes of the last token, where the server said which."""
 
     def header(self, clock: Clock) -> str | None:
         with self._lock:
@@ -78,7 +82,12 @@ class SmartBackend:
         if answer.status == 400 and had_one:
             # Epic now and then answers a bare 400 to a repeated request; once more is enough.
             answer = self._ask(clock)
+        if _is_invalid_scope(answer) and self._scopes != (older := as_v1(self._scopes)):
+            self._scopes = older  # a server that knows the scopes of SMART 1 only
+            answer = self._ask(clock)
         token = _token(answer)
+        stated = token.get("scope")
+        self.granted = tuple(stated.split()) if isinstance(stated, str) else None
         life = token.get("expires_in")
         seconds = float(life) if isinstance(life, int | float) else LIFE_WHEN_UNSTATED_SECONDS
         self._renew_at = time.monotonic() + max(1.0, seconds - RENEW_BEFORE_SECONDS)
@@ -88,7 +97,7 @@ class SmartBackend:
         endpoint = self._endpoint or self._discover(clock)
         form = {
             "grant_type": "client_credentials",
-            "scope": " ".join(self._auth.scopes),
+            "scope": " ".join(self._scopes),
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": assertion(self._auth, self._key, endpoint),
         }
@@ -151,6 +160,14 @@ def load_key(path: str) -> RSAKey | ECKey:
     return key
 
 
+def public_jwk(path: str) -> dict[str, Any]:
+    """The public half of a key file, as it is registered with a server."""
+    key = load_key(path)
+    public = key.as_dict(private=False)
+    algorithm = "ES384" if isinstance(key, ECKey) else "RS384"
+    return {**public, "kid": key.kid or key.thumbprint(), "use": "sig", "alg": algorithm}
+
+
 def _key_kind(content: bytes) -> type[RSAKey] | type[ECKey]:
     if content.lstrip().startswith(b"{"):
         return ECKey if orjson.loads(content).get("kty") == "EC" else RSAKey
@@ -191,6 +208,15 @@ def _token(answer: RawAnswer) -> dict[str, Any]:
     if not isinstance(token, str) or not isinstance(kind, str) or kind.lower() != "bearer":
         raise SignInRefused(what, status=answer.status)
     return found
+
+
+def _is_invalid_scope(answer: RawAnswer) -> bool:
+    """RFC 6749, section 5.2"""
+    try:
+        found = orjson.loads(answer.body) if answer.status == 400 else None
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and found.get("error") == "invalid_scope"
 
 
 def _json(answer: RawAnswer, what: str) -> dict[str, Any]:

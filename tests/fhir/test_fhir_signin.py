@@ -15,7 +15,7 @@ from joserfc.jwk import ECKey, RSAKey
 from werkzeug import Request, Response
 
 from service.fhir.errors import FhirError, NotFhir, SetupError, SignInRefused, UnsafeAddress
-from service.fhir.signin import load_key
+from service.fhir.signin import load_key, public_jwk
 
 PATIENT = {"resourceType": "Patient", "id": "p1"}
 
@@ -205,3 +205,34 @@ def test_a_public_key_or_another_curve_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text(json.dumps(key.as_dict(private=private)))
         with pytest.raises(SetupError, match="private RSA or P-384"):
             load_key(str(tmp_path / name))
+
+
+def test_scopes_of_version_1_are_tried_where_those_of_version_2_are_refused(
+    tokens: TokenServer, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def old(request: Request) -> Response:
+        asked.append(request.form["scope"])
+        if ".rs" in request.form["scope"]:
+            return Response(json.dumps({"error": "invalid_scope"}), 400)
+        tokens.issued += 1
+        answer = {"access_token": f"t{tokens.issued}", "token_type": "Bearer", "scope": asked[-1]}
+        return Response(json.dumps(answer))
+
+    tokens.server.on("token", old)
+    with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
+        assert client.sign_in() == ("system/*.read",)
+        assert client.read("Patient", "p1").resource == PATIENT
+        tokens.issued += 1  # withdrawn: the next token is asked for in the words that worked
+        client.read("Patient", "p1")
+    assert asked == ["system/*.rs", "system/*.read", "system/*.read"]
+
+
+def test_the_public_half_of_a_key_holds_nothing_private(
+    tokens: TokenServer, tmp_path: Path
+) -> None:
+    public = public_jwk(str(tmp_path / "key.pem"))
+    assert not public.keys() & {"d", "p", "q", "dp", "dq", "qi", "k"}
+    assert public["kid"] == tokens.key.thumbprint()
+    assert (public["use"], public["alg"][2:]) == ("sig", "384")
