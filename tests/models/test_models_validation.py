@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from support.shell import Shell
 
 from service.cli.exits import Exit
+from service.cli.validate import lines
 from twin_engine.models.validation import (
     SMALL,
     brier,
@@ -127,11 +128,15 @@ def run(shell: Shell, files: dict[str, Path], *more: object) -> Any:
     )  # fmt: skip
 
 
-def test_rows_and_outcomes_are_joined_and_judged(shell: Shell, files: dict[str, Path]) -> None:
-    found = run(
-        shell, files, "--outcome", "ascvd", "--threshold", "0.075", "--group", "ward", "--json"
-    )
-    report = found.json
+@pytest.fixture(scope="module")
+def report(signed: tuple[Shell, Path], files: dict[str, Path]) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TWINPORT_HOME", str(signed[0].home))
+        more = ("--outcome", "ascvd", "--threshold", "0.075", "--group", "ward", "--json")
+        return run(signed[0], files, *more).json
+
+
+def test_rows_and_outcomes_are_joined_and_judged(report: Any) -> None:
     assert (report["outcome"], report["horizonYears"]) == ("ascvd", 10)
     assert report["rows"] == 2000
     assert report["refused"] > 0, "people under 30 are outside the published range"
@@ -141,8 +146,8 @@ def test_rows_and_outcomes_are_joined_and_judged(shell: Shell, files: dict[str, 
     assert report["groups"]["age-band"]["70 and over"]["verdict"] == "judged"
 
 
-def test_the_words_hold_no_row_of_a_person(shell: Shell, files: dict[str, Path]) -> None:
-    told = run(shell, files, "--threshold", "0.075").out
+def test_the_words_hold_no_row_of_a_person(report: Any) -> None:
+    told = "\n".join(lines(report))
     assert "calibration slope" in told
     assert "net benefit at 0.075" in told
     assert "p17" not in told
