@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import orjson
 import pytest
 from support.shell import Shell
 
 from service.cli.exits import Exit
+from service.sandbox.testing import TEST_ANCHOR, population
 
 ADVICE = ("should", "recommend", "you will", "your risk will", "advise", "must take")
 
@@ -103,3 +105,41 @@ def test_what_does_not_conform_is_listed(
     ran = shell("models", "check", "upside_down")
     assert ran.code == Exit.INPUT
     assert "moves_as_declared" in ran.out
+
+
+# -- settings ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """A woman of 54 with complete inputs."""
+    one = next(person for person in population(TEST_ANCHOR) if person.id == "demo-001")
+    file = tmp_path / "record.json"
+    file.write_bytes(orjson.dumps(one.bundle()))
+    return file
+
+
+def answered(shell: Shell, record: Path) -> set[str]:
+    ran = shell("run", "--bundle", record, "--json")
+    assert ran.code == 0, ran.err
+    return {one["model"] for one in ran.json["assessments"] if one["answer"] != "refused"}
+
+
+def test_a_region_stated_in_the_configuration_lets_its_model_run(
+    shell: Shell, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "score2" not in answered(shell, record)
+    monkeypatch.setenv("TWINPORT_MODELS__SETTINGS__REGION_SCORE2", "moderate")
+    assert "score2" in answered(shell, record)
+
+
+@pytest.mark.parametrize("line", ['region-score2 = "north"', 'regoin-score2 = "low"'])
+def test_a_setting_that_no_model_knows_stops_the_run(
+    shell: Shell, record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    file = tmp_path / "twinport.toml"
+    file.write_text(f"[models.settings]\n{line}\n")
+    monkeypatch.setenv("TWINPORT_CONFIG", str(file))
+    ran = shell("run", "--bundle", record, "--json")
+    assert ran.code != Exit.OK
+    assert "models.settings" in ran.error
