@@ -39,6 +39,8 @@ class Collector:
         self.medicines: dict[str, Record] = {}  # Medication resources by reference
         # The offset of death, only where it is known to the day: a month cannot judge a day.
         self.death: int | None = None
+        # The offset before which the person was surely not born; None where no age is known.
+        self.birth: int | None = None
 
     def aside(self, rule: str, record: Record, concept: str = "", time: int | None = None) -> None:
         self.set_aside.append(SetAside(concept, rule, record["id"], time))

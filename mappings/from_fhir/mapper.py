@@ -30,8 +30,17 @@ MAPPERS: dict[str, Callable[[Record, Collector], None]] = {
 }
 
 
-def map_records(records: Iterable[Record]) -> Mapped:
-    """Facts of one patient's de-identified records, whatever order they come in."""
+# A completed year more, and up to another where only the year of birth was known.
+_BORN_WITHIN = 2
+_LONGEST_YEAR = 366
+
+
+def map_records(records: Iterable[Record], now: int | None = None, per_day: int = 1) -> Mapped:
+    """Facts of one patient's de-identified records, whatever order they come in.
+
+    With `now` (an offset; `per_day` offsets make a day) what is dated before the person can have
+    been born is set aside: the records tell an age, and never a birthday.
+    """
     once = _once(records)
     out = Collector()
     for record in once:
@@ -41,7 +50,17 @@ def map_records(records: Iterable[Record]) -> Mapped:
         mapper = MAPPERS.get(record["resourceType"])
         if mapper is not None:
             mapper(record, out)
+    out.birth = _earliest_birth(out, now, per_day)
     return settle(out)
+
+
+def _earliest_birth(out: Collector, now: int | None, per_day: int) -> int | None:
+    """The age counts at `now`, or at a death known to the day; 90 may be any age above."""
+    ages = [s.age for s in out.subjects if s.age is not None and not s.age_top_coded]
+    if now is None or not ages:
+        return None
+    reference = now if out.death is None else min(now, out.death)
+    return reference - (max(ages) + _BORN_WITHIN) * _LONGEST_YEAR * per_day
 
 
 def _once(records: Iterable[Record]) -> list[Record]:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 from mappings.from_fhir.collect import Collector
 from mappings.vocabulary.facts import CodedValue, Mapped, Measurement, SetAside, SubjectFact
 
+FARTHEST = 2**53  # beyond every offset there is
+
 _Value = TypeVar("_Value", Measurement, CodedValue)
 _Fact = TypeVar("_Fact", bound=Any)
 
@@ -46,25 +48,29 @@ def settle(out: Collector) -> Mapped:
 
 
 class _Alive:
-    """Sets aside what is dated after the person's death."""
+    """Sets aside what is dated before the person was born or after they died."""
 
     def __init__(self, out: Collector) -> None:
-        self._death = out.death
+        self._birth = -FARTHEST if out.birth is None else out.birth
+        self._death = FARTHEST if out.death is None else out.death
+        self._bounded = out.birth is not None or out.death is not None
         self.aside: list[SetAside] = []
 
     def those(self, facts: Sequence[_Fact], time: str) -> Sequence[_Fact]:
-        death = self._death
-        if death is None:
+        if not self._bounded:
             return facts
-        kept = []
+        birth, death, kept = self._birth, self._death, []
         for fact in facts:
             at = getattr(fact, time)
-            if at is None or at <= death:
+            if at is None or birth <= at <= death:
                 kept.append(fact)
             else:
-                concept = getattr(fact, "concept", "")
-                self.aside.append(SetAside(concept, "after-death", fact.source, at))
+                self._put_aside(fact, at)
         return kept
+
+    def _put_aside(self, fact: Any, at: int) -> None:
+        rule = "after-death" if at > self._death else "before-birth"
+        self.aside.append(SetAside(getattr(fact, "concept", ""), rule, fact.source, at))
 
 
 def _subject(subjects: list[SubjectFact]) -> SubjectFact | None:

@@ -76,10 +76,10 @@ class Coverage:
                 cleaned.append(made)
             if kind == "Observation":
                 self._number(resource, made)
-        self._map(cleaned)
+        self._map(cleaned, session.now)
 
-    def _map(self, records: list[Json]) -> None:
-        mapped = map_records(records)
+    def _map(self, records: list[Json], now: int) -> None:
+        mapped = map_records(records, now)
         self.aside.update(fact.rule for fact in mapped.set_aside)
         for kind, system, code, count in mapped.unmapped:
             self.unmapped[Code(kind, system, code)] += count

@@ -32,7 +32,7 @@ from twin_engine.document import Header, Twin, build, dump, next_version, read, 
 from twin_engine.document.octets import digest as digest_of
 from twin_engine.document.schema import schema
 from twin_engine.models.assess import Request, assess
-from twin_engine.state import State
+from twin_engine.state import UNITS_PER_DAY, State
 
 SOFTWARE = version("twinport")
 TRIES = 5  # two runs of one patient at once: the second works on what the first has written
@@ -111,7 +111,7 @@ class Maker:
         stage("de-identify")
         session, records = self._deidentify(record, patient, link, wish.policy, day)
         stage("map")
-        mapped = map_records(records)
+        mapped = map_records(records, session.now, UNITS_PER_DAY[session.policy.time.unit])
         if mapped.subject is None:
             raise RunError("the Patient resource can't be used; see the refusals", "no-patient")
         stage("build")

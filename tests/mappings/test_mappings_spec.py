@@ -44,13 +44,14 @@ def shown(mapped: Mapped, expected: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_records_map_to_facts(case: dict[str, Any]) -> None:
-    mapped = map_records(case["records"])
+    mapped = map_records(case["records"], case.get("now"))
     assert shown(mapped, case["facts"]) == case["facts"]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_order_of_the_records_does_not_matter(case: dict[str, Any]) -> None:
-    assert map_records(reversed(case["records"])) == map_records(case["records"])
+    now = case.get("now")
+    assert map_records(reversed(case["records"]), now) == map_records(case["records"], now)
 
 
 def test_every_rule_that_sets_a_value_aside_has_a_case() -> None:
