@@ -1,0 +1,1 @@
+"""Risk of the held twins, measured."""
