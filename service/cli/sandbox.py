@@ -1,11 +1,15 @@
 """`twinport sandbox`: the built-in FHIR server."""
 
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from service.cli.exits import CommandError, Exit
 from service.cli.output import say
+
+if TYPE_CHECKING:
+    from service.sandbox import Persona
 
 
 @click.command("sandbox")
@@ -17,7 +21,14 @@ from service.cli.output import say
     help="The day on which the records end, YYYY-MM-DD. Default: today, so that nothing is stale.",
 )
 @click.option("--seed", type=int, default=None, help="Another seed makes another population.")
-def command(host: str, port: int | None, anchor: str | None, seed: int | None) -> None:
+@click.option(
+    "--persona",
+    metavar="NAME",
+    help="Behave like one vendor's server: azure, epic, google, hapi, healthlake, medplum, oracle.",
+)
+def command(
+    host: str, port: int | None, anchor: str | None, seed: int | None, persona: str | None
+) -> None:
     """Run a small FHIR R4 server with 28 made-up patients, until stopped from the keyboard.
 
     \b
@@ -28,14 +39,26 @@ def command(host: str, port: int | None, anchor: str | None, seed: int | None) -
     from service.sandbox.population import DEFAULT_SEED
 
     chosen = DEFAULT_PORT if port is None else port
-    say(f"FHIR R4 sandbox at http://{host}:{chosen}/fhir  (Ctrl-C stops it)")
+    vendor = _persona(persona)
+    say(f"FHIR R4 sandbox at http://{host}:{chosen}{vendor.prefix}  (Ctrl-C stops it)")
     try:
-        run(host, chosen, _day(anchor), DEFAULT_SEED if seed is None else seed)
+        run(host, chosen, _day(anchor), DEFAULT_SEED if seed is None else seed, vendor)
     except OSError as error:
         raise CommandError(
             f"can't listen on port {chosen} ({type(error).__name__}); choose another with --port",
             Exit.SETUP,
         ) from None
+
+
+def _persona(name: str | None) -> "Persona":
+    from service.sandbox import Persona
+    from service.sandbox.personas import PERSONAS
+
+    if name is None:
+        return Persona()
+    if name not in PERSONAS:
+        raise click.UsageError(f"--persona takes one of {', '.join(sorted(PERSONAS))}")
+    return PERSONAS[name]()
 
 
 def _day(text: str | None) -> date:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 
+from service.sandbox.persona import Persona
 from service.sandbox.population import DEFAULT_SEED, generate
-from service.sandbox.server import create_sandbox
+from service.sandbox.server import create_sandbox, sandbox_of
 from service.sandbox.serving import serving
 
 DEFAULT_PORT = 8090
@@ -14,12 +15,16 @@ DEFAULT_PORT = 8090
 
 @contextmanager
 def background(
-    host: str = "127.0.0.1", port: int = 0, anchor: date | None = None, seed: int = DEFAULT_SEED
+    host: str = "127.0.0.1",
+    port: int = 0,
+    anchor: date | None = None,
+    seed: int = DEFAULT_SEED,
+    persona: Persona | None = None,
 ) -> Iterator[str]:
     """Serve the population as of the anchor day (today by default); gives the base URL."""
-    app = create_sandbox(generate(anchor or date.today(), seed))
+    app = create_sandbox(generate(anchor or date.today(), seed), persona)
     with serving(app, host, port) as server:
-        yield f"http://{host}:{server.server_port}/fhir"
+        yield f"http://{host}:{server.server_port}{sandbox_of(app).prefix}"
 
 
 def run(
@@ -27,7 +32,8 @@ def run(
     port: int = DEFAULT_PORT,
     anchor: date | None = None,
     seed: int = DEFAULT_SEED,
+    persona: Persona | None = None,
 ) -> None:
     """The same until the process is interrupted (KeyboardInterrupt reaches the caller)."""
-    with background(host, port, anchor, seed):
+    with background(host, port, anchor, seed, persona):
         threading.Event().wait()
