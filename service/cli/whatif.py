@@ -23,6 +23,9 @@ from twin_engine.state import State
 
 Json = dict[str, Any]
 
+OF_TRIALS = "in trials, of 100 people like those studied with this predicted risk"
+OF_VALUES = "of 100 people with these values"
+
 
 @click.command("whatif")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
@@ -130,7 +133,7 @@ def _result(one: Json, label: str, grade: str, probability: bool) -> list[str]:
     years = f", {one['horizonYears']} years" if "horizonYears" in one else ""
     told = [f"  {label}{years} [{grade}]: {shown(one['before'])} -> {shown(one['after'])}"]
     if "interval" in one:
-        told.append(f"    difference {_difference(one, probability)}")
+        told.append(f"    {_whose(one, probability)}: {_difference(one, probability)}")
     else:
         told.append("    no range of the difference: no citable variation of an input")
     if "effect" in one:
@@ -138,17 +141,23 @@ def _result(one: Json, label: str, grade: str, probability: bool) -> list[str]:
     return told
 
 
+def _whose(one: Json, probability: bool) -> str:
+    if not probability:
+        return "difference"
+    return OF_TRIALS if "effect" in one else OF_VALUES
+
+
 def _difference(one: Json, probability: bool) -> str:
     """In events of a hundred people; a range that holds nought is no clear difference."""
     interval = one["interval"]
     if interval["low"] <= 0 <= interval["high"]:
-        return "not clear: its range holds zero"
+        return "no clear difference (its range holds zero)"
     if not probability:
         return f"{one['difference']:+.4g} ({interval['low']:+.4g} to {interval['high']:+.4g})"
     per = [round(100 * abs(interval[end]), 1) for end in ("low", "high")]
     fewer = "fewer" if one["difference"] < 0 else "more"
     middle = round(100 * abs(one["difference"]), 1)
-    return f"{middle} {fewer} of 100 people ({min(per)} to {max(per)})"
+    return f"{middle} {fewer} ({min(per)} to {max(per)})"
 
 
 def _trials(effect: Json) -> str:

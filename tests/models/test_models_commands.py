@@ -27,7 +27,7 @@ def test_a_treatment_prints_its_trials_and_harms(shell: Shell, twin: Path) -> No
     assert "[randomised]" in ran.out
     assert "Lancet 2010;376:1670-1681" in ran.out
     assert "Muscle pain" in ran.out
-    assert "of 100 people" in ran.out
+    assert "in trials, of 100 people like those studied" in ran.out
 
 
 @pytest.mark.parametrize(
