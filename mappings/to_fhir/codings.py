@@ -15,6 +15,16 @@ _AI = "http://hl7.org/fhir/uv/aitransparency"
 AI_KIND = f"{_AI}/StructureDefinition/aitransparency.AIKind"
 AI_TYPES = f"{_AI}/CodeSystem/AIdeviceTypeCS"
 
+MODEL_CARD = f"{_AI}/StructureDefinition/aitransparency.modelCardDescription"
+_AI_INPUTS = f"{_AI}/CodeSystem/AIinputsCS"
+# Without a display: the guide fixes the first, and gives the second one of its own.
+AI_CARD: Coding = {"system": _AI_INPUTS, "code": "AIModelCard"}
+AI_CARD_MARKDOWN: Coding = {
+    "system": _AI_INPUTS,
+    "code": "AIModelCardMarkdownFormat",
+    "display": "Markdown Format",
+}
+
 AIAST: Coding = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
     "code": "AIAST",

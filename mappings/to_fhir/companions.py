@@ -60,8 +60,10 @@ def provenance(
         "activity": CREATE,
         "agent": [{"type": AUTHOR, "role": [AI_DEVICE], "who": {"reference": device_url}}],
     }
-    if sources:
-        resource["entity"] = [{"role": "source", "what": what} for what in as_references(sources)]
+    entities = [{"role": "source", "what": what} for what in as_references(sources)]
+    entities += [{"role": "revision", "what": what} for what in as_references(links.revises)]
+    if entities:
+        resource["entity"] = entities
     return resource
 
 

@@ -30,6 +30,8 @@ class Links:
     """R4 says percent; some servers hold fractions."""
     partial: tuple[str, ...] = ()
     """Resource types of which not everything was seen."""
+    revises: tuple[str, ...] = ()
+    """Earlier results on the target server that this one takes the place of."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Reason of a refusal → its sentence for people."""
 

@@ -72,13 +72,13 @@ def observation(
         ),
     }
     # R4 lets an Observation derive from few types; the other inputs are in the Provenance.
-    derived = [r for r in references(assessment, links) if _type_of(r) == "Observation"]
+    derived = [r for r in references(assessment, links) if type_of(r) == "Observation"]
     if derived:
         resource["derivedFrom"] = as_references(derived)
     return resource
 
 
-def _type_of(reference: str) -> str:
+def type_of(reference: str) -> str:
     parts = reference.split("/_history/")[0].split("/")
     return parts[-2] if len(parts) > 1 else ""
 

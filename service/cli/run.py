@@ -19,9 +19,9 @@ from service.fhir.http import FhirClient
 from service.fhir.pull import pull_patient
 from service.fhir.record import PatientRecord
 from service.fhir.servers import ServerConfig, from_url
-from service.pipeline.deliver import Delivered
 from service.pipeline.make import Made, Wish
 from service.pipeline.runtime import Runtime, open_runtime
+from service.refresh.chart import Charted, update_chart
 
 AS_OF = {"today": "run", "last-record": "record"}
 
@@ -155,11 +155,12 @@ class _Job:
             started = datetime.now().astimezone()
             record = self._pull(client, patient)
             made = self.runtime.maker.make(record, self.wish)
-            delivered: list[Delivered] | None = None
+            charted: Charted | None = None
+            self.runtime.results(made, server.probability_scale)
             if not dry_run and server.write_back:
-                delivered = self._deliver(made, client)
-            self._finish(made, record, delivered, server, started)
-        return _code(delivered)
+                charted = update_chart(self.runtime, made, client)
+            self._finish(made, record, charted, server, started)
+        return _code(charted)
 
     def _pull(self, client: FhirClient, patient: str) -> PatientRecord:
         seen: dict[str, int] = {}
@@ -173,21 +174,16 @@ class _Job:
 
             return pull_patient(client, patient, progress=report)
 
-    def _deliver(self, made: Made, client: FhirClient) -> list[Delivered]:
-        runtime = self.runtime
-        parcels = runtime.results(made, client.server.probability_scale)
-        return runtime.deliverer.deliver(parcels, client, runtime.outbox, runtime.sealer.seal)
-
     def _finish(
         self,
         made: Made,
         record: PatientRecord,
-        delivered: list[Delivered] | None,
+        charted: Charted | None,
         server: ServerConfig | None,
         started: datetime,
     ) -> None:
         folder = self._folder(made) if self.out else None
-        summary = Summary.of(made, record, delivered, folder)
+        summary = Summary.of(made, record, charted, folder)
         place = server.name if server else "file"
         self.runtime.note_run(server=place, made=made, counts=summary.counts, started=started)
         if folder is not None:
@@ -248,8 +244,9 @@ def _read(source: Source) -> list[PatientRecord]:
     return read_ndjson(source.ndjson)
 
 
-def _code(delivered: Sequence[Delivered] | None) -> int:
-    waiting = [item.result for item in delivered or () if not item.confirmed]
+def _code(charted: Charted | None) -> int:
+    delivered = charted.delivered if charted else ()
+    waiting = [item.result for item in delivered if not item.confirmed]
     if waiting:
         steps = sorted({result.next_step or result.detail for result in waiting} - {""})
         next_step = "; ".join(steps) or "run the same command again"

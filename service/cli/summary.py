@@ -1,16 +1,16 @@
 """One run in numbers and sentences. Holds codes, counts and the twin's pseudonym: nothing else."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from service.fhir.record import PatientRecord
 from service.pages import words
-from service.pipeline.deliver import Delivered
 from service.pipeline.make import Made
 from service.pipeline.service import tally, written
+from service.refresh.chart import Charted
 from twin_engine.models.registry import get
 
 Json = dict[str, Any]
@@ -27,6 +27,8 @@ class Summary:
     assessments: tuple[Json, ...]
     written: tuple[str, ...]
     existing: tuple[str, ...]
+    corrected: dict[str, int]
+    review: tuple[str, ...]
     dry: bool
     folder: str | None
 
@@ -35,11 +37,11 @@ class Summary:
         cls,
         made: Made,
         record: PatientRecord,
-        delivered: Sequence[Delivered] | None,
+        charted: Charted | None,
         folder: Path | None,
     ) -> "Summary":
         slices = made.twin.document["completeness"]["slices"]
-        done = delivered or ()
+        done = charted.delivered if charted else ()
         return cls(
             twin=made.twin.id,
             version=made.twin.version,
@@ -50,7 +52,9 @@ class Summary:
             assessments=tuple(made.assessments),
             written=tuple(_kinds(ref for item in done for ref in item.result.written)),
             existing=tuple(_kinds(ref for item in done for ref in item.result.existing)),
-            dry=delivered is None,
+            corrected=charted.counts() if charted else {},
+            review=tuple(charted.review) if charted else (),
+            dry=charted is None,
             folder=str(folder) if folder else None,
         )
 
@@ -65,6 +69,8 @@ class Summary:
             "assessments": [_short(item) for item in self.assessments],
             "written": list(self.written),
             "existing": list(self.existing),
+            "corrected": self.corrected,
+            "review": list(self.review),
         }
 
 
@@ -103,6 +109,14 @@ def lines(summary: Summary) -> Iterator[str]:
     for item in summary.assessments:
         yield from (f"  {line}" for line in answers(item))
     yield f"  written    {_written(summary)}"
+    if summary.corrected:
+        done = ", ".join(f"{word} {count}" for word, count in summary.corrected.items())
+        yield f"  chart      {done}"
+    if summary.review:
+        yield (
+            "  REVIEW     accepted by a person, and an input no longer stands: "
+            f"{', '.join(summary.review)}"
+        )
     if summary.folder:
         yield f"  files      {summary.folder}"
 

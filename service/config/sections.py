@@ -201,6 +201,15 @@ class Server:
     )
     persona: str = setting("standard", _text(_NAME), "How this vendor's server behaves.")
     write_back: bool = setting(True, fields.Boolean(), "Whether results may be written here.")
+    write_as: str = setting(
+        "risk-assessment",
+        _choice("risk-assessment", "observation", "document", "facade"),
+        "Highest form results are written in here; where the server does not take it, the next "
+        "one is tried. `facade`: nothing is written, results are read from Twinport.",
+    )
+    model_cards: bool = setting(
+        False, fields.Boolean(), "Write each model's card beside its results (DocumentReference)."
+    )
     ca_file: str = setting("", _text(), "Extra certificate authority for this server.")
     timeout_seconds: int = setting(30, _whole(1, 600), "Longest wait for one answer.")
     page_size: int = setting(200, _whole(1, 1000), "`_count` asked for when searching.")

@@ -10,6 +10,7 @@ from service.fhir.paging import Page, read_pages
 from service.fhir.references import reference_of, rewriter
 from service.fhir.wanted import Wanted, escaped
 
+WITHDRAWN = "entered-in-error"
 _HUMAN_TOUCHED = frozenset({"final", "amended", "corrected"})
 
 
@@ -26,7 +27,13 @@ class Found:
 
     @property
     def accepted(self) -> bool:
-        return self.resource.get("status") in _HUMAN_TOUCHED
+        """A person has put their name to it."""
+        said = (self.resource.get("status"), self.resource.get("docStatus"))
+        return not _HUMAN_TOUCHED.isdisjoint(said)
+
+    @property
+    def withdrawn(self) -> bool:
+        return _is_withdrawn(self.resource)
 
 
 class Looker:
@@ -48,14 +55,16 @@ class Looker:
         return wanted.identifier is not None and self._capability.of(wanted.type).update_create
 
     def by_identifier(self, wanted: Wanted) -> list[Found]:
-        """Those that carry its identifier and are not withdrawn, the one to keep first."""
+        """Those that carry its identifier, the one to keep first; without the withdrawn ones,
+        unless there are no others."""
         assert wanted.identifier is not None
         if not self._searchable(wanted):
             own = f"{wanted.type}/{wanted.own_id}"
             return self.by_reference(wanted, own) if self._own_id(wanted) else []
         system, value = (escaped(part) for part in wanted.identifier)
         found = self._search(wanted.type, ("identifier", f"{system}|{value}"))
-        ordered = _ordered(r for r in found if _carries(r, wanted.identifier))
+        carrying = [r for r in found if _carries(r, wanted.identifier)]
+        ordered = _ordered(r for r in carrying if not _is_withdrawn(r)) or _ordered(carrying)
         if not ordered and self._own_id(wanted):
             # A search index may lag behind; where we choose the id, a read does not.
             return self.by_reference(wanted, f"{wanted.type}/{wanted.own_id}")
@@ -99,8 +108,12 @@ class Looker:
 
 
 def _ordered(resources: Iterable[Resource]) -> list[Found]:
-    alive = (r for r in resources if r.get("status") != "entered-in-error")
-    return sorted((Found(f"{r['resourceType']}/{r['id']}", r) for r in alive), key=lambda f: f.rank)
+    found = (Found(f"{r['resourceType']}/{r['id']}", r) for r in resources)
+    return sorted(found, key=lambda f: f.rank)
+
+
+def _is_withdrawn(resource: Resource) -> bool:
+    return resource.get("status") == WITHDRAWN
 
 
 def _carries(resource: Resource, identifier: tuple[str, str]) -> bool:

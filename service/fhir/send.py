@@ -15,7 +15,7 @@ from service.fhir.errors import (
 )
 from service.fhir.http import Answer, FhirClient, Resource
 from service.fhir.references import plain_reference
-from service.fhir.wanted import COMPANIONS, Wanted, resolved
+from service.fhir.wanted import Wanted, resolved
 
 # A refusal that changed nothing. Of a transaction: single writes may still work, or tell which one
 # is at fault. Of a companion: the result is written without it.
@@ -93,7 +93,7 @@ class Sender:
     ) -> None:
         known |= sent.existing | sent.created
         if not self._capability.can(wanted.type, "create"):
-            if wanted.type not in COMPANIONS:
+            if not wanted.is_companion:
                 raise NotSupported(f"POST {wanted.type}")
             sent.skipped[wanted.url] = NotSupported.code
             return
@@ -101,11 +101,11 @@ class Sender:
         try:
             answer, strategy = self._create(wanted, body)
         except _SAID_NO as error:
-            if wanted.type not in COMPANIONS:
+            if not wanted.is_companion:
                 raise
             sent.skipped[wanted.url] = error.code
             return
-        if wanted.type not in COMPANIONS or not sent.strategy:
+        if not wanted.is_companion or not sent.strategy:
             sent.strategy = strategy
         reference = self._where(answer, wanted.type)
         (sent.created if answer.status == 201 else sent.existing)[wanted.url] = reference or ""

@@ -45,6 +45,9 @@ class ServerConfig:
     allow_plain_http: bool = False
     probability_scale: str = "percent"
     write_back: bool = True
+    write_as: str = "risk-assessment"
+    """The highest rung of the ladder (service/fhir/ladder.py)."""
+    model_cards: bool = False
     ca_file: str = ""
     page_size: int = 200
     everything: bool = False
@@ -79,6 +82,8 @@ def from_config(
         allow_plain_http=server.allow_plain_http,
         probability_scale=server.probability_scale,
         write_back=server.write_back,
+        write_as=server.write_as,
+        model_cards=server.model_cards,
         ca_file=server.ca_file,
         page_size=server.page_size,
         everything=server.everything,

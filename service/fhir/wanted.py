@@ -13,7 +13,8 @@ Resource = dict[str, Any]
 
 # Companions accompany a result; the result is worth writing where the server does not take them.
 COMPANIONS = frozenset({"Device", "Provenance"})
-_ORDER: Mapping[str, int] = {"Device": 0, "Provenance": 2}
+_ORDER: Mapping[str, int] = {"Device": 1, "Provenance": 3}
+_CARD = "AIModelCard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,23 @@ class Wanted:
     type: str
     body: Resource
     identifier: tuple[str, str] | None
+
+    @property
+    def is_companion(self) -> bool:
+        """It accompanies a result, as does the card of its model."""
+        codings = (self.body.get("type") or {}).get("coding", ()) if self._may_be_card else ()
+        return self.type in COMPANIONS or any(c.get("code") == _CARD for c in codings)
+
+    @property
+    def _may_be_card(self) -> bool:
+        return self.type == "DocumentReference"
+
+    @property
+    def rank(self) -> int:
+        """The order of writing: what is referred to first."""
+        if self._may_be_card and self.is_companion:
+            return 0
+        return _ORDER.get(self.type, 2)
 
     @property
     def own_id(self) -> str:
@@ -47,7 +65,7 @@ def wanted_from(resources: Iterable[Resource]) -> list[Wanted]:
     """
     entries = [entry for item in resources for entry in _entries(item)]
     found = [_wanted(url, resource) for url, resource in entries]
-    return sorted(found, key=lambda w: _ORDER.get(w.type, 1))
+    return sorted(found, key=lambda w: w.rank)
 
 
 def _entries(item: Resource) -> list[tuple[str, Resource]]:

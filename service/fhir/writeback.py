@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from service.fhir import duplicates
 from service.fhir.capability import Capability, read_capability
+from service.fhir.duplicates import There
 from service.fhir.errors import (
     BadAnswer,
     BudgetSpent,
@@ -19,12 +21,10 @@ from service.fhir.errors import (
     ConnectionLost,
     FhirError,
     Precondition,
-    Refused,
     ServerFailed,
     SetupError,
     Throttled,
     TimedOut,
-    TransportError,
     Unreachable,
 )
 from service.fhir.http import FhirClient, Resource
@@ -32,7 +32,7 @@ from service.fhir.look import Found, Looker, agents
 from service.fhir.outbox import OutboxItem, OutboxState, OutboxStore
 from service.fhir.retry import pause_before
 from service.fhir.send import Sender, Sent
-from service.fhir.wanted import COMPANIONS, Wanted, first_target, wanted_from
+from service.fhir.wanted import Wanted, first_target, wanted_from
 
 Seal = Callable[[bytes], bytes]
 
@@ -41,6 +41,7 @@ LOOKS = 4
 LEASE_SECONDS = 600
 NOT_SENT = "not-sent"
 OUTCOME_UNKNOWN = "outcome-unknown"
+REMOVED = "removed-on-server"
 
 # After these nobody knows whether the server did it. Look, then decide.
 _OUTCOME_UNKNOWN = (
@@ -85,8 +86,9 @@ def write_back(
     wanted = wanted_from(resources)
     payload = {"server": client.server.name, "resources": list(resources)}
     outbox.enqueue(key, seal(orjson.dumps(payload)))
-    claimed = outbox.claim(key=key, lease_seconds=LEASE_SECONDS)
+    # Asked before the claim: a server that is away must not leave us holding the item.
     able = read_capability(client) if capability is None else capability
+    claimed = outbox.claim(key=key, lease_seconds=LEASE_SECONDS)
     writer = _Writer(client, able, wanted)
     if not claimed:
         return writer.report_on(outbox.get(key))
@@ -144,10 +146,13 @@ class _Writer:
         self._client, self._wanted = client, wanted
         self._looker = Looker(client, capability)
         self._sender = Sender(client, capability)
-        self._rung = next((w.type for w in wanted if w.type not in COMPANIONS), "")
+        self._rung = next((w.type for w in wanted if not w.is_companion), "")
         self._created: dict[str, str] = {}
         self._existing: dict[str, str] = {}
         self._skipped: dict[str, str] = {}
+        self._withdrawn: set[str] = set()
+        self._alike: dict[str, frozenset[str]] = {}
+        """Everything found of one thing: more than one where there are duplicates."""
         self._strategy = ""
         self.sent_something = False
 
@@ -186,20 +191,30 @@ class _Writer:
         return self._verify()
 
     def report_on(self, item: OutboxItem | None) -> WriteResult:
-        """For an item that is not ours to send: what is there now? Nothing is written.
+        """For an item that is not ours to send: what is there now? Nothing is created.
 
-        What was confirmed once and is gone was removed by somebody, and stays removed.
+        What was confirmed once and is gone was removed by somebody, and stays removed. What was
+        confirmed once and is there twice came late, from a request given up long ago: the younger
+        ones are withdrawn.
         """
         state = item.state if item else OutboxState.FAILED
         try:
             gone = self._missing()
+            result = self._result(state)
+            if state is OutboxState.CONFIRMED:
+                self._clear_up(result, {wanted.url for wanted in gone})
         except FhirError as error:
             return self._failure(state, error.code, error)
-        result = self._result(state)
-        result.verified = not gone and self._can_look()
-        if gone and state is OutboxState.CONFIRMED:
-            result.detail = "removed-on-server"
+        present = not gone and not self._withdrawn
+        result.verified = present and self._can_look() and not result.duplicates_left
+        if not present and state is OutboxState.CONFIRMED:
+            result.detail = REMOVED
         return result
+
+    def _clear_up(self, result: WriteResult, gone: set[str]) -> None:
+        """A companion that is not there may be one that this server does not take."""
+        there = [(w, self._find(w)) for w in self._wanted if w.url not in gone]
+        self._one_of_each([(wanted, found) for wanted, found in there if found], result)
 
     # What is there
 
@@ -222,7 +237,10 @@ class _Writer:
     def _find(self, wanted: Wanted) -> list[Found] | None:
         """None: it cannot be looked for, and is to be taken as there."""
         if wanted.identifier is not None:
-            return self._looker.by_identifier(wanted)
+            found = self._looker.by_identifier(wanted)
+            self._note_withdrawn(wanted, found)
+            self._alike[wanted.url] = frozenset(one.reference for one in found)
+            return found
         target = first_target(wanted)
         known = self._known()
         if target not in known:
@@ -231,12 +249,20 @@ class _Writer:
             return None if target in self._existing else []
         return self._looker.by_target(wanted, known[target], self._agents(wanted))
 
+    def _note_withdrawn(self, wanted: Wanted, found: list[Found]) -> None:
+        """What was taken back on the server is there, and is not written a second time."""
+        if found and found[0].withdrawn and not wanted.is_companion:
+            self._withdrawn.add(wanted.url)
+
     def _known(self) -> dict[str, str]:
         return {url: ref for url, ref in {**self._existing, **self._created}.items() if ref}
 
     def _agents(self, wanted: Wanted) -> frozenset[str]:
         known = self._known()
-        return frozenset(known[url] for url in agents(wanted.body) if url in known)
+        mine = [url for url in agents(wanted.body) if url in known]
+        return frozenset(
+            {known[url] for url in mine}.union(*(self._alike.get(u, ()) for u in mine))
+        )
 
     # Sending
 
@@ -266,28 +292,29 @@ class _Writer:
 
     def _verify(self) -> WriteResult:
         result = self._result(OutboxState.CONFIRMED)
-        checked = [self._verify_one(w, result) for w in self._wanted if w.url not in self._skipped]
-        result.verified = all(checked) and not result.duplicates_left
+        there: list[tuple[Wanted, list[Found]]] = []
+        checked = []
+        for wanted in self._wanted:
+            if wanted.url not in self._skipped:
+                found = self._find_patiently(wanted)
+                checked.append(bool(found))
+                if found:
+                    self._adopt(wanted, found[0].reference, result)
+                    there.append((wanted, found))
+        self._one_of_each(there, result)
+        result.verified = all(checked) and not result.duplicates_left and not self._withdrawn
         if not all(checked):
             result.state, result.detail = OutboxState.SENT, "not-read-back"
+        elif self._withdrawn:
+            result.detail = REMOVED
         elif result.duplicates_left:
             result.detail = "duplicates-left"
         elif result.skipped:
             result.detail = "without-companions"
         return result
 
-    def _verify_one(self, wanted: Wanted, result: WriteResult) -> bool:
-        found = self._find_patiently(wanted)
-        if not found:
-            return False
-        keep, *surplus = found
-        self._adopt(wanted, keep.reference, result)
-        for duplicate in surplus:
-            if self._retire(wanted, duplicate):
-                result.retired.append(duplicate.reference)
-            else:
-                result.duplicates_left += 1
-        return True
+    def _one_of_each(self, there: There, result: WriteResult) -> None:
+        result.duplicates_left = duplicates.clear(self._client, there, result.retired)
 
     def _adopt(self, wanted: Wanted, reference: str, result: WriteResult) -> None:
         """The one that stays may be another than the one we wrote."""
@@ -315,27 +342,6 @@ class _Writer:
         self._client.clock.wait(
             pause_before(attempt, None, self._client.server.limits), "write-back"
         )
-
-    def _retire(self, wanted: Wanted, duplicate: Found) -> bool:
-        """Mark a duplicate entered-in-error. What a person accepted is never touched."""
-        if duplicate.accepted:
-            return False
-        kind, identity = duplicate.reference.split("/", 1)
-        if wanted.identifier is None:
-            return self._attempt("DELETE", (kind, identity), None, {})
-        version = (duplicate.resource.get("meta") or {}).get("versionId")
-        condition = {"If-Match": f'W/"{version}"'} if version else {}
-        withdrawn = duplicate.resource | {"status": "entered-in-error"}
-        return self._attempt("PUT", (kind, identity), withdrawn, condition)
-
-    def _attempt(
-        self, method: str, path: tuple[str, str], body: Resource | None, condition: dict[str, str]
-    ) -> bool:
-        try:
-            self._client.write(method, path, body, condition=condition)
-        except (Refused, BadAnswer, TransportError):
-            return False
-        return True
 
     # Answers
 

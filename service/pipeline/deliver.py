@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from datetime import time as time_of_day
 from typing import Any
 
-from mappings.to_fhir import Links, assessment_resources, transaction_bundle
+from mappings.to_fhir import Links, form_of, transaction_bundle
 from privacy.vault import Vault
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
+from service.fhir.ladder import Rung, row_key
 from service.fhir.outbox import OutboxState
 from service.fhir.writeback import Seal, WriteResult, write_back
 from service.pipeline.held import HeldOutbox
@@ -63,12 +64,18 @@ class Deliverer:
         """What is, or would be, written; a refused assessment makes nothing."""
         found = []
         for assessment in made.assessments:
-            model = get(assessment["model"]["id"])
-            links = self.links(made, assessment, probability_scale)
-            resources = assessment_resources(assessment, card(model), links)
-            if resources:
-                found.append(Parcel(model.id, links.identifier[1], resources))
+            parcel = self.parcel(made, assessment, self.links(made, assessment, probability_scale))
+            if parcel.resources:
+                found.append(parcel)
         return found
+
+    def parcel(
+        self, made: Made, assessment: Json, links: Links, rung: Rung = Rung.RISK_ASSESSMENT
+    ) -> Parcel:
+        """One assessment in the form of one rung of the ladder."""
+        model = get(assessment["model"]["id"])
+        resources = form_of(rung, assessment, card(model), links)
+        return Parcel(model.id, row_key(links.identifier[1], rung), resources)
 
     def key(self, made: Made, assessment: Json) -> str:
         """The same model, version, patient and inputs give the same key, here and in any later
@@ -98,11 +105,16 @@ class Deliverer:
         return HeldOutbox(outbox, self._lease)
 
     def deliver(
-        self, parcels: Sequence[Parcel], client: FhirClient, outbox: SqlOutboxStore, seal: Seal
+        self,
+        parcels: Sequence[Parcel],
+        client: FhirClient,
+        outbox: SqlOutboxStore,
+        seal: Seal,
+        capability: Capability | None = None,
     ) -> list[Delivered]:
         if not parcels:
             return []
-        capability = read_capability(client)
+        capability = capability or read_capability(client)
         with self.held(outbox) as held:
             return [
                 Delivered(parcel, self._written(parcel, client, held, seal, capability))

@@ -32,6 +32,7 @@ from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
 from service.pipeline.runtime import Runtime
 from service.pipeline.sweeper import Sweeper
+from service.refresh.chart import Charted, update_chart
 from service.stores import current_revision, head_revision
 from service.stores.audit import AuditEvent, AuditStore
 from service.stores.ledger import SqlLedgerStore
@@ -218,10 +219,11 @@ class Service:
             self._note_safety(context.run_id, made)
             counts = tally(made, len(record.resources))
             context.progress("write-back", counts)
-            delivered = self._deliver(context, made, client, wanted["writeBack"])
-        if not all(item.confirmed for item in delivered):
+            charted = self._deliver(context, made, client, wanted["writeBack"])
+        if not charted.confirmed:
             raise WriteBackFailed("not every result is confirmed on the server")
-        return Outcome(made.twin.id, made.twin.version, counts | written(delivered))
+        counts |= written(charted.delivered) | charted.counts()
+        return Outcome(made.twin.id, made.twin.version, counts)
 
     def _note_safety(self, run_id: str, made: Made) -> None:
         """What could have mixed up two persons is for the officer to see, run by run."""
@@ -236,7 +238,7 @@ class Service:
 
     def _deliver(
         self, context: RunContext, made: Made, client: FhirClient, wanted: bool | None
-    ) -> list[Delivered]:
+    ) -> Charted:
         """Keep what the run answers, then write it back where that is wanted."""
         server = client.server
         parcels = self.runtime.results(made, server.probability_scale)
@@ -245,9 +247,8 @@ class Service:
             context.run_id, self.runtime.sealer.seal(answer, _context(context.run_id))
         )
         if not (server.write_back if wanted is None else wanted):
-            return []
-        seal = self.runtime.sealer.seal
-        return self.runtime.deliverer.deliver(parcels, client, self.runtime.outbox, seal)
+            return Charted()
+        return update_chart(self.runtime, made, client)
 
     # -- twins ---------------------------------------------------------------------------------
 

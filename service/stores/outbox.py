@@ -1,6 +1,6 @@
 """The durable outbox of write-back: implements ``service.fhir.outbox.OutboxStore``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
@@ -92,6 +92,25 @@ class SqlOutboxStore:
         renewed = update(OutboxRow).where(mine).values(lease_until=until).returning(OutboxRow.key)
         with self._database.write() as session:
             return session.execute(renewed).first() is not None
+
+    def close(self, key: str, detail: str) -> bool:
+        """What was written, or still waits, has lost its place: it is never sent again. An item
+        that somebody has in hand is left alone."""
+        return self._move(key, (OutboxState.PENDING, OutboxState.CONFIRMED, OutboxState.SUPERSEDED),
+                          OutboxState.SUPERSEDED, detail)  # fmt: skip
+
+    def reopen(self, key: str) -> bool:
+        """A closed item holds again: it is looked for, and written where it is missing."""
+        return self._move(key, (OutboxState.SUPERSEDED,), OutboxState.PENDING, "")
+
+    def _move(
+        self, key: str, where: Iterable[OutboxState], state: OutboxState, detail: str
+    ) -> bool:
+        values = {"state": state, "detail": detail, "updated": self._clock(), "lease_until": None}
+        mine = and_(OutboxRow.key == key, OutboxRow.state.in_(list(where)))
+        moved = update(OutboxRow).where(mine).values(values).returning(OutboxRow.key)
+        with self._database.write() as session:
+            return session.execute(moved).first() is not None
 
     def waiting(self) -> int:
         """How many items have not ended yet."""

@@ -1,0 +1,194 @@
+"""The same assessment in forms that more servers take, where none takes a RiskAssessment.
+
+    risk-assessment   RiskAssessment for probabilities, Observation for the rest (`assessment.py`)
+    observation       one Observation with a component per outcome and horizon
+    document          a DocumentReference: text to read, and the native resources beside it
+
+Each form carries the same identifier, the same Device and the same Provenance.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mappings.to_fhir.assessment import assessment_resources
+from mappings.to_fhir.card import PROBABILITY, CardView
+from mappings.to_fhir.codings import LOINC, UCUM, category, labelled, own
+from mappings.to_fhir.common import (
+    Json,
+    as_references,
+    identifier,
+    method,
+    notes,
+    references,
+    resource_id,
+    timestamp,
+)
+from mappings.to_fhir.companions import device, provenance, url
+from mappings.to_fhir.links import Links
+from mappings.to_fhir.observation import type_of
+from mappings.to_fhir.wording import (
+    horizon_words,
+    inputs_sentence,
+    interval_sentence,
+    narrative,
+    paragraph,
+    percent,
+    plain,
+    spelled,
+)
+
+NATIVE, OBSERVATION, DOCUMENT = "risk-assessment", "observation", "document"
+FORMS = (NATIVE, OBSERVATION, DOCUMENT)
+
+# LOINC 71482-4, the document type of a risk assessment.
+_RISK_DOCUMENT = {"system": LOINC, "code": "71482-4", "display": "Risk assessment Document"}
+
+
+def form_of(
+    form: str, assessment: Mapping[str, Any], card: Mapping[str, Any], links: Links
+) -> list[Json]:
+    """The assessment in one form; nothing for an assessment without a result."""
+    native = assessment_resources(assessment, card, links)
+    if form == NATIVE or not native:
+        return native
+    view = CardView(card, assessment)
+    machine = device(view, links)
+    if form == DOCUMENT:
+        made = [_document(assessment, native, view, links, url(machine))]
+    else:
+        made = [r for r in native if r["resourceType"] == "Observation"]
+        risks = [r for r in assessment["results"] if view.outcome(r).kind == PROBABILITY]
+        made += [_observation(assessment, risks, view, links, url(machine))] if risks else []
+    return [machine, *made, provenance(assessment, made, links, url(machine))]
+
+
+# -- Observation -------------------------------------------------------------------------------
+
+
+def _observation(
+    assessment: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    view: CardView,
+    links: Links,
+    machine: str,
+) -> Json:
+    """Probabilities in percent. The horizon has no element of its own: it is in the texts."""
+    lines = [_sentence(result, view) for result in results]
+    resource: Json = {
+        "resourceType": "Observation",
+        "id": resource_id("Observation", *links.identifier, "probabilities"),
+        "meta": labelled(),
+        "text": narrative([f"{view.text}: preliminary.", *lines]),
+        "identifier": identifier(links),
+        "status": "preliminary",
+        "category": [category("score")],
+        "code": {
+            "coding": [own(links, "model", view.code, view.title, view.version)],
+            "text": view.title,
+        },
+        "subject": {"reference": links.subject},
+        "effectiveDateTime": timestamp(links.occurrence),
+        "method": method(view, links),
+        "device": {"reference": machine},
+        "note": notes(assessment, view, links, *lines, inputs_sentence(assessment["inputs"])),
+        "component": [_component(result, view, links) for result in results],
+    }
+    derived = [r for r in references(assessment, links) if type_of(r) == "Observation"]
+    if derived:
+        resource["derivedFrom"] = as_references(derived)
+    return resource
+
+
+def _component(result: Mapping[str, Any], view: CardView, links: Links) -> Json:
+    outcome = view.outcome(result)
+    years = result.get("horizonYears")
+    code = f"{outcome.id}-{years}y" if years is not None else outcome.id
+    return {
+        "code": {
+            "coding": [own(links, "outcome", code)],
+            "text": f"{outcome.label}{horizon_words(result)}",
+        },
+        "valueQuantity": {
+            "value": percent(result["value"]),
+            "unit": "%",
+            "system": UCUM,
+            "code": "%",
+        },
+    }
+
+
+def _sentence(result: Mapping[str, Any], view: CardView) -> str:
+    outcome = view.outcome(result)
+    if outcome.kind != PROBABILITY:
+        return ""
+    band = result.get("category")
+    return paragraph(
+        f"{outcome.label}{horizon_words(result)}: {spelled(result['value'])}.",
+        interval_sentence(result, spelled),
+        f"Category: {plain(band['code'])} ({band['scheme']})." if band else "",
+    )
+
+
+# -- DocumentReference -------------------------------------------------------------------------
+
+
+def _document(
+    assessment: Mapping[str, Any],
+    native: Sequence[Json],
+    view: CardView,
+    links: Links,
+    machine: str,
+) -> Json:
+    results = [r for r in native if r["resourceType"] in ("RiskAssessment", "Observation")]
+    when = timestamp(links.occurrence)
+    resource: Json = {
+        "resourceType": "DocumentReference",
+        "id": resource_id("DocumentReference", *links.identifier),
+        "meta": labelled(),
+        "text": narrative([f"{view.text}: preliminary."]),
+        "identifier": identifier(links),
+        "status": "current",
+        "docStatus": "preliminary",
+        "type": {"coding": [dict(_RISK_DOCUMENT)], "text": view.title},
+        "subject": {"reference": links.subject},
+        "date": when,
+        "author": [{"reference": machine}],
+        "description": f"{view.text}: preliminary, not reviewed by a clinician.",
+        "content": [
+            _attachment("text/plain", _readable(assessment, view, links, results), view, when),
+            _attachment("application/json", _embedded(results), view, when),
+        ],
+    }
+    used = references(assessment, links)
+    if used:
+        resource["context"] = {"related": as_references(used)}
+    return resource
+
+
+def _attachment(kind: str, content: str, view: CardView, when: str) -> Json:
+    data = base64.b64encode(content.encode()).decode("ascii")
+    attachment = {"contentType": kind, "data": data, "title": view.title, "creation": when}
+    return {"attachment": attachment}
+
+
+def _readable(
+    assessment: Mapping[str, Any], view: CardView, links: Links, results: Sequence[Json]
+) -> str:
+    lines = [f"{view.text} ({links.occurrence.date().isoformat()})", ""]
+    lines += [line for r in assessment["results"] if (line := _sentence(r, view))]
+    lines += [
+        f"{r['code']['text']}: {r['valueQuantity']['value']} {r['valueQuantity']['unit']}"
+        for r in results
+        if "valueQuantity" in r
+    ]
+    lines += ["", inputs_sentence(assessment["inputs"]), ""]
+    lines += [note["text"] for note in notes(assessment, view, links)]
+    return "\n".join(lines) + "\n"
+
+
+def _embedded(results: Sequence[Json]) -> str:
+    """The native resources, without references to what only this set names."""
+    shown = [{k: v for k, v in r.items() if k not in ("performer", "device")} for r in results]
+    return json.dumps(shown[0] if len(shown) == 1 else shown, ensure_ascii=False, indent=1)

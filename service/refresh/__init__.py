@@ -1,0 +1,1 @@
+"""The life of results after they were written."""

@@ -1,0 +1,203 @@
+"""Brings a patient's chart up to date with a twin: its results in, what no longer holds out.
+
+Read `Chart.update` downward. Everything can be repeated: a process that dies anywhere in here is
+finished by the next run, because each step looks before it acts.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mappings.to_fhir import with_card
+from service.fhir.capability import Capability, read_capability
+from service.fhir.http import FhirClient
+from service.fhir.ladder import Choice, Rung, Why, choices, on_the_facade, row_key, steps_down
+from service.fhir.outbox import OutboxItem, OutboxState
+from service.pipeline.deliver import Delivered, Parcel
+from service.pipeline.make import Made
+from service.pipeline.runtime import Runtime
+from service.refresh.correct import Change, Corrector, Done
+from service.refresh.earlier import Cause, Earlier, earlier_results
+from service.refresh.facade import mark_own
+from service.stores.audit import AuditStore
+from service.stores.twins import TwinStore
+from twin_engine.models.cards import card
+from twin_engine.models.registry import get
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Charted:
+    """What was done to one chart."""
+
+    delivered: list[Delivered] = field(default_factory=list)
+    rungs: list[Choice] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def confirmed(self) -> bool:
+        return all(item.confirmed for item in self.delivered)
+
+    @property
+    def review(self) -> list[str]:
+        """Models whose accepted results rest on inputs that no longer stand."""
+        return sorted({c.model for c in self.changes if c.done is Done.REVIEW})
+
+    def counts(self) -> dict[str, int]:
+        """Without the usual: a first-choice rung and nothing corrected."""
+        lower = Counter(f"as-{c.rung}" for c in self.rungs if c.rung is not Rung.RISK_ASSESSMENT)
+        changed = Counter(change.done.value for change in self.changes)
+        return dict(sorted((lower + changed).items()))
+
+
+class Chart:
+    """One twin's results on one server."""
+
+    def __init__(self, runtime: Runtime, made: Made, client: FhirClient) -> None:
+        self._runtime, self._made, self._client = runtime, made, client
+        self._capability: Capability = read_capability(client)
+        self._corrector = Corrector(client, self._capability, runtime.sealer.open)
+        self._audit = AuditStore(runtime.database)
+        self._start = Rung(client.server.write_as)
+
+    def update(self) -> Charted:
+        charted = Charted()
+        earlier = earlier_results(
+            self._made, TwinStore(self._runtime.database), self._runtime.deliverer
+        )
+        for assessment in self._made.assessments:
+            if assessment["results"]:
+                self._deliver(assessment, earlier, charted)
+        for one in earlier:
+            if one.cause is not Cause.RENEWED:
+                charted.changes += self._retire(one)
+        return charted
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def _deliver(self, assessment: Json, earlier: list[Earlier], charted: Charted) -> None:
+        key = self._runtime.deliverer.key(self._made, assessment)
+        charted.changes += self._restore(key, assessment["model"]["id"])
+        revises = self._revises(key, earlier)
+        for choice in self._choices(key, assessment):
+            if choice.rung is Rung.FACADE:
+                delivered = Delivered(Parcel(assessment["model"]["id"], key, []), on_the_facade())
+            else:
+                delivered = self._written(assessment, choice.rung, revises)
+            if not steps_down(delivered.result):
+                break
+        charted.delivered.append(delivered)
+        charted.rungs.append(choice)
+        self._note_rung(delivered, choice)
+
+    def _choices(self, key: str, assessment: Json) -> list[Choice]:
+        """A result stays where it was first written, whatever the server takes today."""
+        for rung in Rung:
+            item = self._item(key, rung)
+            if item is not None and item.state is not OutboxState.FAILED:
+                why = Why.FIRST_CHOICE if rung is Rung.RISK_ASSESSMENT else Why.WRITTEN_BEFORE
+                return [Choice(rung, why)]
+        parcel = self._parcel(assessment, Rung.RISK_ASSESSMENT, ())
+        native = {r["resourceType"] for r in parcel.resources} - {"Device", "Provenance"}
+        return list(choices(self._capability, frozenset(native), self._start))
+
+    def _written(self, assessment: Json, rung: Rung, revises: tuple[str, ...]) -> Delivered:
+        runtime = self._runtime
+        parcel = self._parcel(assessment, rung, revises)
+        (delivered,) = runtime.deliverer.deliver(
+            [parcel], self._client, runtime.outbox, runtime.sealer.seal, self._capability
+        )
+        return delivered
+
+    def _parcel(self, assessment: Json, rung: Rung, revises: tuple[str, ...]) -> Parcel:
+        deliverer, server = self._runtime.deliverer, self._client.server
+        links = deliverer.links(self._made, assessment, server.probability_scale)
+        links = replace(links, revises=revises)
+        parcel = deliverer.parcel(self._made, assessment, links, rung)
+        if not server.model_cards or rung is Rung.FACADE:
+            return parcel
+        content = card(get(assessment["model"]["id"]))
+        return replace(parcel, resources=with_card(parcel.resources, assessment, content, links))
+
+    def _revises(self, key: str, earlier: list[Earlier]) -> tuple[str, ...]:
+        """The last earlier result of the same model, as this server names it."""
+        if any(self._is_settled(self._item(key, rung)) for rung in Rung):
+            return ()  # its Provenance is there already
+        last = next((one for one in earlier if one.successor == key), None)
+        items = [i for rung in Rung if last and (i := self._item(last.key, rung)) is not None]
+        return tuple(ref for item in items for ref in self._corrector.references(item))
+
+    def _is_settled(self, item: OutboxItem | None) -> bool:
+        return item is not None and item.state is OutboxState.CONFIRMED
+
+    def _restore(self, key: str, model: str) -> list[Change]:
+        """A result that was taken back, and whose inputs are back."""
+        changes = []
+        for rung in Rung:
+            item = self._item(key, rung)
+            if item is None or item.state is not OutboxState.SUPERSEDED:
+                continue
+            done = self._corrector.restore(item)
+            if done is not Done.OPEN:
+                self._runtime.outbox.reopen(item.key)
+                changes.append(self._noted(Change(model, Cause.RENEWED, done)))
+        return changes
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def _retire(self, one: Earlier) -> list[Change]:
+        mark_own(self._runtime.database, self._made.twin.id, one)
+        items = [item for rung in Rung if (item := self._item(one.key, rung)) is not None]
+        found = [change for item in items if (change := self._retire_item(item, one)) is not None]
+        return [change for change in found if change.done is not Done.GONE]
+
+    def _retire_item(self, item: OutboxItem, one: Earlier) -> Change | None:
+        if item.state is OutboxState.SUPERSEDED:
+            return self._still_to_review(item, one)
+        if item.state in (OutboxState.FAILED, OutboxState.SENDING):
+            return None  # never written; or in another's hands, and looked at by the next run
+        done = self._corrector.retire(item, one.cause, one.successor is not None)
+        if done is not Done.OPEN:
+            self._runtime.outbox.close(item.key, done.value)
+        return self._noted(Change(one.model, one.cause, done))
+
+    def _still_to_review(self, item: OutboxItem, one: Earlier) -> Change | None:
+        """Told again by every run until somebody has dealt with it; audited the first time."""
+        if item.detail != Done.REVIEW.value:
+            return None
+        if self._corrector.accepted(item):
+            return Change(one.model, one.cause, Done.REVIEW)
+        self._runtime.outbox.close(item.key, "reviewed")
+        return None
+
+    # -- notes ---------------------------------------------------------------------------------
+
+    def _item(self, key: str, rung: Rung) -> OutboxItem | None:
+        return self._runtime.outbox.get(row_key(key, rung))
+
+    def _noted(self, change: Change) -> Change:
+        if change.done not in (Done.GONE, Done.OPEN):
+            self._record(f"result-{change.done}", f"{change.model}:{change.cause}")
+        return change
+
+    def _note_rung(self, delivered: Delivered, choice: Choice) -> None:
+        """Once for each result: when it was written, or first kept on the façade alone."""
+        first = bool(delivered.result.written) or (choice.rung is Rung.FACADE and self._made.new)
+        if first:
+            model = delivered.parcel.model
+            self._record("write-back", f"{model}:{choice.rung}:{choice.why}"[:64])
+
+    def _record(self, action: str, outcome: str) -> None:
+        self._audit.record(
+            role="system",
+            subject="twinport",
+            action=action,
+            outcome=outcome,
+            object=self._made.twin.id,
+        )
+
+
+def update_chart(runtime: Runtime, made: Made, client: FhirClient) -> Charted:
+    """Everything this twin has to say to its server."""
+    return Chart(runtime, made, client).update()

@@ -1,0 +1,180 @@
+"""Changes on the server what no longer holds: found by identifier, changed with If-Match, noted.
+
+A machine's own result (`preliminary`) is withdrawn or marked as superseded; what a person accepted
+is never touched: it is reported until somebody has dealt with it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from service.fhir.capability import Capability
+from service.fhir.errors import BadAnswer, Precondition, Refused, TransportError
+from service.fhir.errors import Conflict as FhirConflict
+from service.fhir.http import FhirClient
+from service.fhir.look import WITHDRAWN, Found, Looker
+from service.fhir.outbox import OutboxItem
+from service.fhir.wanted import Wanted, wanted_from
+from service.refresh.earlier import Cause
+
+Json = dict[str, Any]
+
+TAG = "urn:twinport:lifecycle"
+TRIES = 3
+
+
+class Done(StrEnum):
+    """What came of one earlier result. Words for counts, audit and reports."""
+
+    WITHDRAWN = "withdrawn"
+    SUPERSEDED = "superseded"
+    RESTORED = "restored"
+    REVIEW = "accepted-needs-review"
+    GONE = "gone"  # not on the server any more: nothing to change
+    OPEN = "open"  # could not be changed now; tried again by the next run
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    model: str
+    cause: Cause
+    done: Done
+
+
+_NOTES = {
+    Done.WITHDRAWN: "Withdrawn by the software that made it: an input was withdrawn or found to be "
+    "wrong.",
+    Done.SUPERSEDED: "Superseded: an input was corrected, and a newer result takes its place.",
+    Done.RESTORED: "Restored by the software that made it: the input that had been withdrawn is "
+    "back.",
+}
+
+
+class Corrector:
+    """Changes results of one patient on one server."""
+
+    def __init__(
+        self, client: FhirClient, capability: Capability, unseal: Callable[[bytes], bytes]
+    ) -> None:
+        self._client, self._unseal = client, unseal
+        self._looker = Looker(client, capability)
+
+    def retire(self, item: OutboxItem, cause: Cause, replaced: bool) -> Done:
+        """An earlier result whose input changed. `replaced`: there is a newer one in its place."""
+        superseded = cause is Cause.CORRECTED and replaced
+        aim = Done.SUPERSEDED if superseded else Done.WITHDRAWN
+        return self._all(item, aim, _superseded if superseded else _withdrawn)
+
+    def restore(self, item: OutboxItem) -> Done:
+        """A result that we withdrew, and that holds again."""
+        return self._all(item, Done.RESTORED, _restored)
+
+    def accepted(self, item: OutboxItem) -> bool:
+        """Whether a person's acceptance still stands on what no longer holds."""
+        return any(found.accepted for wanted in self._results(item) for found in self._find(wanted))
+
+    def references(self, item: OutboxItem) -> list[str]:
+        """Where its resources are now."""
+        return [f.reference for w in self._results(item) for f in self._find(w)[:1]]
+
+    def _results(self, item: OutboxItem) -> list[Wanted]:
+        payload = orjson.loads(self._unseal(item.payload))
+        if payload["server"] != self._client.server.name:
+            return []
+        return [w for w in wanted_from(payload["resources"]) if not w.is_companion]
+
+    def _find(self, wanted: Wanted) -> list[Found]:
+        return self._looker.by_identifier(wanted)
+
+    def _all(self, item: OutboxItem, aim: Done, edit: "Edit") -> Done:
+        try:
+            done = [self._one(wanted, aim, edit) for wanted in self._results(item)]
+        except (TransportError, BadAnswer, Refused):
+            return Done.OPEN
+        for gravest in (Done.OPEN, Done.REVIEW, aim):
+            if gravest in done:
+                return gravest
+        return Done.GONE
+
+    def _one(self, wanted: Wanted, aim: Done, edit: "Edit") -> Done:
+        for _ in range(TRIES):
+            found = self._find(wanted)
+            if not found:
+                return Done.GONE
+            if found[0].accepted:
+                return Done.REVIEW
+            changed = edit(found[0].resource)
+            if changed is None:
+                return aim  # done before, or by somebody else
+            if self._put(found[0], changed):
+                return aim
+        return Done.OPEN
+
+    def _put(self, found: Found, changed: Json) -> bool:
+        """False: it changed in the meantime, and is to be looked at again."""
+        kind, identity = found.reference.split("/", 1)
+        version = (found.resource.get("meta") or {}).get("versionId")
+        condition = {"If-Match": f'W/"{version}"'} if version else {}
+        try:
+            self._client.write("PUT", (kind, identity), changed, condition=condition)
+        except (Precondition, FhirConflict):
+            return False
+        return True
+
+
+# -- edits: the changed resource, or None where there is nothing to change ----------------------
+
+Edit = Callable[[Json], Json | None]
+
+
+def _withdrawn(resource: Json) -> Json | None:
+    if resource.get("status") == WITHDRAWN:
+        return None
+    return _noted(_tagged(resource, Done.WITHDRAWN), Done.WITHDRAWN) | {"status": WITHDRAWN}
+
+
+def _superseded(resource: Json) -> Json | None:
+    if resource.get("status") == WITHDRAWN or _is_tagged(resource, Done.SUPERSEDED):
+        return None
+    changed = _noted(_tagged(resource, Done.SUPERSEDED), Done.SUPERSEDED)
+    document = resource["resourceType"] == "DocumentReference"
+    return changed | ({"status": "superseded"} if document else {})
+
+
+def _restored(resource: Json) -> Json | None:
+    """Only what we took back ourselves: the withdrawal of a person stands."""
+    if not (_is_tagged(resource, Done.WITHDRAWN) or _is_tagged(resource, Done.SUPERSEDED)):
+        return None
+    document = resource["resourceType"] == "DocumentReference"
+    changed = _noted(_untagged(resource), Done.RESTORED)
+    return changed | {"status": "current" if document else "preliminary"}
+
+
+def _tagged(resource: Json, done: Done) -> Json:
+    meta = resource.get("meta") or {}
+    tag = {"system": TAG, "code": done.value}
+    return {**resource, "meta": {**meta, "tag": [*meta.get("tag", ()), tag]}}
+
+
+def _untagged(resource: Json) -> Json:
+    meta = {**(resource.get("meta") or {})}
+    kept = [tag for tag in meta.pop("tag", ()) if tag.get("system") != TAG]
+    return {**resource, "meta": {**meta, **({"tag": kept} if kept else {})}}
+
+
+def _is_tagged(resource: Json, done: Done) -> bool:
+    tags = (resource.get("meta") or {}).get("tag") or ()
+    return any((tag.get("system"), tag.get("code")) == (TAG, done.value) for tag in tags)
+
+
+def _noted(resource: Json, done: Done) -> Json:
+    """A DocumentReference has no notes; its description says it."""
+    text = _NOTES[done]
+    if resource["resourceType"] == "DocumentReference":
+        return {**resource, "description": f"{text} {resource.get('description', '')}".strip()}
+    time = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {**resource, "note": [*resource.get("note", ()), {"time": time, "text": text}]}

@@ -1,0 +1,92 @@
+"""The results of earlier versions of a twin that no longer hold, and why."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from service.pipeline.deliver import Deliverer
+from service.pipeline.make import Made
+from service.stores.twins import TwinStore
+from twin_engine.document.lineage import diff, source_ids
+
+Json = dict[str, Any]
+
+VERSIONS = 50
+"""How far back is looked. An input is corrected on the run after; what is older has been seen."""
+
+
+class Cause(StrEnum):
+    """What happened to the inputs of a result since, the gravest first."""
+
+    WITHDRAWN = "input-withdrawn"
+    CORRECTED = "input-corrected"
+    RENEWED = "newer-inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """One earlier result; `key` leads to its place in the outbox and on the server."""
+
+    key: str
+    model: str
+    version: int
+    cause: Cause
+    successor: str | None
+    """The key of the current result of the same model, where there is one."""
+
+
+@dataclass(slots=True)
+class _Since:
+    """The sources that were changed after some version, gathered going backward."""
+
+    withdrawn: set[str] = field(default_factory=set)
+    corrected: set[str] = field(default_factory=set)
+
+    def add(self, before: Json, after: Json) -> None:
+        changes = after.get("changes", {})
+        self.withdrawn |= {change["source"] for change in changes.get("withdrawn", ())}
+        self.corrected |= {change.source for change in diff(before, after).corrected}
+
+    def cause(self, sources: set[str]) -> Cause:
+        if sources & self.withdrawn:
+            return Cause.WITHDRAWN
+        return Cause.CORRECTED if sources & self.corrected else Cause.RENEWED
+
+
+def earlier_results(made: Made, twins: TwinStore, deliverer: Deliverer) -> list[Earlier]:
+    """Newest first. Each result once, though many versions may have repeated it."""
+    current = {deliverer.key(made, one): one for one in made.assessments if one["results"]}
+    by_model = {one["model"]["id"]: key for key, one in current.items()}
+    found: dict[str, Earlier] = {}
+    since = _Since()
+    after = dict(made.twin.document)
+    for document in _backward(made, twins):
+        since.add(document, after)
+        for assessment in document["assessments"]:
+            key = deliverer.key(made, assessment)
+            if not assessment["results"] or key in current or key in found:
+                continue
+            model = assessment["model"]["id"]
+            cause = since.cause(_sources(document, assessment))
+            version = document["twin"]["version"]
+            found[key] = Earlier(key, model, version, cause, by_model.get(model))
+        after = document
+    return list(found.values())
+
+
+def _backward(made: Made, twins: TwinStore) -> Iterator[Json]:
+    newest = made.twin.version - 1
+    for version in range(newest, max(0, newest - VERSIONS), -1):
+        stored = twins.get(made.twin.id, version)
+        if stored is None:
+            return
+        document: Json = orjson.loads(stored.payload)
+        yield document
+
+
+def _sources(document: Mapping[str, Any], assessment: Json) -> set[str]:
+    ids = source_ids(document)
+    return {ids[src] for used in assessment["inputs"] for src in used.get("src", ())}

@@ -1,0 +1,61 @@
+"""A home with keys, and a real server with one made-up patient."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from refresh_clinic import Clinic, Open, patient
+from support.shell import Shell
+
+from service.config import load_config
+from service.pipeline.runtime import open_runtime
+from service.sandbox.persona import Persona, Settings
+from service.sandbox.testing import running_sandbox
+
+
+@pytest.fixture(scope="session")
+def _made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("made") / "home"
+    open_runtime(load_config({"TWINPORT_HOME": str(home)})).close()
+    return home
+
+
+@pytest.fixture
+def home(_made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "home"
+    shutil.copytree(_made_home, place)
+    monkeypatch.setenv("TWINPORT_HOME", str(place))
+    monkeypatch.setenv("TWINPORT_JOBS__LEASE_SECONDS", "5")
+    return place
+
+
+@pytest.fixture
+def shell(home: Path) -> Shell:
+    return Shell(home)
+
+
+@pytest.fixture
+def open_clinic(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """A clinic on a server that behaves as asked for."""
+    running: list[Any] = []
+
+    def start(persona: Persona | None = None, settings: Settings | None = None) -> Clinic:
+        around = running_sandbox([patient()], persona=persona, settings=settings)
+        sandbox = around.__enter__()
+        running.append(around)
+        kinds = ("RiskAssessment", "Observation", "Device", "Provenance", "DocumentReference")
+        before = frozenset(r["id"] for kind in kinds for r in sandbox.resources(kind))
+        clinic = Clinic(shell, sandbox, monkeypatch, before)
+        clinic.configure(base_url=sandbox.base_url)
+        return clinic
+
+    yield start
+    for around in running:
+        around.__exit__(None, None, None)
+
+
+@pytest.fixture
+def clinic(open_clinic: Open) -> Clinic:
+    return open_clinic()

@@ -1,0 +1,166 @@
+"""A chart through time: run, run again, correct, withdraw, restore. At each step it holds exactly
+what it should."""
+
+from collections import Counter
+from typing import Any
+
+from refresh_clinic import CREATININE, Clinic
+
+from service.pipeline.runtime import open_runtime
+from service.stores.audit import AuditEvent, AuditStore
+from service.stores.own import OwnFilter, OwnStore
+
+Json = dict[str, Any]
+
+
+def chart(clinic: Clinic) -> list[str]:
+    """What is ours in the chart, one line each: type, model, status, tag, what it revises."""
+    lines = []
+    for result in clinic.results():
+        model = result["method"]["coding"][0]["code"].partition("-")[0]
+        tags = [tag["code"] for tag in result["meta"].get("tag", ())]
+        lines.append(" ".join([result["resourceType"], model, result["status"], *tags]))
+    return sorted(lines)
+
+
+def revisions(clinic: Clinic) -> Counter[str]:
+    """The earlier results that later ones name as revised."""
+    known = {f"{r['resourceType']}/{r['id']}": r["resourceType"] for r in clinic.results()}
+    return Counter(
+        known[entity["what"]["reference"]]
+        for origin in clinic.ours("Provenance")
+        for entity in origin.get("entity", ())
+        if entity["role"] == "revision"
+    )
+
+
+def audited(action: str) -> list[AuditEvent]:
+    runtime = open_runtime()
+    found = [event for event in AuditStore(runtime.database).recent() if event.action == action]
+    runtime.close()
+    return found
+
+
+FIRST = ["Observation ckd preliminary", "RiskAssessment prevent preliminary"]
+
+
+def test_the_golden_transcript(clinic: Clinic) -> None:
+    """One chart, step by step."""
+    assert clinic.run()["corrected"] == {}
+    assert chart(clinic) == FIRST
+
+    assert clinic.run()["counts"]["written"] == 0
+    assert chart(clinic) == FIRST
+    assert revisions(clinic) == Counter()
+
+    # A reading is corrected: new results in the place of the old ones, which say so.
+    creatinine = clinic.newest(CREATININE)
+    quantity = creatinine["valueQuantity"]
+    clinic.change(creatinine, valueQuantity={**quantity, "value": quantity["value"] * 1.5})
+    assert clinic.run()["corrected"] == {"superseded": 2}
+    superseded = [
+        "Observation ckd preliminary",
+        "Observation ckd preliminary superseded",
+        "RiskAssessment prevent preliminary",
+        "RiskAssessment prevent preliminary superseded",
+    ]
+    assert chart(clinic) == superseded
+    assert revisions(clinic) == Counter({"RiskAssessment": 1, "Observation": 1})
+
+    assert (clinic.run()["corrected"], chart(clinic)) == ({}, superseded)
+
+    # The corrected reading is withdrawn: whatever rests on it no longer stands.
+    corrected = clinic.newest(CREATININE)
+    clinic.change(corrected, status="entered-in-error")
+    assert clinic.run()["corrected"]["withdrawn"] == 2
+    gone = [line for line in chart(clinic) if "entered-in-error withdrawn" in line]
+    assert gone == [
+        "Observation ckd entered-in-error withdrawn",
+        "RiskAssessment prevent entered-in-error withdrawn",
+    ]
+    after = chart(clinic)
+    assert (clinic.run()["corrected"], chart(clinic)) == ({}, after)
+
+    # It was right after all: the same results hold again, and are not written a second time.
+    clinic.change(corrected, status="final")
+    assert clinic.run()["corrected"]["restored"] == 2
+    assert not [line for line in chart(clinic) if "entered-in-error withdrawn" in line]
+    assert len(clinic.results()) == len(after)
+
+
+def test_a_withdrawn_result_says_why_and_keeps_its_content(clinic: Clinic) -> None:
+    clinic.run()
+    (before,) = clinic.ours("RiskAssessment")
+    clinic.change(clinic.newest(CREATININE), status="entered-in-error")
+    clinic.run()
+    after = next(r for r in clinic.ours("RiskAssessment") if r["id"] == before["id"])
+    assert after["status"] == "entered-in-error"
+    assert after["prediction"] == before["prediction"]
+    assert after["note"][:-1] == before["note"]
+    assert "withdrawn" in after["note"][-1]["text"]
+    assert {event.outcome for event in audited("result-withdrawn")} == {
+        "prevent:input-withdrawn",
+        "ckd-epi-2021:input-withdrawn",
+    }
+
+
+def test_our_own_facade_says_the_same(clinic: Clinic) -> None:
+    twin = clinic.run()["twin"]
+    clinic.change(clinic.newest(CREATININE), status="entered-in-error")
+    clinic.run()
+    runtime = open_runtime()
+    where = OwnFilter(type="RiskAssessment", twins=[twin])
+    own, _ = OwnStore(runtime.database).search(where, limit=10, after=None)
+    runtime.close()
+    assert [b'"entered-in-error"' in one.content for one in own].count(True) == 1
+
+
+def test_what_a_person_accepted_is_reported_and_not_touched(clinic: Clinic) -> None:
+    clinic.run()
+    (risk,) = clinic.ours("RiskAssessment")
+    clinic.change(risk, status="final")
+    accepted = clinic.ours("RiskAssessment")[0]
+    clinic.change(clinic.newest(CREATININE), status="entered-in-error")
+    for _ in range(2):  # until somebody has dealt with it
+        summary = clinic.run()
+        assert summary["review"] == ["prevent"]
+        assert accepted in clinic.ours("RiskAssessment")
+    assert [e.outcome for e in audited("result-accepted-needs-review")] == [
+        "prevent:input-withdrawn"
+    ]
+    clinic.change(accepted, status="entered-in-error")
+    assert clinic.run()["review"] == []
+
+
+def test_newer_readings_leave_the_old_result_as_it_was(clinic: Clinic) -> None:
+    clinic.run()
+    (before,) = clinic.ours("RiskAssessment")
+    creatinine = clinic.newest(CREATININE)
+    day = clinic.sandbox.store.now().date()
+    value = {**creatinine["valueQuantity"], "value": creatinine["valueQuantity"]["value"] * 1.3}
+    added = {**creatinine, "id": "added", "effectiveDateTime": f"{day}T00:00:00Z"}
+    clinic.sandbox.store.put("Observation", "added", {**added, "valueQuantity": value})
+    clinic.before |= {"added"}
+    assert clinic.run()["corrected"] == {}
+    first, second = clinic.ours("RiskAssessment")
+    assert first == before
+    origin = next(p for p in clinic.ours("Provenance") if second["id"] in str(p["target"]))
+    what = [e["what"]["reference"] for e in origin["entity"] if e["role"] == "revision"]
+    assert what == [f"RiskAssessment/{before['id']}"]
+
+
+def test_what_a_person_withdrew_stays_withdrawn(clinic: Clinic) -> None:
+    clinic.run()
+    (risk,) = clinic.ours("RiskAssessment")
+    clinic.change(risk, status="entered-in-error")
+    clinic.run()
+    assert [r["status"] for r in clinic.ours("RiskAssessment")] == ["entered-in-error"]
+
+
+def test_a_dry_run_corrects_nothing(clinic: Clinic) -> None:
+    clinic.run()
+    clinic.change(clinic.newest(CREATININE), status="entered-in-error")
+    before = clinic.results()
+    clinic.run("--dry-run")
+    assert clinic.results() == before
+    assert clinic.run()["corrected"] == {"withdrawn": 2}  # and the next one catches up

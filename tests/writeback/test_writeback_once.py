@@ -1,0 +1,62 @@
+"""Exactly one of each, whatever dies and whatever breaks in between."""
+
+import os
+import signal
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from writeback_faults import FAULTS, WAYS
+from writeback_storm import FORGES, STEPS, Report, Scene, Schedule, play
+
+SEED = os.environ.get("TWINPORT_TEST_STORM_SEED", "2026")
+
+
+def storm(scene: Scene, place: Path, number: int) -> list[Report]:
+    """So many schedules, a few at a time."""
+    with ThreadPoolExecutor(FORGES) as pool:
+        seeds = [f"{SEED}-{n}" for n in range(number)]
+        return list(pool.map(lambda seed: play(scene, place, seed), seeds))
+
+
+def wrong(reports: list[Report]) -> dict[str, list[str]]:
+    return {f"{r.seed} ({r.way})": r.problems for r in reports if r.problems}
+
+
+def test_random_schedules_leave_exactly_one_of_each(scene: Scene, place: Path) -> None:
+    reports = storm(scene, place, 60)
+    assert wrong(reports) == {}
+    # The dice really meet what they are meant to meet.
+    assert {report.way for report in reports} == set(WAYS)
+    assert set(FAULTS) <= {fault for report in reports for fault in report.met}
+    ends = Counter(end for report in reports for end in report.ends)
+    assert ends[-signal.SIGKILL] > 10
+    assert ends[1] == 0
+
+
+@pytest.mark.slow
+def test_a_thousand_random_schedules(scene: Scene, place: Path) -> None:
+    reports = storm(scene, place, 1000)
+    assert wrong(reports) == {}
+    assert sum(1 for report in reports if -signal.SIGKILL in report.ends) > 200
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_before_and_after_every_step_of_the_outbox(
+    scene: Scene, place: Path, way: str
+) -> None:
+    """Without any chance: each step, each side, by a real SIGKILL."""
+    cases = [(step, side) for step in STEPS for side in ("before", "after")]
+
+    def one(case: tuple[str, str]) -> Report:
+        step, side = case
+        death = {"death": {"step": step, "nth": 1, "side": side}}
+        schedule = Schedule(way, {}, [0], [[death]], "storm")
+        return play(scene, place, f"{way}-{step}-{side}", schedule)
+
+    with ThreadPoolExecutor(FORGES) as pool:
+        reports = list(pool.map(one, cases))
+    assert wrong(reports) == {}
+    killed = {r.seed: r.ends for r in reports if r.ends != [-signal.SIGKILL]}
+    assert killed == {}

@@ -1,0 +1,214 @@
+"""One random schedule: processes that are killed, a network that breaks, then recovery."""
+
+import json
+import queue
+import random
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from writeback_faults import FAULTS, WAYS, FaultyServer, faulty_server
+
+from service.fhir.http import FhirClient
+from service.fhir.servers import Limits, ServerConfig
+from service.fhir.writeback import WriteResult, resume, write_back
+from service.stores import Database, open_database
+from service.stores.database import utc_now
+from service.stores.outbox import SqlOutboxStore
+
+Json = dict[str, Any]
+WORKER = Path(__file__).with_name("writeback_worker.py")
+FORGES = 6
+STEPS = ("enqueue", "claim", "mark-sending", "write", "mark-end")
+CALM = Limits(
+    connect_seconds=5,
+    read_seconds=10,
+    budget_seconds=60,
+    tries=3,
+    first_pause_seconds=0.004,
+    longest_pause_seconds=0.02,
+)
+
+
+@dataclass
+class Scene:
+    """What all schedules share."""
+
+    folder: Path
+    patient: list[Json]
+    parcels: list[Json]
+    forges: "queue.Queue[subprocess.Popen[str]]" = field(default_factory=queue.Queue)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path, patient: list[Json], parcels: list[Json]) -> Iterator["Scene"]:
+        scene = cls(folder, patient, parcels)
+        processes = [_forge() for _ in range(FORGES)]
+        for process in processes:
+            scene.forges.put(process)
+        try:
+            yield scene
+        finally:
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.close()
+                process.wait(30)
+                assert process.stdout is not None
+                process.stdout.close()
+
+    def run(self, jobs: list[Json]) -> list[int]:
+        """Each job in a process of its own, side by side; how each ended."""
+        forge = self.forges.get()
+        try:
+            assert forge.stdin is not None
+            assert forge.stdout is not None
+            forge.stdin.write(json.dumps(jobs) + "\n")
+            forge.stdin.flush()
+            ends: list[int] = json.loads(forge.stdout.readline())
+        finally:
+            self.forges.put(forge)
+        return ends
+
+
+def _forge() -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+@dataclass
+class Report:
+    """What a schedule met, and what it left behind."""
+
+    seed: str
+    way: str
+    ends: list[int]
+    met: list[str]
+    problems: list[str]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Everything random about one run, drawn from its seed."""
+
+    way: str
+    plan: dict[int, str]
+    chosen: list[int]
+    rounds: list[list[Json]]
+    settle_after: str
+    """When the server does what it was asked long ago: before recovery, or after."""
+
+    @classmethod
+    def drawn(cls, seed: str) -> "Schedule":
+        dice = random.Random(seed)
+        way = dice.choice(list(WAYS))
+        length = dice.randrange(4, 40)
+        density = dice.choice([0.0, 0.1, 0.25, 0.5])
+        plan = {n: dice.choice(FAULTS) for n in range(length) if dice.random() < density}
+        chosen = dice.choice([[0], [1], [0, 1]])
+        rounds = [
+            [_mortality(dice) for _ in range(dice.choice([1, 1, 2]))]
+            for _ in range(dice.choice([1, 1, 2]))
+        ]
+        return cls(way, plan, chosen, rounds, dice.choice(["storm", "recovery"]))
+
+
+def _mortality(dice: random.Random) -> Json:
+    kind = dice.choice(["lives", "step", "step", "alarm"])
+    if kind == "step":
+        step = dice.choice(STEPS)
+        nth = dice.choice([1, 1, 2, 3])
+        return {"death": {"step": step, "nth": nth, "side": dice.choice(["before", "after"])}}
+    return {"alarm": dice.uniform(0.01, 0.25)} if kind == "alarm" else {}
+
+
+def play(scene: Scene, place: Path, seed: str, schedule: Schedule | None = None) -> Report:
+    """The storm, the recovery, and whether there is exactly one of each."""
+    drawn = schedule or Schedule.drawn(seed)
+    file = place / f"{seed}.db"
+    shutil.copyfile(scene.folder / "empty.db", file)
+    ends: list[int] = []
+    with faulty_server(scene.patient, drawn.way, drawn.plan) as server:
+        for deaths in drawn.rounds:
+            jobs = [
+                {
+                    "base": server.base,
+                    "database": f"sqlite:///{file}",
+                    "parcels": str(scene.folder / "parcels.json"),
+                    "chosen": drawn.chosen,
+                    **death,
+                }
+                for death in deaths
+            ]
+            ends += scene.run(jobs)
+        server.faults.calm()
+        problems = recovered(scene, server, file, drawn)
+        met = server.faults.met
+    file.unlink()
+    return Report(seed, drawn.way, ends, met, problems)
+
+
+def recovered(scene: Scene, server: FaultyServer, file: Path, drawn: Schedule) -> list[str]:
+    """The next process on a calm day: it finds the leases run out and finishes everything."""
+    database = open_database(f"sqlite:///{file}", pool_size=1, busy_seconds=20)
+    try:
+        if drawn.settle_after == "storm":
+            server.faults.settle()
+        results = _run_again(scene, server, database, drawn)
+        if server.faults.settle():
+            results = _run_again(scene, server, database, drawn)
+        problems = [f"not confirmed: {r.state} {r.detail}" for r in results if not r.verified]
+        problems += _miscounted(scene, server, drawn)
+        again = _run_again(scene, server, database, drawn)
+        problems += ["written again" for r in again if r.written or r.retired]
+    finally:
+        database.close()
+    return problems
+
+
+def _run_again(
+    scene: Scene, server: FaultyServer, database: Database, drawn: Schedule
+) -> list[WriteResult]:
+    outbox = SqlOutboxStore(database, lambda: utc_now() + timedelta(hours=1))
+
+    def client(_: str = "") -> FhirClient:
+        return FhirClient(ServerConfig("test", server.base, limits=CALM))
+
+    resume(outbox, client, bytes, bytes)
+    with client() as one:
+        return [
+            write_back(one, scene.parcels[i]["resources"], outbox, scene.parcels[i]["key"], bytes)
+            for i in drawn.chosen
+        ]
+
+
+def _miscounted(scene: Scene, server: FaultyServer, drawn: Schedule) -> list[str]:
+    wanted = Counter(
+        resource["resourceType"] for i in drawn.chosen for resource in scene.parcels[i]["resources"]
+    )
+    results = [r for k in ("RiskAssessment", "Observation") for r in server.ours(k)]
+    alive = {f"{r['resourceType']}/{r['id']}" for r in results}
+    devices = {f"Device/{r['id']}" for r in server.ours("Device")}
+    origins = [
+        {str(target["reference"]) for target in resource["target"]}
+        for resource in server.ours("Provenance")
+        if resource["activity"]["coding"][0]["code"] != "NULLIFY"
+    ]
+    speaking = [targets for targets in origins if targets & alive]
+    found = Counter(r["resourceType"] for r in results)
+    found |= Counter({"Device": len(devices), "Provenance": len(speaking)})
+    problems = [
+        f"{kind}: {found[kind]} where {number} should be"
+        for kind, number in wanted.items()
+        if found[kind] != number
+    ]
+    made_by = {(r.get("performer") or r.get("device"))["reference"] for r in results}
+    problems += ["made by a device that was withdrawn"] if made_by - devices else []
+    return problems

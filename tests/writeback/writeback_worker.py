@@ -1,0 +1,137 @@
+"""Processes that write and are killed: started once, forks a real process for every job.
+
+A line of JSON in: the jobs to run side by side. A line out: how each ended (0, or minus the
+signal). A job dies by SIGKILL before or after the step it names, or by an alarm at any moment.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from service.fhir.http import FhirClient
+from service.fhir.outbox import OutboxItem, OutboxState
+from service.fhir.servers import Limits, ServerConfig
+from service.fhir.writeback import resume, write_back
+from service.pipeline.held import HeldOutbox
+from service.stores import open_database
+from service.stores.outbox import SqlOutboxStore
+
+T = TypeVar("T")
+
+IMPATIENT = Limits(
+    connect_seconds=2,
+    read_seconds=0.12,
+    budget_seconds=20,
+    tries=2,
+    first_pause_seconds=0.004,
+    longest_pause_seconds=0.02,
+)
+LEASE = 0.2
+
+
+class Death:
+    """Comes at one step: the n-th of its name, before or after it was taken."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._plan = plan
+        self._seen = 0
+
+    def at(self, step: str, act: Callable[[], T]) -> T:
+        mine = step == self._plan.get("step")
+        self._seen += mine
+        due = mine and self._seen == self._plan["nth"]
+        if due and self._plan["side"] == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = act()
+        if due:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+
+class MortalOutbox(HeldOutbox):
+    def __init__(self, store: SqlOutboxStore, death: Death) -> None:
+        super().__init__(store, LEASE)
+        self._death = death
+
+    def enqueue(self, key: str, payload: bytes) -> bool:
+        return self._death.at("enqueue", lambda: super(MortalOutbox, self).enqueue(key, payload))
+
+    def claim(
+        self, *, limit: int = 1, lease_seconds: float = 0, key: str | None = None
+    ) -> list[OutboxItem]:
+        return self._death.at(
+            "claim",
+            lambda: super(MortalOutbox, self).claim(
+                limit=limit, lease_seconds=lease_seconds, key=key
+            ),
+        )
+
+    def mark(
+        self,
+        key: str,
+        attempt: int,
+        state: OutboxState,
+        detail: str = "",
+        result: bytes | None = None,
+    ) -> bool:
+        step = "mark-sending" if state is OutboxState.SENDING else "mark-end"
+        return self._death.at(
+            step, lambda: super(MortalOutbox, self).mark(key, attempt, state, detail, result)
+        )
+
+
+class MortalClient(FhirClient):
+    def __init__(self, base: str, death: Death) -> None:
+        super().__init__(ServerConfig("test", base, limits=IMPATIENT))
+        self._death = death
+
+    def write(self, *args: Any, **kwargs: Any) -> Any:
+        return self._death.at("write", lambda: super(MortalClient, self).write(*args, **kwargs))
+
+
+def plain(data: bytes) -> bytes:
+    return data
+
+
+def work(job: dict[str, Any]) -> None:
+    """Write every parcel, as a run does; then finish what others left, as the sweeper does."""
+    death = Death(job.get("death") or {})
+    database = open_database(job["database"], pool_size=1, busy_seconds=20)
+    if job.get("alarm"):
+        signal.setitimer(signal.ITIMER_REAL, job["alarm"])
+    parcels = json.loads(Path(job["parcels"]).read_bytes())
+    chosen = [parcels[i] for i in job["chosen"]]
+    with MortalOutbox(SqlOutboxStore(database), death) as outbox:
+        with MortalClient(job["base"], death) as client:
+            for parcel in chosen:
+                write_back(client, parcel["resources"], outbox, parcel["key"], plain)
+        resume(outbox, lambda _: MortalClient(job["base"], death), plain, plain)
+
+
+def fork(job: dict[str, Any]) -> int:
+    process = os.fork()
+    if process == 0:
+        try:
+            work(job)
+        except BaseException as error:  # noqa: BLE001 - told, then the process is gone
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+    return process
+
+
+def main() -> None:
+    for line in sys.stdin:
+        processes = [fork(job) for job in json.loads(line)]
+        ends = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+        sys.stdout.write(json.dumps(ends) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
