@@ -39,6 +39,7 @@ Json = dict[str, Any]
 STAGES = ("pull", "de-identify", "map", "build", "predict", "gate", "sign", "write-back")
 # The two that every record here can speak to; `twinport models list` has the others.
 MODELS = ("prevent", "ckd-epi-2021")
+PAGES = {Role.EHR: "/clinic", Role.PATIENT: "/me", Role.PRIVACY_OFFICER: "/privacy"}
 START_SECONDS = 60
 RUN_SECONDS = 120
 
@@ -183,15 +184,16 @@ class _Demo:
 
     def where_to_look(self, twin: str, stay: bool) -> None:
         click.secho("Look around in a browser", bold=True)
-        if not stay:
-            click.echo("  make demo ARGS=--stay   keeps it running and prints the sign-in codes")
-            return
         click.echo(f"  {self.base}/sign-in   one code opens one session:")
         for role, bound in ((Role.EHR, None), (Role.PATIENT, twin), (Role.PRIVACY_OFFICER, None)):
             code = sign_in_code(self.runtime, role, bound)
-            click.echo(f"    {role.value:<16} {code}")
+            click.echo(f"    {role.value:<16} {code}   then {self.base}{PAGES[role]}")
         click.echo(f"  {self.base}/docs      the API; FHIR façade at {self.base}/fhir/metadata")
-        click.echo("\nCtrl-C ends the demo and removes everything.")
+        if stay:
+            click.echo("\nCtrl-C ends the demo and removes everything.")
+        else:
+            click.echo("\nThe demo ends here and takes all of this along.")
+            click.echo("make demo ARGS=--stay keeps it running, with codes of its own.")
 
     # -- calls ---------------------------------------------------------------------------------
 

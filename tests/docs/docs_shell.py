@@ -37,7 +37,7 @@ def run_page(blocks: list[Block], folder: Path) -> dict[int, str]:
     for usual, free in ports.items():
         script = re.sub(rf"\b{usual}\b", free, script)
     (folder / ".venv").symlink_to(ROOT / ".venv")
-    code, said = _run(script, folder, _environment(folder, ports))
+    code, said = _run(script, folder, environment(folder, ports))
     printed = dict(_split(said))
     if code:
         last = max(printed, default=0)
@@ -68,7 +68,7 @@ def _wait(command: str) -> str:
     return f"curl --fail --silent --output /dev/null {retry} {_ANSWERS[command]}\n"
 
 
-def _environment(folder: Path, ports: Mapping[str, str]) -> dict[str, str]:
+def environment(folder: Path, ports: Mapping[str, str]) -> dict[str, str]:
     """Nothing of whoever runs the tests, but where programs are."""
     return {
         "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
