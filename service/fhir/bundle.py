@@ -16,7 +16,7 @@ from service.fhir.errors import SourceError
 from service.fhir.grouping import Claim, Pile, identity_of, records
 from service.fhir.paging import link_of
 from service.fhir.record import PatientRecord
-from service.fhir.source import DEFAULT_CAP, lines, parse, read_json
+from service.fhir.source import DEFAULT_CAP, lines, parsed, read_parsed
 
 NOT_IN_FILE = "not-in-file"
 WHOLE = Claim("complete", "complete")
@@ -40,10 +40,11 @@ _NDJSON = ("*.ndjson", "*.ndjson.gz", "*.jsonl", "*.jsonl.gz")
 
 def read_bundle(source: Path | bytes, *, cap: int = DEFAULT_CAP) -> list[PatientRecord]:
     """The patients of one JSON file, packed or not."""
-    found = read_json(source, cap)
+    read = read_parsed(source, cap)
+    found = read.value
     if not _is_resource(found):
         raise SourceError("is not a FHIR resource", "Give a FHIR R4 Bundle as JSON.")
-    pile = Pile()
+    pile = Pile(referring=read.referring)
     if found["resourceType"] != "Bundle":
         _add(pile, found, "")
         return records(pile, "bundle", HELD)
@@ -118,13 +119,15 @@ def _add_lines(pile: Pile, path: Path, cap: int) -> None:
     bad, names = 0, set()
     for line in lines(path, cap):
         try:
-            resource = parse(line)
+            read = parsed(line)
         except SourceError:
             bad += 1
             continue
+        resource = read.value
         if _is_resource(resource) and identity_of(resource, ""):
             names.add(resource["resourceType"])
             _add(pile, resource, "")
+            pile.referring += read.referring
         else:
             bad += 1
     if bad:

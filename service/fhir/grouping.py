@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ from service.fhir import kinds
 from service.fhir.errors import SourceError
 from service.fhir.kinds import KINDS
 from service.fhir.record import PatientRecord, SafetyEvent, Slice
-from service.fhir.references import plain_reference, reference_of, rewrite
+from service.fhir.references import plain_reference, reference_of, replace
 from service.fhir.subjects import FOREIGN, UNPROVEN
 from service.fhir.versions import Resource, Versions
 
@@ -45,6 +46,8 @@ class Pile:
     """`Type/id` → what stood before it in the fullUrl"""
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(type, or "" for any; reason): what could not be read"""
+    referring: list[dict[str, Any]] = field(default_factory=list)
+    """The objects, at any depth, that have a `reference`"""
     names: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
 
@@ -90,12 +93,12 @@ def records(pile: Pile, basis: str, claim: Claim) -> list[PatientRecord]:
 def _make_plain(pile: Pile) -> None:
     bases = {head.rstrip("/") for head in pile.heads.values() if head.startswith("http")}
 
+    @cache
     def resolve(text: str) -> str | None:
         found = pile.urls.get(text) or pile.urls.get(text.split("/_history/")[0])
         return found or plain_reference(text, bases)
 
-    for resource in pile.resources:
-        rewrite(resource, resolve)
+    replace(pile.referring, resolve)
 
 
 def _newest(resources: Iterable[Resource]) -> tuple[list[Resource], Counter[str]]:

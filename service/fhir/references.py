@@ -1,7 +1,8 @@
 """Every form of a reference to something we have becomes `Type/id`; other forms stay."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 # Type/id at the end of a relative or absolute reference, with or without a version.
@@ -21,18 +22,30 @@ def plain_reference(text: str, bases: Iterable[str]) -> str | None:
     return None
 
 
+def levels(value: Any) -> Iterator[list[dict[str, Any]]]:
+    """The JSON objects of a value, one level of nesting after the other, each level once."""
+    values = [value]
+    while True:
+        objects = [v for v in values if type(v) is dict]
+        arrays = [v for v in values if type(v) is list]
+        if not objects and not arrays:
+            return
+        yield objects
+        values = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(arrays)]
+
+
 def rewrite(node: Any, resolve: Callable[[str], str | None]) -> None:
     """Replace, in place and at any depth, each `reference` that `resolve` knows better."""
-    stack = [node]
-    while stack:
-        current = stack.pop()
-        if isinstance(current, dict):
-            text = current.get("reference")
-            if isinstance(text, str):
-                current["reference"] = resolve(text) or text
-            stack.extend(v for v in current.values() if isinstance(v, dict | list))
-        else:
-            stack.extend(v for v in current if isinstance(v, dict | list))
+    for objects in levels(node):
+        replace((found for found in objects if "reference" in found), resolve)
+
+
+def replace(holders: Iterable[dict[str, Any]], resolve: Callable[[str], str | None]) -> None:
+    """The same, in the objects that hold a `reference`."""
+    for holder in holders:
+        text = holder["reference"]
+        if type(text) is str:
+            holder["reference"] = resolve(text) or text
 
 
 def rewriter(bases: Iterable[str]) -> Callable[[Any], None]:

@@ -5,14 +5,17 @@ file or its name: both may hold a patient's.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import orjson
 
 from service.fhir.body import CHUNK, gunzip
 from service.fhir.errors import NotFhir, SourceError
+from service.fhir.references import levels
 
 DEFAULT_CAP = 1 << 30
 MAX_DEPTH = 64
@@ -20,24 +23,44 @@ _GZIP = b"\x1f\x8b"
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A JSON value and, found in the one walk that checks it, what refers to something else."""
+
+    value: Any
+    referring: list[dict[str, Any]]
+    """The objects that have a `reference`, at any depth"""
+
+
 def read_json(source: Path | bytes, cap: int = DEFAULT_CAP) -> Any:
     """The JSON value of a file or of bytes, unpacked if need be."""
-    return parse(b"".join(_capped(_chunks(source), cap)))
+    return read_parsed(source, cap).value
+
+
+def read_parsed(source: Path | bytes, cap: int = DEFAULT_CAP) -> Parsed:
+    """The same, with what refers."""
+    return parsed(b"".join(_capped(_chunks(source), cap)))
 
 
 def parse(data: bytes) -> Any:
     """Strict JSON: what two readers could understand differently is refused."""
+    return parsed(data).value
+
+
+def parsed(data: bytes) -> Parsed:
+    """The same, with what refers."""
     _refuse_odd_bytes(data)
     try:
-        found = orjson.loads(data)
+        value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise SourceError(
             f"is not JSON (line {error.lineno}, column {error.colno})",
             "Export it again; it may have been cut off or edited.",
         ) from None
-    _refuse_repeated_keys(data)
-    _refuse_depth(found)
-    return found
+    keys, referring = _survey(value)
+    if not _has_exactly(data, keys):
+        _refuse_repeated_keys(data)
+    return Parsed(value, referring)
 
 
 def lines(path: Path, cap: int = DEFAULT_CAP) -> Iterator[bytes]:
@@ -99,12 +122,36 @@ def _refuse_odd_bytes(data: bytes) -> None:
         raise SourceError("is empty", "Export it again.")
 
 
+def _survey(value: Any) -> tuple[int, list[dict[str, Any]]]:
+    """One walk: how many keys there are, what refers; too deep is refused."""
+    keys, referring = 0, []
+    for depth, objects in enumerate(levels(value)):
+        if depth == MAX_DEPTH:
+            raise SourceError(
+                f"is nested deeper than {MAX_DEPTH} levels", "This is not a FHIR record."
+            )
+        keys += sum(map(len, objects))
+        referring += [found for found in objects if "reference" in found]
+    return keys, referring
+
+
+def _has_exactly(data: bytes, keys: int) -> bool:
+    """Whether valid JSON is sure to have no more keys than these.
+
+    Every key ends in `":`, unless there is space before its colon. Strings can hold the same two
+    characters (the quote escaped), which only makes the count larger. So without such space, a
+    count that equals the keys that were parsed proves that none was lost to a namesake. Anything
+    else proves nothing.
+    """
+    characters = np.frombuffer(data, np.uint8)
+    before = characters[np.flatnonzero(characters == ord(":")) - 1]
+    spaced = np.count_nonzero(before <= ord(" "))
+    return bool(spaced == 0 and np.count_nonzero(before == ord('"')) == keys)
+
+
 def _refuse_repeated_keys(data: bytes) -> None:
     """orjson keeps the last of two equal keys; another reader may keep the first."""
-    try:
-        json.loads(data, object_pairs_hook=_unique)
-    except RecursionError:
-        raise _too_deep() from None
+    json.loads(data, object_pairs_hook=_unique)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:
@@ -113,24 +160,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
             "has the same key twice in one object",
             "Its meaning is ambiguous; have it exported again.",
         )
-
-
-def _refuse_depth(value: Any) -> None:
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [child for node in level for child in _children(node)]
-        if not level:
-            return
-    raise _too_deep()
-
-
-_CHILDREN: dict[type, Callable[[Any], Any]] = {dict: dict.values, list: iter}
-
-
-def _children(node: Any) -> list[Any]:
-    read = _CHILDREN.get(type(node))
-    return [c for c in read(node) if type(c) in _CHILDREN] if read else []
-
-
-def _too_deep() -> SourceError:
-    return SourceError(f"is nested deeper than {MAX_DEPTH} levels", "This is not a FHIR record.")
