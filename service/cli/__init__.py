@@ -28,6 +28,8 @@ COMMANDS = {
     "deidentify": ("service.cli.deidentify", "FHIR files without identity, under a named policy."),
     "policy": ("service.cli.policy", "List, show, compare, check and explain the policies."),
     "risk": ("service.cli.risk", "How recognisable the held twins are, measured."),
+    "reidentify": ("service.cli.reidentify", "Who a twin is: asked, approved, told once."),
+    "erase": ("service.cli.erase", "Destroy every way back to a person."),
     "ledger": ("service.cli.ledger", "Verify or export the de-identification ledger."),
     "keys": ("service.cli.keys", "Create and rotate keys; make API keys and sign-in codes."),
     "db": ("service.cli.db", "Bring the database to the current schema."),

@@ -61,8 +61,9 @@ class People:
 
 
 def base_of(patient: Resource) -> str:
-    """A bare `Patient/1` of two files may be two people: who it is becomes part of the base."""
-    who = {key: patient.get(key) for key in ("name", "birthDate", "gender")}
+    """A bare `Patient/1` of two files may be two people: who it is becomes part of the base, as it
+    does where twins are made of files, so that erasing a person finds both."""
+    who = {key: patient.get(key) for key in ("identifier", "name", "birthDate", "gender")}
     if patient.get("identifier"):
         who = {"identifier": patient["identifier"]}
     return f"file:{hashlib.sha256(orjson.dumps(who, option=orjson.OPT_SORT_KEYS)).hexdigest()}"

@@ -1,0 +1,135 @@
+"""`twinport reidentify`: two people, a reason, an expiry, one answer. `twinport erase`: the end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from service.auth import Access
+from service.auth.errors import AuthError
+from service.auth.principals import Principal
+from service.cli.exits import CommandError, Exit
+from service.cli.output import emit, say
+from service.pipeline.runtime import Runtime, open_runtime
+from service.reidentify.desk import Desk, DeskError
+from service.reidentify.reasons import REASONS
+
+KEY_FILE = click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A file with your own privacy officer's API key. Default: it is asked for.",
+)
+
+
+@click.group("reidentify")
+def command() -> None:
+    """Find out who a twin is: one officer asks, another approves, the first is told, once.
+
+    Each acts with a key of their own (`twinport keys api-key --role privacy-officer`). Every step
+    stands in the audit log and in the ledger. Write-back needs none of this: it has its own way.
+    """
+
+
+@command.command("ask")
+@click.argument("twin")
+@click.option("--reason", type=click.Choice(tuple(REASONS)), required=True)
+@KEY_FILE
+def ask_command(twin: str, reason: str, key_file: Path | None) -> None:
+    """Ask who TWIN is. The request waits a day for another officer."""
+    with _desk(key_file) as (desk, who):
+        made = desk.ask(who, twin, reason)
+    click.echo(made.id)
+    say(f"waits for another officer until {made.expires:%Y-%m-%d %H:%M} UTC")
+
+
+@command.command("approve")
+@click.argument("request")
+@KEY_FILE
+def approve_command(request: str, key_file: Path | None) -> None:
+    """Approve somebody else's REQUEST."""
+    with _desk(key_file) as (desk, who):
+        desk.decide(who, request, approve=True)
+    say("approved; whoever asked may be told once")
+
+
+@command.command("refuse")
+@click.argument("request")
+@KEY_FILE
+def refuse_command(request: str, key_file: Path | None) -> None:
+    """Refuse somebody else's REQUEST."""
+    with _desk(key_file) as (desk, who):
+        desk.decide(who, request, approve=False)
+    say("refused")
+
+
+@command.command("answer")
+@click.argument("request")
+@KEY_FILE
+def answer_command(request: str, key_file: Path | None) -> None:
+    """Be told, once, who the twin of your own approved REQUEST is."""
+    with _desk(key_file) as (desk, who):
+        person = desk.answer(who, request)
+    click.echo(f"{person.patient} at {person.base}")
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+def list_command(as_json: bool) -> None:
+    """The newest requests. Says of nobody who they are."""
+    runtime = open_runtime()
+    try:
+        found = Desk(runtime.database, runtime.vault, runtime.signer).requests()
+    finally:
+        runtime.close()
+    if as_json:
+        emit(
+            [
+                {"id": r.id, "twin": r.twin, "reason": r.reason, "state": r.state,
+                 "requestedBy": r.requested_by, "decidedBy": r.decided_by, "expires": r.expires}
+                for r in found
+            ]
+        )  # fmt: skip
+        return
+    for r in found:
+        click.echo(f"{r.id}  {r.state:<9} {r.reason:<9} {r.twin}  asked by {r.requested_by}")
+
+
+@click.command("erase")
+@click.option("--twin", required=True, help="Any twin of the person.")
+@click.option("--yes", is_flag=True, help="Do not ask back.")
+@KEY_FILE
+def erase_command(twin: str, yes: bool, key_file: Path | None) -> None:
+    """Destroy every way back to the person behind a twin. It cannot be undone.
+
+    The twins stay, and are nobody's any more; a certificate in the ledger names them.
+    """
+    with _desk(key_file) as (desk, who):
+        if not yes:
+            click.confirm("Nobody will be able to tell again who this is. Erase?", abort=True)
+        gone = desk.erase(who, twin)
+    click.echo(f"erased  {len(gone)} ways back")
+    for pseudonym in gone:
+        click.echo(pseudonym)
+
+
+@contextmanager
+def _desk(key_file: Path | None) -> Iterator[tuple[Desk, Principal]]:
+    runtime = open_runtime()
+    try:
+        who = _who(runtime, key_file)
+        yield Desk(runtime.database, runtime.vault, runtime.signer), who
+    except DeskError as error:
+        raise CommandError(str(error), Exit.INPUT) from None
+    finally:
+        runtime.close()
+
+
+def _who(runtime: Runtime, key_file: Path | None) -> Principal:
+    """Keys are no arguments: other users of the machine can read those."""
+    text = key_file.read_text("utf-8") if key_file else click.prompt("API key", hide_input=True)
+    access = Access.build(runtime.config, runtime.database, runtime.keys.session.material)
+    try:
+        return access.api_keys.check(text.strip())
+    except AuthError:
+        raise CommandError("the API key is not valid", Exit.USAGE) from None
