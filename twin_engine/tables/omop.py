@@ -2,9 +2,9 @@
 
 OMOP asks for dates, and a twin has none: every date is the surrogate epoch 1970-01-01 plus the
 offset, and the year of birth is reckoned from the age at the twin's now on that same clock.
-Distances in time are true, dates are nobody's. Concept ids are 0 ("no matching concept") except where our
-table confirms one; the source codes stand beside them (`LOINC:2160-0`), to be resolved with the
-vocabulary that every OMOP installation has.
+Distances in time are true, dates are nobody's. Concept ids are 0 ("no matching concept") except
+where our table confirms one; the source codes stand beside them (`LOINC:2160-0`), to be resolved
+with the vocabulary that every OMOP installation has.
 
 What OMOP cannot say is left out and counted in `left_out`: facts without a date, what is suspected,
 refuted, not done or not taken, and preliminary values. A censored value stands in
