@@ -53,12 +53,18 @@ def command(stay: bool, port: int) -> None:
     Needs no configuration and leaves nothing behind. With --stay the pages can be opened; the
     one-time sign-in codes are printed at the end.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal must leave nothing either
+        signal.signal(number, _end)
     home = Path(tempfile.mkdtemp(prefix="twinport-demo-"))
     try:
         with background() as sandbox, _service(home, sandbox, port) as demo:
             _show(demo, stay)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _end(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _show(demo: "_Demo", stay: bool) -> None:
