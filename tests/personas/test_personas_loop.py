@@ -94,6 +94,16 @@ def made(name: str) -> Persona:
     return PERSONAS[name]() if name != "plain" else Persona()
 
 
+def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Without onsets known to the month or year: where in it they are put depends on the twin's own
+    epoch, and two servers are two twins."""
+    exact = [
+        {k: v for k, v in c.items() if k != "onset" or "onsetPrecision" not in c}
+        for c in document["conditions"]
+    ]
+    return {**document, "conditions": exact}
+
+
 def check_twin(runtime: Runtime, name: str, patient: str) -> None:
     persona, record = made(name), person(patient)
     with serving(record, persona) as sandbox:
@@ -104,7 +114,9 @@ def check_twin(runtime: Runtime, name: str, patient: str) -> None:
     with serving(served(persona, record), without=unserved(persona)) as plain:
         loop = Loop(runtime, at(plain), set())
         reference = loop.make(loop.pull(patient)).twin
-    assert clinical_digest(twin.document) == clinical_digest(reference.document)
+    assert clinical_digest(comparable(twin.document)) == clinical_digest(
+        comparable(reference.document)
+    )
 
 
 @pytest.mark.parametrize("patient", PATIENTS)
