@@ -150,16 +150,22 @@ def answers(item: Json) -> Iterator[str]:
 def _result(item: Json, result: Json) -> str:
     head = _outcome(item, result)
     low_high = result.get("interval")
-    if result["unit"] == "1":
+    if get(item["model"]["id"]).kind == "probability":
         text = f"{head} {words.percent(result['value'])}"
         if low_high:
             low, high = words.percent(low_high["low"]), words.percent(low_high["high"])
             text += f" ({low} to {high} if measured again)"
     else:
-        text = f"{head} {result['value']:.0f} {words.unit(result['unit'])}"
+        text = f"{head} {_figure(result['value'])} {words.unit(result['unit'])}".rstrip()
         if low_high:
-            text += f" ({low_high['low']:.0f} to {low_high['high']:.0f} if measured again)"
+            low, high = _figure(low_high["low"]), _figure(low_high["high"])
+            text += f" ({low} to {high} if measured again)"
     return text + (f", {result['category']['code']}" if "category" in result else "")
+
+
+def _figure(value: float) -> str:
+    """Whole numbers from ten upwards, two digits after the point below."""
+    return f"{value:.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.2f}"
 
 
 def _outcome(item: Json, result: Json) -> str:

@@ -15,10 +15,11 @@ from service.sandbox.personas import PERSONAS
 from service.sandbox.personas.epic import NOT_A_CATEGORY
 from service.sandbox.population import PatientBundle
 from service.sandbox.search import known_types
-from service.sandbox.testing import population
 from twin_engine.document import clinical_digest
 
-PATIENTS = ("demo-001", "demo-026")
+PATIENTS = ("demo-001",)
+# The young, the very old, the expecting, and the records with the oddest units and dates.
+MORE = ("demo-006", "demo-024", "demo-025", "demo-026", "demo-028")
 WRITES = {
     "plain": "transaction",
     "azure": "transaction",
@@ -128,9 +129,9 @@ def test_the_twin_is_the_same_less_what_is_not_served(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("patient", [p.id for p in population() if p.id not in PATIENTS])
+@pytest.mark.parametrize("patient", MORE)
 @pytest.mark.parametrize("name", PERSONAS)
-def test_the_twin_of_everybody_is_the_same(runtime: Runtime, name: str, patient: str) -> None:
+def test_the_twin_of_others_is_the_same(runtime: Runtime, name: str, patient: str) -> None:
     check_twin(runtime, name, patient)
 
 
