@@ -3,13 +3,15 @@
 A function and not a module-level object, so that importing this file opens no database.
 """
 
-from flask import Flask
+from flask import Blueprint, Flask
 
 from service.app import create_app
 from service.auth import Access
+from service.cds.blueprint import cds_blueprint
+from service.cds.desk import Desk
 from service.config import Config, load_config
 from service.pages import pages
-from service.pipeline.runtime import open_runtime
+from service.pipeline.runtime import Runtime, open_runtime
 from service.pipeline.service import Service
 from service.web.services import Services
 
@@ -17,13 +19,22 @@ from service.web.services import Services
 def build() -> Flask:
     """The application over this process's configuration."""
     config = load_config()
-    return create_app(config, compose(config), pages=[pages])
+    runtime = open_runtime(config)
+    return create_app(config, assembled(runtime), pages=[pages, hooks(runtime)])
+
+
+def hooks(runtime: Runtime) -> Blueprint:
+    """CDS Hooks, for the EHRs whose clients are configured."""
+    return cds_blueprint(Desk(runtime), runtime.config.web.requests_per_minute)
 
 
 def compose(config: Config) -> Services:
     """Everything behind the web. Its queue starts with `Services.start`, after any fork."""
-    runtime = open_runtime(config)
-    service = Service(runtime)
+    return assembled(open_runtime(config))
+
+
+def assembled(runtime: Runtime) -> Services:
+    config, service = runtime.config, Service(runtime)
     return Services(
         runs=service,
         access=Access.build(config, runtime.database, runtime.keys.session.material),

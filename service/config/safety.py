@@ -7,7 +7,14 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from service.config.errors import Problem
-from service.config.sections import LOOPBACK, Config, Server, ServerAuth, is_loopback_http
+from service.config.sections import (
+    LOOPBACK,
+    CdsClient,
+    Config,
+    Server,
+    ServerAuth,
+    is_loopback_http,
+)
 
 
 def unsafe(config: Config) -> Iterator[Problem]:
@@ -98,9 +105,24 @@ def _server(path: str, server: Server) -> Iterator[Problem]:
             yield Problem(here, "is more than an origin", "give scheme, host and port only")
     if server.ca_file and not Path(server.ca_file).is_file():
         yield Problem(f"{path}.ca_file", "is not a file", "correct the path")
+    yield from _cds(f"{path}.cds", server.cds)
     yield from _server_auth(f"{path}.auth", server.auth)
     if server.auth.token_url:
         yield from _https(f"{path}.auth.token_url", server.auth.token_url)
+
+
+def _cds(path: str, client: CdsClient) -> Iterator[Problem]:
+    if not client.issuer:
+        if client.jwks_url or client.jwks_file:
+            yield Problem(f"{path}.issuer", "is missing", "name the issuer, or drop the section")
+        return
+    if bool(client.jwks_url) == bool(client.jwks_file):
+        step = f"give exactly one of {path}.jwks_url and {path}.jwks_file"
+        yield Problem(f"{path}.jwks_url", "the client's keys need one source", step)
+    if client.jwks_url:
+        yield from _https(f"{path}.jwks_url", client.jwks_url)
+    if client.jwks_file and not Path(client.jwks_file).is_file():
+        yield Problem(f"{path}.jwks_file", "is not a file", "correct the path")
 
 
 _NEEDED: dict[str, tuple[str, ...]] = {

@@ -182,6 +182,21 @@ class ServerAuth:
 
 
 @dataclass(frozen=True)
+class CdsClient:
+    """The CDS Hooks client of an EHR. Off while ``issuer`` is empty."""
+
+    issuer: str = setting("", _text(), "`iss` of the EHR's CDS Hooks tokens. Empty: no CDS Hooks.")
+    jwks_url: str = setting("", _text(), "Where it publishes its keys; the only `jku` accepted.")
+    jwks_file: str = setting("", _text(), "A file holding its keys, instead of the URL.")
+    audience: str = setting(
+        "", _text(), "Another `aud` accepted besides the address called, where an EHR sends one."
+    )
+    tenants: tuple[str, ...] = setting(
+        (), fields.List(_text(validate.Length(1))), "`tenant`s accepted. Empty: not looked at."
+    )
+
+
+@dataclass(frozen=True)
 class Server:
     """One FHIR server that callers may name. Callers over HTTP can never give a URL."""
 
@@ -210,6 +225,7 @@ class Server:
     model_cards: bool = setting(
         False, fields.Boolean(), "Write each model's card beside its results (DocumentReference)."
     )
+    cds: CdsClient = field(default_factory=CdsClient)
     ca_file: str = setting("", _text(), "Extra certificate authority for this server.")
     timeout_seconds: int = setting(30, _whole(1, 600), "Longest wait for one answer.")
     page_size: int = setting(200, _whole(1, 1000), "`_count` asked for when searching.")

@@ -1,0 +1,171 @@
+"""What is said of a twin: one card per model that has an answer, and none where there is nothing.
+
+A number never stands without its horizon, its date and how fresh it is. A card's validity is not
+invented: it ends on the day on which the first of its inputs is older than its model allows.
+"""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from mappings.to_fhir.card import PROBABILITY, CardView
+from mappings.to_fhir.wording import (
+    horizon_words,
+    input_phrase,
+    interval_sentence,
+    label,
+    measured,
+    plain,
+    spelled,
+)
+from twin_engine.models.contract import Model
+
+Json = dict[str, Any]
+
+LONGEST_SUMMARY = 139
+_PER_DAY = {"d": 1, "min": 1440}
+REASONS = {
+    "already-considered": "Already considered",
+    "not-applicable": "Does not apply to this patient",
+    "data-wrong": "The data it rests on are wrong or out of date",
+    "disagree": "I come to another estimate",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a card needs besides the assessment."""
+
+    base: str
+    code_base: str
+    twin: str
+    today: date
+    now: int
+    time_unit: str
+
+    def day(self, offset: int) -> date:
+        return self.today + timedelta(days=(offset - self.now) // _PER_DAY[self.time_unit])
+
+
+@dataclass(frozen=True)
+class Card:
+    model: str
+    body: Json
+
+
+def cards(
+    assessments: Iterable[Json], models: Mapping[str, Model], contents: Mapping[str, Json],
+    setting: Setting,
+) -> list[Card]:  # fmt: skip
+    found = []
+    for assessment in assessments:
+        name = assessment["model"]["id"]
+        if assessment["results"]:
+            body = _card(assessment, models[name], contents[name], setting)
+            found.append(Card(name, body))
+    return found
+
+
+def _card(assessment: Json, model: Model, content: Json, setting: Setting) -> Json:
+    view = CardView(content, assessment)
+    used = _days(assessment, setting)
+    return {
+        "uuid": str(uuid.uuid4()),
+        "summary": summary(assessment["results"][0], view, max(used, default=None)),
+        "detail": _detail(assessment, view, used, valid_until(assessment, model, setting)),
+        "indicator": "info",
+        "source": {
+            "label": f"Twinport: {view.title}",
+            "url": f"{setting.base}/docs",
+            "topic": {
+                "system": _system(setting.code_base, "model"),
+                "code": view.id,
+                "display": view.title,
+            },
+        },
+        "overrideReasons": [
+            {"system": reason_system(setting.code_base), "code": code, "display": display}
+            for code, display in REASONS.items()
+        ],
+        "links": [
+            {
+                "label": "How this was computed",
+                "url": f"{setting.base}/clinic/twins/{setting.twin}",
+                "type": "absolute",
+            }
+        ],
+    }
+
+
+def summary(result: Json, view: CardView, newest: date | None) -> str:
+    """One sentence, cut at a word where a model's label is long."""
+    band = f" ({plain(result['category']['code'])})" if "category" in result else ""
+    upto = f"; data up to {newest.isoformat()}" if newest else ""
+    tail = f"{horizon_words(result)}: {_figure(result, view)}{band}{upto}"
+    head = view.outcome(result).label
+    return f"{_cut(head, LONGEST_SUMMARY - len(tail))}{tail}"
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room - 1].rstrip()}…"
+
+
+def _figure(result: Json, view: CardView) -> str:
+    if view.outcome(result).kind == PROBABILITY:
+        return spelled(result["value"])
+    return measured(float(f"{result['value']:.3g}"), result["unit"])
+
+
+def _detail(assessment: Json, view: CardView, used: Sequence[date], until: date | None) -> str:
+    parts = [_line(result, view) for result in assessment["results"]]
+    inputs = [input_phrase(entry) for entry in assessment["inputs"]]
+    parts += [f"**Inputs**: {'; '.join(inputs)}."] if inputs else []
+    missing = [label(name) for name in assessment.get("missing", ())]
+    parts += [f"**Not known**: {', '.join(missing)}."] if missing else []
+    parts.append(_freshness(used))
+    parts += [f"**Valid until** {until.isoformat()}: then an input is too old."] if until else []
+    parts.append(f"{view.text}. Preliminary; not reviewed by a clinician; nothing was written.")
+    return "\n\n".join(parts)
+
+
+def _line(result: Json, view: CardView) -> str:
+    name = f"**{view.outcome(result).label}**{horizon_words(result)}"
+    interval = interval_sentence(result, spelled) if _is_share(result, view) else ""
+    return f"{name}: {_figure(result, view)}. {interval}".strip()
+
+
+def _is_share(result: Json, view: CardView) -> bool:
+    return view.outcome(result).kind == PROBABILITY
+
+
+def _freshness(used: Sequence[date]) -> str:
+    if not used:
+        return "**Data**: none with a date."
+    return f"**Data** from {min(used).isoformat()} to {max(used).isoformat()}."
+
+
+def _days(assessment: Json, setting: Setting) -> list[date]:
+    return [setting.day(entry["t"]) for entry in assessment["inputs"] if "t" in entry]
+
+
+def valid_until(assessment: Json, model: Model, setting: Setting) -> date | None:
+    """The last day on which every dated input is young enough for the model. None: no limit."""
+    ends = [
+        setting.day(entry["t"]) + timedelta(days=window)
+        for entry in assessment["inputs"]
+        if "t" in entry
+        and entry["input"] in model.inputs
+        and (window := model.inputs[entry["input"]].window_days) is not None
+    ]
+    return min(ends, default=None)
+
+
+def reason_system(code_base: str) -> str:
+    return _system(code_base, "override-reason")
+
+
+def _system(code_base: str, name: str) -> str:
+    joint = ":" if code_base.startswith("urn:") else "/"
+    return joint.join((code_base, "CodeSystem", name))
