@@ -19,30 +19,48 @@ document are clinical values, offsets and positions; a number is compared only w
 numbers of seven or more digits and with compact dates, because every shorter number occurs by
 chance. Single words are compared as whole words; only values of six or more characters are also
 searched inside longer strings.
+
+How it is done quickly: a record holds thousands of values, a twin a few dozen strings that are not
+`allowed`. So the document is asked first. Each of its distinct strings is judged once; what it
+could hide in hexadecimal or base64 is decoded, and only values of which a part then shows are
+spelled in these encodings and compared. Values are hashed only if the document has something as
+long as a hash, and their numbers gathered only if it has a number of seven digits. Nobody tells
+the gate that a digest is harmless: every digest of the document is compared.
 """
 
 import base64
-import binascii
 import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from itertools import chain
+from typing import Any, AnyStr
 from urllib.parse import quote
 
 SHORTEST_INSIDE = 6  # characters a value must have to be searched inside longer strings
 SHORTEST_NUMBER = 7  # digits a value must have to be searched among numbers
 SHORTEST_TEXT = 12  # characters free text must have to be searched: shorter labels are common
 SHORTEST_CODE = 5  # characters an identifier must have to be searched as a whole string
+SHORTEST_HIDDEN = 4  # bytes a value must have to be searched in encodings
+CORE = 3  # bytes of a hidden value that give it away: the shortest has five in base64, four in hex
 LARGEST_NUMBER = 1e18
 LONGEST = 512  # of a longer value (base64 data, a narrative) the first part is searched
 
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _RUN = re.compile(r"[0-9]{7,}")
+_NO_MARKS = {code: None for code in range(128) if not chr(code).isalnum()}
 _TAG = re.compile(r"<[^>]*>")
+_PART = re.compile(r"[/:|=]")
+_BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{6,}")
+_ANY_HEX_RUN = re.compile(r"[0-9A-Fa-f]{8,}")
+_HEX_RUN = re.compile(r"[0-9a-f]{32,}")
+_ONE_ALPHABET = str.maketrans("-_", "+/")
+_HASHES = {"md5": 32, "sha1": 40, "sha256": 64}  # name -> hexadecimal digits
 
 # Keys whose strings name people and places, anywhere below them.
 _NAMES = frozenset({"name", "contact", "address", "alias"})
@@ -122,7 +140,10 @@ def fold(text: str) -> str:
 
 def squash(text: str) -> str:
     """Folded, and nothing but letters and digits."""
-    return "".join(char for char in fold(text) if char.isalnum())
+    folded = fold(text)
+    if folded.isascii():
+        return folded.translate(_NO_MARKS)
+    return "".join(char for char in folded if char.isalnum())
 
 
 # Collecting ---------------------------------------------------------------------------------------
@@ -131,134 +152,193 @@ def squash(text: str) -> str:
 def collect_identifiers(resources: Iterable[Any]) -> IdentifyingValues:
     """The identifying values of the source resources of one patient."""
     values = IdentifyingValues()
-    for resource in resources:
-        _collect(resource, values, named=False, person=False)
+    for context, found in enumerate(_distinct_texts(resources)):
+        for key, texts in found.items():
+            named, person = bool(context & _NAMED), bool(context & _PERSON)
+            _sort_in(key.lstrip("_"), texts, values, named, person)
     return values
 
 
-def _collect(node: Any, values: IdentifyingValues, named: bool, person: bool) -> None:
-    if type(node) is dict:
-        for key, inner in node.items():
-            bare = key.lstrip("_")
-            if type(inner) is str:
-                _string(bare, inner, values, named, person)
-            elif type(inner) in {dict, list}:
-                _collect_list(bare, inner, values, named, person)
-    elif type(node) is list:
-        for inner in node:
-            _collect(inner, values, named, person)
+# What stands above a text: a name or address, a person or place, neither, both.
+_NAMED, _PERSON = 1, 2
 
 
-def _collect_list(
-    key: str, inner: Any, values: IdentifyingValues, named: bool, person: bool
+class _Below(dict[str, int]):
+    """Key → what it says of the texts below it, worked out once for each key of a record."""
+
+    def __missing__(self, key: str) -> int:
+        bare = key.lstrip("_")
+        found = self[key] = _NAMED * (bare in _NAMES) | _PERSON * (bare in _PEOPLE)
+        return found
+
+
+def _distinct_texts(resources: Iterable[Any]) -> list[dict[str, set[str]]]:
+    """By what stands above (0 to 3), the distinct texts of each key. Going down only adds to it."""
+    below = _Below()
+    found: list[dict[str, set[str]]] = [defaultdict(set) for _ in range(4)]
+    pending: list[list[dict[str, Any]]] = [[{"": list(resources)}], [], [], []]
+    for context, nodes in enumerate(pending):
+        texts = found[context]
+        while nodes:
+            for key, inner in nodes.pop().items():
+                kind = type(inner)
+                if kind is str:
+                    texts[key].add(inner)
+                elif kind is dict:
+                    pending[context | below[key]].append(inner)
+                elif kind is list:
+                    into = found[context | below[key] & _NAMED][key]
+                    pending[context | below[key]] += _objects(key, inner, into)
+    return found
+
+
+def _objects(key: str, items: list[Any], texts: set[str]) -> list[dict[str, Any]]:
+    """Of a list, what is to be looked into; its texts are put to the others of the key."""
+    texts.update([item for item in items if type(item) is str])
+    inner = [item for item in items if type(item) is dict]
+    return inner + [{key: item} for item in items if type(item) is list]
+
+
+def _sort_in(
+    key: str, texts: set[str], values: IdentifyingValues, named: bool, person: bool
 ) -> None:
-    named = named or key in _NAMES
-    for item in inner if type(inner) is list else [inner]:
-        if type(item) is str:
-            _string(key, item, values, named, person)
-        else:
-            _collect(item, values, named, person or key in _PEOPLE)
-
-
-def _string(key: str, text: str, values: IdentifyingValues, named: bool, person: bool) -> None:
-    found = _DATE.match(text)
-    if found is not None:
-        values.dates.add((found[1], found[2], found[3]))
-        return
+    texts = _without_dates(texts, values)
     if key in _HARMLESS or (named and key == "url"):
         return
     if (named and key != "reference") or (person and key == "display"):
-        _words(text, values)
+        _words(texts, values)
     elif key in _TEXTS:
-        _text(text, values)
+        _text(texts, values)
     if key in _CODES or named:
-        values.codes.add(text[:LONGEST])
+        values.codes.update([text[:LONGEST] for text in texts])
         if key != "url":  # of an extension: its last part is the public name of an element
-            values.codes |= set(_last_parts(text))
+            values.codes.update(_last_parts(texts))
 
 
-def _last_parts(text: str) -> Iterator[str]:
+def _without_dates(texts: set[str], values: IdentifyingValues) -> set[str]:
+    dated = {text: date for text in texts if (date := _DATE.match(text))}
+    values.dates.update([(date[1], date[2], date[3]) for date in dated.values()])
+    return texts - dated.keys()
+
+
+def _last_parts(texts: set[str]) -> Iterator[str]:
     """The id at the end of a reference or URL."""
-    if "/" in text or ":" in text:
-        yield re.split(r"[/:|=]", text[:LONGEST])[-1]
+    for text in texts:
+        if "/" in text or ":" in text:
+            yield _PART.split(text[:LONGEST])[-1]
 
 
-def _words(text: str, values: IdentifyingValues) -> None:
-    words = {fold(word) for word in _WORD.findall(text[:LONGEST])}
-    values.words |= words - _TITLES
-    whole = squash(text[:LONGEST])
-    if len(whole) >= SHORTEST_INSIDE:
-        values.words.add(whole)
+def _words(texts: set[str], values: IdentifyingValues) -> None:
+    for text in texts:
+        values.words.update({fold(word) for word in _WORD.findall(text[:LONGEST])} - _TITLES)
+        whole = squash(text[:LONGEST])
+        if len(whole) >= SHORTEST_INSIDE:
+            values.words.add(whole)
 
 
-def _text(text: str, values: IdentifyingValues) -> None:
+def _text(texts: set[str], values: IdentifyingValues) -> None:
     """Free text as a whole: its names are known from where they are names; a word is no text."""
-    plain = _TAG.sub(" ", text).strip()[:LONGEST]
-    values.dates |= set(_DATE.findall(plain))
-    if " " in plain and len(plain) >= SHORTEST_TEXT:
-        values.codes.add(plain)
+    for text in texts:
+        plain = _TAG.sub(" ", text).strip()[:LONGEST]
+        values.dates.update(_DATE.findall(plain))
+        if " " in plain and len(plain) >= SHORTEST_TEXT:
+            values.codes.add(plain)
 
 
 # Searching ----------------------------------------------------------------------------------------
 
 
 class _Needles:
-    """All forms of all values, in sets, so that searching does not slow down with their number."""
+    """All values in the forms in which they are searched, each spelled when first asked for."""
 
     def __init__(self, values: IdentifyingValues) -> None:
-        self.whole: dict[str, str] = {}  # squashed string or word -> rule
-        self.encoded: dict[str, str] = {}  # case-sensitive string -> rule
-        self.numbers: dict[str, str] = {}  # digits -> rule
-        for word in values.words:
-            self.whole.setdefault(word, "name")
-            self._encode(word, "name")
-            self._encode(word.capitalize(), "name")
-            self._encode(word.upper(), "name")
-        for code in values.codes:
-            self._code(code)
-        for date in values.dates:
-            self._date(*date)
-        self.inside = {k: v for k, v in self.whole.items() if len(k) >= SHORTEST_INSIDE}
-        self.grams = {needle[:SHORTEST_INSIDE] for needle in self.inside}
-        self.encoded_grams = {needle[:SHORTEST_INSIDE] for needle in self.encoded}
+        self._values = values
 
-    def _code(self, code: str) -> None:
-        plain = squash(code)
-        if len(plain) < SHORTEST_CODE:
-            return
-        self.whole.setdefault(plain, "identifier")
-        self.whole.setdefault(plain[::-1], "identifier-reversed")
-        self._encode(code, "identifier")
-        self._encode(plain, "identifier")
-        if plain.isdigit():  # a phone number, in whatever groups
-            self._number(plain)
-            self._number(plain[1:] if plain[0] == "1" else plain)
-        elif " " not in code:  # not out of free text: its numbers may be the twin's own values
-            for run in _RUN.findall(code):
-                self._number(run)
+    @cached_property
+    def whole(self) -> dict[str, str]:
+        """Squashed string or word → rule."""
+        found = dict.fromkeys(self._values.words, "name")
+        for plain in self._plain.values():
+            found.setdefault(plain, "identifier")
+            found.setdefault(plain[::-1], "identifier-reversed")
+        for text in self._cased_words:
+            if len(text.encode("utf-8", "surrogatepass")) >= SHORTEST_HIDDEN:
+                found.setdefault(squash(text)[::-1], "name-reversed")
+        for year, month, day in self._values.dates:
+            for text in (year + month + day, month + day + year, day + month + year):
+                found.setdefault(text, "date")
+                found.setdefault(text[::-1], "date-reversed")
+        return found
 
-    def _number(self, digits: str) -> None:
-        """Zeros in front are not written in numbers; what is then short occurs by chance."""
-        for form, rule in ((digits, "identifier"), (digits[::-1], "identifier-reversed")):
-            number = form.lstrip("0")
-            if len(number) >= SHORTEST_NUMBER:
-                self.numbers.setdefault(number, rule)
+    @cached_property
+    def _plain(self) -> dict[str, str]:
+        """Code → squashed, of all that are long enough."""
+        squashed = {code: squash(code) for code in self._values.codes}
+        return {code: plain for code, plain in squashed.items() if len(plain) >= SHORTEST_CODE}
 
-    def _date(self, year: str, month: str, day: str) -> None:
-        for text in (year + month + day, month + day + year, day + month + year):
-            self.whole.setdefault(text, "date")
-            self.whole.setdefault(text[::-1], "date-reversed")
-        self.numbers.setdefault(year + month + day, "date")
-        self._encode(f"{year}-{month}-{day}", "date")
+    @cached_property
+    def _cased_words(self) -> set[str]:
+        words = self._values.words
+        return words | {word.capitalize() for word in words} | {word.upper() for word in words}
 
-    def _encode(self, text: str, rule: str) -> None:
-        raw = text.encode("utf-8", "surrogatepass")
-        if len(raw) < 4:
-            return
-        for form, kind in encodings(raw):
-            if len(form) >= SHORTEST_INSIDE:
-                self.encoded.setdefault(form, f"{rule}-{kind}")
-        self.whole.setdefault(squash(text)[::-1], f"{rule}-reversed")
+    @cached_property
+    def _heads(self) -> dict[str, list[str]]:
+        """Where each string begins that is also searched inside longer ones."""
+        found = defaultdict(list)
+        for needle in self.whole:
+            if len(needle) >= SHORTEST_INSIDE:
+                found[needle[:SHORTEST_INSIDE]].append(needle)
+        return found
+
+    @cached_property
+    def _hidden(self) -> dict[bytes, str]:
+        """The bytes that an encoding would start from → rule."""
+        texts = dict.fromkeys(self._cased_words, "name")
+        for rule, some in (
+            ("identifier", self._plain.keys()),
+            ("identifier", self._plain.values()),
+            ("date", map("-".join, self._values.dates)),
+        ):
+            for text in some:
+                texts.setdefault(text, rule)
+        raws = {text.encode("utf-8", "surrogatepass"): rule for text, rule in texts.items()}
+        return {raw: rule for raw, rule in raws.items() if len(raw) >= SHORTEST_HIDDEN}
+
+    @cached_property
+    def _cores(self) -> dict[bytes, list[bytes]]:
+        """Three bytes that show, wherever in hexadecimal or base64 a value stands → the values."""
+        found = defaultdict(list)
+        for raw in self._hidden:
+            found[raw[1 : 1 + CORE]].append(raw)
+        return found
+
+    @cached_property
+    def _percents(self) -> dict[str, str]:
+        forms = ((_percent(raw), rule) for raw, rule in self._hidden.items())
+        return {form: f"{rule}-percent" for form, rule in forms if form}
+
+    def _hashes(self, name: str) -> dict[str, str]:
+        if name not in self._hashed:
+            self._hashed[name] = {
+                _hash(name, raw): f"{rule}-{name}" for raw, rule in self._hidden.items()
+            }
+        return self._hashed[name]
+
+    @cached_property
+    def _hashed(self) -> dict[str, dict[str, str]]:
+        return {}
+
+    @cached_property
+    def numbers(self) -> dict[str, str]:
+        """Digits → rule."""
+        found = {year + month + day: "date" for year, month, day in self._values.dates}
+        for code, plain in self._plain.items():
+            for digits in _digits(code, plain):
+                for form, rule in ((digits, "identifier"), (digits[::-1], "identifier-reversed")):
+                    number = form.lstrip("0")  # not written in numbers
+                    if len(number) >= SHORTEST_NUMBER:  # what is then short occurs by chance
+                        found.setdefault(number, rule)
+        return found
 
     def in_string(self, text: str) -> str | None:
         """The rule by which a string of the document is a hit."""
@@ -271,18 +351,56 @@ class _Needles:
         for word in _WORD.findall(fold(text)):
             if len(word) > 2 and word in self.whole:
                 return self.whole[word]
-        return self._inside(plain, self.grams, self.inside) or self._inside(
-            text, self.encoded_grams, self.encoded
-        )
+        return self._inside(plain) or self._encoded(text)
 
-    @staticmethod
-    def _inside(text: str, grams: set[str], needles: dict[str, str]) -> str | None:
-        size = SHORTEST_INSIDE
-        present = {text[i : i + size] for i in range(len(text) - size + 1)} & grams
-        if present:
-            for needle, rule in needles.items():
-                if needle[:size] in present and needle in text:
+    def _inside(self, plain: str) -> str | None:
+        for head in _windows(plain, SHORTEST_INSIDE) & self._heads.keys():
+            for needle in self._heads[head]:
+                if needle in plain:
+                    return self.whole[needle]
+        return None
+
+    def _encoded(self, text: str) -> str | None:
+        if len(text) < SHORTEST_INSIDE:
+            return None
+        if "%" in text:
+            for form, rule in self._percents.items():
+                if form in text:
                     return rule
+        return self._spelled(text) or self._hash_in(text)
+
+    def _spelled(self, text: str) -> str | None:
+        """In hexadecimal or base64."""
+        for raw in self._showing(text):
+            for form, kind in _spellings(raw):
+                if len(form) >= SHORTEST_INSIDE and form in text:
+                    return f"{self._hidden[raw]}-{kind}"
+        return None
+
+    def _showing(self, text: str) -> Iterator[bytes]:
+        """The values of which a part shows when the text is decoded."""
+        for view in _decoded(text):
+            for core in _windows(view, CORE) & self._cores.keys():
+                yield from self._cores[core]
+
+    def _hash_in(self, text: str) -> str | None:
+        for run in _HEX_RUN.findall(text):
+            for name, size in _HASHES.items():
+                if len(run) >= size:
+                    for found in _windows(run, size) & self._hashes(name).keys():
+                        return self._hashes(name)[found]
+        return None
+
+    def is_digest(self, digits: str) -> str | None:
+        """Random digits hold any short number: what follows `sha256:` tells only as a whole."""
+        found = self._hashes("sha256").get(digits)
+        if found:
+            return found
+        for raw in self._hidden:
+            if len(raw) in _FILL_A_DIGEST:
+                for form, kind in _spellings(raw):
+                    if form == digits:
+                        return f"{self._hidden[raw]}-{kind}"
         return None
 
     def in_number(self, text: str) -> str | None:
@@ -291,26 +409,78 @@ class _Needles:
         if "e" in text or "E" in text:
             value = float(text)
             whole = str(abs(int(value))) if abs(value) < LARGEST_NUMBER else ""
-        return self.numbers.get(whole.lstrip("0"))
+        whole = whole.lstrip("0")
+        return self.numbers.get(whole) if len(whole) >= SHORTEST_NUMBER else None
+
+
+def _digits(code: str, plain: str) -> Iterator[str]:
+    """The numbers of an identifier."""
+    if plain.isdigit():  # a phone number, in whatever groups
+        yield plain
+        if plain[0] == "1":
+            yield plain[1:]
+    elif " " not in code:  # not out of free text: its numbers may be the twin's own values
+        yield from _RUN.findall(code)
+
+
+def _windows(text: AnyStr, size: int) -> set[AnyStr]:
+    return {text[i : i + size] for i in range(len(text) - size + 1)}
+
+
+def _decoded(text: str) -> Iterator[bytes]:
+    """What hexadecimal and base64 in a text may stand for, wherever in it they begin.
+
+    Of a value spelled there, all bytes but the first and the last are sure to show: in base64 these
+    two share a character with what stands before and after.
+    """
+    for run in _BASE64_RUN.findall(text):
+        plain = run.translate(_ONE_ALPHABET)
+        for shift in range(4):
+            padded = "A" * shift + plain + "AAA"
+            yield base64.b64decode(padded[: len(padded) // 4 * 4])
+    for run in _ANY_HEX_RUN.findall(text):
+        for shift in range(2):
+            yield bytes.fromhex(run[shift : shift + (len(run) - shift) // 2 * 2])
 
 
 def encodings(raw: bytes) -> Iterator[tuple[str, str]]:
     """The forms in which a value may hide, each with the name of its encoding."""
+    yield from _spellings(raw)
+    percent = _percent(raw)
+    if percent:
+        yield percent, "percent"
+    for name in _HASHES:
+        yield _hash(name, raw), name
+
+
+def _spellings(raw: bytes) -> Iterator[tuple[str, str]]:
     for shift in range(3):
         text = base64.b64encode(bytes(shift) + raw).decode()
         # Characters that also depend on the bytes before and after are cut off.
         inner = text[(0, 2, 3)[shift] : (len(raw) + shift) * 8 // 6]
         yield inner, "base64"
         yield inner.replace("+", "-").replace("/", "_"), "base64"
-    yield binascii.hexlify(raw).decode(), "hex"
-    yield binascii.hexlify(raw).decode().upper(), "hex"
+    yield raw.hex(), "hex"
+    yield raw.hex().upper(), "hex"
+
+
+def _percent(raw: bytes) -> str | None:
+    """Percent encoded, if that changes anything."""
     percent = quote(raw, safe="")
-    if percent != raw.decode("utf-8", "replace"):
-        yield percent, "percent"
-    for name in ("md5", "sha1", "sha256"):
-        yield hashlib.new(name, raw, usedforsecurity=False).hexdigest(), name
+    return percent if percent != raw.decode("utf-8", "replace") else None
 
 
+def _hash(name: str, raw: bytes) -> str:
+    digest: str = getattr(hashlib, name)(raw, usedforsecurity=False).hexdigest()
+    return digest
+
+
+# Lengths of values of which an encoding is as long as a SHA-256 in hexadecimal.
+_FILL_A_DIGEST = frozenset(
+    size
+    for size in range(2 * _HASHES["sha256"])
+    if any(len(form) == _HASHES["sha256"] for form, _ in _spellings(bytes(size)))
+)
 _DAY, _MONTH = r"(?:0[1-9]|[12]\d|3[01])", r"(?:0[1-9]|1[0-2])"
 _PATTERNS = {
     name: re.compile(pattern, re.IGNORECASE)
@@ -337,9 +507,7 @@ def check(
     document: bytes, values: IdentifyingValues, allowed: Collection[str] = frozenset()
 ) -> GateResult:
     """Search the final bytes. `allowed`: whole strings that belong to the document's vocabulary."""
-    search = _Search(_Needles(values), allowed)
-    search.node(json.loads(document, parse_float=_Number, parse_int=_Number), "")
-    return GateResult(tuple(search.hits), len(values))
+    return GateResult(tuple(_hits(document, _Needles(values), allowed)), len(values))
 
 
 class Searcher:
@@ -353,42 +521,67 @@ class Searcher:
         self._needles, self._allowed = _Needles(values), allowed
 
     def hits(self, data: bytes) -> list[Hit]:
-        search = _Search(self._needles, self._allowed)
-        search.node(json.loads(data, parse_float=_Number, parse_int=_Number), "")
-        return [hit for hit in search.hits if hit.rule.startswith(("name", "identifier"))]
+        found = _hits(data, self._needles, self._allowed)
+        return [hit for hit in found if hit.rule.startswith(("name", "identifier"))]
 
 
-class _Search:
-    """One walk over the document, remembering where it hits."""
+def _hits(document: bytes, needles: _Needles, allowed: Collection[str]) -> list[Hit]:
+    """First what is in the document, each once; where, only if any of it is a hit."""
+    numbers: set[str] = set()
+    tree = json.loads(document, parse_float=numbers.add, parse_int=numbers.add)
+    strings = _strings(tree) - (allowed if isinstance(allowed, Set) else set(allowed))
+    found = _Found(
+        {text: rule for text in strings if (rule := _judge(text, needles))},
+        {text: rule for text in numbers if (rule := _judge_number(text, needles))},
+    )
+    if found.strings or found.numbers:
+        found.locate(json.loads(document, parse_float=_Number, parse_int=_Number), "")
+    return list(found.hits)
 
-    def __init__(self, needles: _Needles, allowed: Collection[str]) -> None:
-        self.needles, self.allowed = needles, allowed
-        self.hits: dict[Hit, None] = {}
 
-    def node(self, node: Any, path: str) -> None:
-        if isinstance(node, dict):
+def _strings(tree: Any) -> set[str]:
+    """The distinct strings and names of a JSON value."""
+    found: set[str] = set()
+    values = [tree]
+    while values:
+        found.update([value for value in values if type(value) is str])
+        objects = [value for value in values if type(value) is dict]
+        found.update(*objects)
+        arrays = [value for value in values if type(value) is list]
+        values = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(arrays)]
+    return found
+
+
+@dataclass(slots=True, repr=False)
+class _Found:
+    """Strings and numbers of the document that are hits, and where they stand."""
+
+    strings: dict[str, str]  # → rule
+    numbers: dict[str, str]
+    hits: dict[Hit, None] = field(default_factory=dict)
+
+    def locate(self, node: Any, path: str) -> None:
+        kind = type(node)
+        if kind is dict:
             for key, inner in node.items():
-                self.node(inner, self.named(key, path))
-        elif isinstance(node, list):
+                self._hit(self.strings.get(key), path)
+                self.locate(inner, self._named(key, path))
+        elif kind is list:
             for inner in node:
-                self.node(inner, path)
-        elif isinstance(node, str):
-            self.leaf(node, path)
+                self.locate(inner, path)
+        elif kind is _Number:
+            self._hit(self.numbers.get(node), path)
+        elif kind is str:
+            self._hit(self.strings.get(node), path)
 
-    def named(self, key: str, path: str) -> str:
+    def _named(self, key: str, path: str) -> str:
         """The path below a name: a name that is a hit itself, or an odd one, is not shown."""
-        hit = self.leaf(key, path)
-        shown = "*" if hit or not _NAME.fullmatch(key) else key
+        shown = "*" if key in self.strings or not _NAME.fullmatch(key) else key
         return f"{path}.{shown}" if path else shown
 
-    def leaf(self, text: str, path: str) -> bool:
-        if type(text) is _Number:
-            rule = _judge_number(text, self.needles)
-        else:
-            rule = None if text in self.allowed else _judge(text, self.needles)
-        if rule:
+    def _hit(self, rule: str | None, path: str) -> None:
+        if rule is not None:
             self.hits[Hit(path, rule)] = None
-        return rule is not None
 
 
 class _Number(str):
@@ -399,8 +592,8 @@ class _Number(str):
 
 def _judge(text: str, needles: _Needles) -> str | None:
     digest = _DIGEST.fullmatch(text)
-    if digest is not None:  # random digits hold any short number; only as a whole they tell
-        return needles.encoded.get(digest[1])
+    if digest is not None:
+        return needles.is_digest(digest[1])
     return needles.in_string(text) or pattern_of(text)
 
 

@@ -1,0 +1,206 @@
+"""The quick search finds what the plain one finds, no less and no more, wherever it is planted."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from random import Random
+from typing import Any
+from urllib.parse import quote
+
+import privacy_gate_plain as plain
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from privacy_generator import Generator
+
+from privacy.elements import IN_SCOPE
+from privacy.gate import IdentifyingValues, Searcher, check, collect_identifiers
+
+Json = dict[str, Any]
+
+HIDING: dict[str, Callable[[bytes], str]] = {
+    "as it is": lambda raw: raw.decode("utf-8", "replace"),
+    "base64": lambda raw: base64.b64encode(raw).decode(),
+    "base64, open": lambda raw: base64.b64encode(raw).decode().rstrip("="),
+    "base64 for URLs": lambda raw: base64.urlsafe_b64encode(raw).decode(),
+    "base64, second": lambda raw: base64.b64encode(b"\xfb" + raw + b"\xff").decode(),
+    "base64, third": lambda raw: base64.urlsafe_b64encode(b"\xfb\x01" + raw + b"\xfe").decode(),
+    "hexadecimal": lambda raw: raw.hex(),
+    "HEXADECIMAL": lambda raw: raw.hex().upper(),
+    "percent": lambda raw: quote(raw, safe=""),
+    "md5": lambda raw: hashlib.md5(raw, usedforsecurity=False).hexdigest(),
+    "sha1": lambda raw: hashlib.sha1(raw, usedforsecurity=False).hexdigest(),
+    "sha256": lambda raw: hashlib.sha256(raw).hexdigest(),
+    "digest": lambda raw: "sha256:" + hashlib.sha256(raw).hexdigest(),
+}
+DIGITS = "[0-9a-f]{64}"
+CASES: list[Callable[[str], str]] = [str, str.lower, str.upper, str.capitalize]
+
+_TEXT = st.text(st.sampled_from("abcXYZ019-_./: üßéŒıŽ²٣\u0301\ud800"), min_size=1, max_size=24)
+_DIGITS = st.text(st.sampled_from("0123456789"), min_size=4, max_size=18)
+_VALUE = st.one_of(
+    _TEXT,
+    _DIGITS,
+    st.text(min_size=1, max_size=70),
+    st.dates().map(str),
+    st.sampled_from(["Müller-Lüdenscheidt", "Ann", "(617) 555-0142", "MRN-0048151623", "01887"]),
+    # long enough for an encoding to look like a digest
+    st.text(st.sampled_from("ijkmnou"), min_size=32, max_size=32),
+    st.text(st.sampled_from("km\u05d9"), min_size=24, max_size=49),
+)
+_AROUND = st.sampled_from(
+    ["", "", "x", "Zg", "abc", "0", "00", "-", " ", "%4", "%", "f", "ü", "=="]
+)
+
+
+def _place(value: str, where: int) -> Json:
+    """A resource that holds the value where it identifies."""
+    return [
+        {"identifier": [{"value": value}]},
+        {"name": [{"family": value, "given": [value]}]},
+        {"address": [{"line": [value], "city": value}]},
+        {"subject": {"reference": f"Patient/{value}", "display": value}},
+        {"text": {"div": f"<div>{value} was seen today</div>"}, "id": value},
+        {"birthDate": value, "performer": [{"display": value}]},
+        {"contact": {"relationship": [{"text": value}]}},
+        {"_name": {"extension": [{"valueString": value}]}, "uid": value},
+    ][where]
+
+
+def _sources(values: list[str], seed: int) -> list[Json]:
+    rng = Random(seed)
+    return [_place(value, rng.randrange(8)) for value in values]
+
+
+@st.composite
+def _planted(draw: st.DrawFn, values: list[str]) -> str:
+    """A value or a part of one, hidden, between other characters."""
+    value = draw(st.sampled_from(values))
+    start = draw(st.sampled_from([0, 0, 0, 1]))
+    end = draw(st.sampled_from([None, None, None, -1]))
+    part = draw(st.sampled_from(CASES))(value[start:end][:: draw(st.sampled_from([1, 1, 1, -1]))])
+    if draw(st.booleans()):
+        part = plain.squash(part)
+    hidden = HIDING[draw(st.sampled_from(sorted(HIDING)))](part.encode("utf-8", "surrogatepass"))
+    whole = draw(_AROUND) + hidden + draw(_AROUND)
+    return draw(st.sampled_from(["{}", "{}", "sha256:{}"])).format(whole)
+
+
+@st.composite
+def _numbers(draw: st.DrawFn, values: list[str]) -> str:
+    """A number as JSON may write it, of the digits of a value where it has any."""
+    digits = "".join(c for c in draw(st.sampled_from(values)) if c in "0123456789") or "20394857"
+    digits = (digits[::-1] if draw(st.booleans()) else digits).lstrip("0") or "7"
+    form = draw(st.sampled_from(["{}", "-{}", "{}.0", "{}.25", "{}e0", "{}E+1", "{}0e-1", "1{}"]))
+    return form.format(digits)
+
+
+@st.composite
+def _documents(draw: st.DrawFn, values: list[str]) -> bytes:
+    """Strings, names and numbers at several depths; each place has a name of its own."""
+    strings = draw(st.lists(_planted(values), min_size=1, max_size=4))
+    tree: Json = {f"s{i}": [{"deep": [text]}] if i % 2 else text for i, text in enumerate(strings)}
+    tree["names"] = {draw(_planted(values)): {"under": True, "no": None}}
+    tree["same"] = [draw(st.sampled_from(strings)), "final", "final"]
+    text = json.dumps(tree)
+    numbers = draw(st.lists(_numbers(values), max_size=3))
+    written = "".join(f',"n{i}":[{number},812]' for i, number in enumerate(numbers))
+    return (text[:-1] + written + "}").encode()
+
+
+def _places(document: bytes, values: IdentifyingValues, allowed: set[str]) -> set[str]:
+    """Where the quick search hits; names that are not shown say as little in both."""
+    return {_first(hit.path) for hit in check(document, values, allowed).hits}
+
+
+def _first(path: str) -> str:
+    return path.partition(".")[0]
+
+
+@given(st.data(), st.lists(_VALUE, min_size=1, max_size=4), st.integers(0, 10**6))
+@settings(max_examples=500, deadline=None)
+def test_both_searches_hit_in_the_same_places(
+    data: st.DataObject, values: list[str], seed: int
+) -> None:
+    collected = collect_identifiers(_sources(values, seed))
+    document = data.draw(_documents(values))
+    strings = [text for text in json.loads(document).values() if isinstance(text, str)]
+    allowed = set(data.draw(st.lists(st.sampled_from([*strings, "final"]), max_size=1)))
+    expected = {_first(path) for path in plain.hits(document, collected, allowed)}
+    assert _places(document, collected, allowed) == expected
+
+
+@given(st.lists(_VALUE, min_size=1, max_size=5), st.integers(0, 10**6))
+@settings(max_examples=200, deadline=None)
+def test_both_collect_the_same_values(values: list[str], seed: int) -> None:
+    sources = _sources(values, seed)
+    assert collect_identifiers(sources) == plain.collect(sources)
+
+
+@pytest.mark.parametrize("seed", range(64))
+def test_both_collect_the_same_values_of_any_resource(seed: int) -> None:
+    source = Generator(seed).resource(sorted(IN_SCOPE)[seed % len(IN_SCOPE)])
+    assert collect_identifiers([source]) == plain.collect([source])
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | _VALUE,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["name", "_name", "contact", "subject", "display", "value", "url", "reference",
+                 "text", "div", "period", "location", "id", "code", "valueString", "__x"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(_ANY)
+@settings(max_examples=300, deadline=None)
+def test_nothing_is_overlooked_in_a_source_of_any_shape(source: Any) -> None:
+    """Strings in lists of lists, which FHIR does not have, the plain way passes over."""
+    quick, slow = collect_identifiers([source]), plain.collect([source])
+    assert slow.words <= quick.words
+    assert slow.codes <= quick.codes
+    assert slow.dates <= quick.dates
+
+
+_SECRETS = ["Müller-Lüdenscheidt", "MRN-0048151623", "1.2.840.99.1559319163074.7", "(617) 555-0142"]
+
+
+@pytest.mark.parametrize("secret", _SECRETS)
+@pytest.mark.parametrize("way", HIDING)
+def test_every_way_of_hiding_is_found_among_many_strings(secret: str, way: str) -> None:
+    """Not vacuous: what the two searches agree on includes every one of these."""
+    values = collect_identifiers([{"identifier": [{"value": secret}]}])
+    hidden = HIDING[way](secret.encode())
+    tree = {"codes": [f"c{i}" for i in range(200)], "x": {"y": [hidden]}, hidden: 1}
+    found = check(json.dumps(tree).encode(), values)
+    assert {hit.path for hit in found.hits} == {"x.y", ""}
+    assert found.hits[0].rule.startswith("identifier")
+
+
+@pytest.mark.parametrize("secret", ["k" * 32, "Ӎ4" * 16, "mz" + "Ӎ4" * 15 + "Ӎ"])
+def test_a_value_that_looks_like_a_digest_when_encoded_is_found(secret: str) -> None:
+    """In hexadecimal every value of 32 bytes does; in base64 some of 48 or 49."""
+    values = IdentifyingValues(codes={secret})
+    forms = [form for form, _ in plain.encodings(secret.encode()) if re.fullmatch(DIGITS, form)]
+    assert len(forms) >= 2  # one of them is its SHA-256
+    for form in forms:
+        assert not check(json.dumps([f"sha256:{form}"]).encode(), values).passed
+
+
+def test_a_searcher_remembers_values_and_no_document() -> None:
+    values = collect_identifiers([{"name": [{"family": "Wilmington"}]}])
+    search = Searcher(values, {"final"})
+    leak = json.dumps({"a": "Wilmington", "b": b"WILMINGTON".hex()}).encode()
+    for _ in range(2):
+        assert [hit.path for hit in search.hits(leak)] == ["a", "b"]
+        assert search.hits(b'{"a":"final","b":"2020-02-03"}') == []
