@@ -23,8 +23,8 @@ FORBIDDEN_CALLS = {"open", "input", "print", "exec", "eval"}
 # service never imports them.
 TOOLS = {"derive.py", "docs.py", "__main__.py"}
 
-# One exception, with its reason: the de-identifier turns a policy into plain Python, from the published names of
-# elements and its own text alone; no value of a record ever becomes code.
+# One exception, with its reason: the de-identifier turns a policy into plain Python, from the
+# published names of elements and its own text alone; no value of a record ever becomes code.
 ALLOWED_CALLS: dict[str, set[str]] = {"privacy/plans.py": {"exec"}}
 
 
