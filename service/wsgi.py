@@ -13,6 +13,8 @@ from service.config import Config, load_config
 from service.pages import pages
 from service.pipeline.runtime import Runtime, open_runtime
 from service.pipeline.service import Service
+from service.stores.audit import AuditStore
+from service.web.fhir.audit import audit_blueprint
 from service.web.services import Services
 
 
@@ -20,12 +22,17 @@ def build() -> Flask:
     """The application over this process's configuration."""
     config = load_config()
     runtime = open_runtime(config)
-    return create_app(config, assembled(runtime), pages=[pages, hooks(runtime)])
+    return create_app(config, assembled(runtime), pages=[pages, hooks(runtime), audit(runtime)])
 
 
 def hooks(runtime: Runtime) -> Blueprint:
     """CDS Hooks, for the EHRs whose clients are configured."""
     return cds_blueprint(Desk(runtime), runtime.config.web.requests_per_minute)
+
+
+def audit(runtime: Runtime) -> Blueprint:
+    """The audit as FHIR, for the officer and the administrator."""
+    return audit_blueprint(AuditStore(runtime.database))
 
 
 def compose(config: Config) -> Services:

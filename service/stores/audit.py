@@ -68,6 +68,23 @@ class AuditStore:
         with self._database.read() as session:
             return [_event(row) for row in session.scalars(query)]
 
+    def get(self, seq: int) -> AuditEvent | None:
+        with self._database.read() as session:
+            row = session.get(AuditRow, seq)
+            return None if row is None else _event(row)
+
+    def search(
+        self, *, twin: str | None = None, limit: int = 100, before: int | None = None
+    ) -> list[AuditEvent]:
+        """Latest first, of one twin or of all; ``before`` continues an earlier page."""
+        query = select(AuditRow).order_by(AuditRow.seq.desc()).limit(limit)
+        if twin is not None:
+            query = query.where(AuditRow.object == twin)
+        if before is not None:
+            query = query.where(AuditRow.seq < before)
+        with self._database.read() as session:
+            return [_event(row) for row in session.scalars(query)]
+
     def about(self, pseudonym: str, limit: int = 100) -> list[AuditEvent]:
         """What was done to one twin, latest first."""
         query = select(AuditRow).where(AuditRow.object == pseudonym)

@@ -13,7 +13,7 @@ from service.web.discovery import public_base
 from service.web.errors import WebError
 from service.web.fhir.blueprint import facade, fhir_response
 from service.web.fhir.parameters import ASSESS
-from service.web.fhir.search import PARAMETERS
+from service.web.fhir.search import ELSEWHERE, PARAMETERS
 from service.web.version import SOFTWARE
 
 # When what these two documents say last changed.
@@ -118,7 +118,7 @@ def _resource(resource_type: str, found: list[Served], base: str) -> dict[str, A
     ]
     parameters = [
         {"name": p.name, "type": p.type, "documentation": p.documentation}
-        for p in PARAMETERS.get(resource_type, ())
+        for p in (PARAMETERS | ELSEWHERE).get(resource_type, ())
     ]
     members = {
         "interaction": interactions,

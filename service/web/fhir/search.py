@@ -41,12 +41,16 @@ _PATIENT = SearchParameter(
 _SUBJECT = _PATIENT._replace(name="subject")
 _TARGET = SearchParameter("target", "reference", "targets", "The resource it vouches for.")
 
-PARAMETERS: Mapping[str, tuple[SearchParameter, ...]] = {
+PARAMETERS: dict[str, tuple[SearchParameter, ...]] = {
     "RiskAssessment": (_ID, _UPDATED, _IDENTIFIER, _PATIENT, _SUBJECT),
     "Observation": (_ID, _UPDATED, _IDENTIFIER, _PATIENT, _SUBJECT),
     "Device": (_ID, _UPDATED, _IDENTIFIER),
     "Provenance": (_ID, _UPDATED, _TARGET),
 }
+
+
+# Searched by a blueprint of its own (`audit.py`), where it is served.
+ELSEWHERE: dict[str, tuple[SearchParameter, ...]] = {"AuditEvent": (_PATIENT,)}
 
 
 class Search(NamedTuple):
