@@ -63,3 +63,13 @@ def test_somebody_without_a_patient_resource_is_a_stranger_of_the_batch(vault: V
         seen.add(done[1]["subject"]["reference"])
         batch.close()
     assert len(seen) == 2
+
+
+def test_a_random_id_that_spells_a_short_name_withholds_nothing(vault: Vault) -> None:
+    names = [{"given": ["Ada", "Abe", "Bea", "Dee", "Deb", "Fae", "Abed", "Bebe"]}]
+    people = People("batch")
+    people.read([{"resourceType": "Patient", "id": "p4", "name": names}])
+    batch = Batch(load_policy("safe-harbor"), vault, people, project="p", today=date(2026, 1, 2))
+    for number in range(0, 2000, 5):
+        assert batch.apply(observation(number)) is not None
+    assert batch.close().refusals == {}
