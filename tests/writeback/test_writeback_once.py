@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from writeback_faults import FAULTS, WAYS
 from writeback_storm import FORGES, STEPS, Report, Scene, Schedule, play
+from writeback_worker import FAILED
 
 SEED = os.environ.get("TWINPORT_TEST_STORM_SEED", "2026")
 
@@ -32,7 +33,7 @@ def test_random_schedules_leave_exactly_one_of_each(scene: Scene, place: Path) -
     assert set(FAULTS) <= {fault for report in reports for fault in report.met}
     ends = Counter(end for report in reports for end in report.ends)
     assert ends[-signal.SIGKILL] > 10
-    assert ends[1] == 0
+    assert not ends.keys() - {0, FAILED, -signal.SIGKILL, -signal.SIGALRM}
 
 
 @pytest.mark.slow

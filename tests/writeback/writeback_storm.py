@@ -143,6 +143,8 @@ def play(scene: Scene, place: Path, seed: str, schedule: Schedule | None = None)
                     "database": f"sqlite:///{file}",
                     "parcels": str(scene.folder / "parcels.json"),
                     "chosen": drawn.chosen,
+                    # Only a network that breaks needs clients that give up soon.
+                    "patience": 0.12 if drawn.plan else 10,
                     **death,
                 }
                 for death in deaths

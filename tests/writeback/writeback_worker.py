@@ -1,7 +1,8 @@
 """Processes that write and are killed: started once, forks a real process for every job.
 
-A line of JSON in: the jobs to run side by side. A line out: how each ended (0, or minus the
-signal). A job dies by SIGKILL before or after the step it names, or by an alarm at any moment.
+A line of JSON in: the jobs to run side by side. A line out: how each ended (0, 4 for a server that
+let it down, or minus the signal). A job dies by SIGKILL before or after the step it names, or by an
+alarm at any moment.
 """
 
 import json
@@ -9,9 +10,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from service.fhir.errors import FhirError
 from service.fhir.http import FhirClient
 from service.fhir.outbox import OutboxItem, OutboxState
 from service.fhir.servers import Limits, ServerConfig
@@ -24,13 +27,13 @@ T = TypeVar("T")
 
 IMPATIENT = Limits(
     connect_seconds=2,
-    read_seconds=0.12,
     budget_seconds=20,
     tries=2,
     first_pause_seconds=0.004,
     longest_pause_seconds=0.02,
 )
 LEASE = 0.2
+FAILED = 4
 
 
 class Death:
@@ -85,8 +88,9 @@ class MortalOutbox(HeldOutbox):
 
 
 class MortalClient(FhirClient):
-    def __init__(self, base: str, death: Death) -> None:
-        super().__init__(ServerConfig("test", base, limits=IMPATIENT))
+    def __init__(self, base: str, death: Death, patience: float) -> None:
+        limits = replace(IMPATIENT, read_seconds=patience)
+        super().__init__(ServerConfig("test", base, limits=limits))
         self._death = death
 
     def write(self, *args: Any, **kwargs: Any) -> Any:
@@ -105,11 +109,15 @@ def work(job: dict[str, Any]) -> None:
         signal.setitimer(signal.ITIMER_REAL, job["alarm"])
     parcels = json.loads(Path(job["parcels"]).read_bytes())
     chosen = [parcels[i] for i in job["chosen"]]
+
+    def client(_: str = "") -> MortalClient:
+        return MortalClient(job["base"], death, job["patience"])
+
     with MortalOutbox(SqlOutboxStore(database), death) as outbox:
-        with MortalClient(job["base"], death) as client:
+        with client() as one:
             for parcel in chosen:
-                write_back(client, parcel["resources"], outbox, parcel["key"], plain)
-        resume(outbox, lambda _: MortalClient(job["base"], death), plain, plain)
+                write_back(one, parcel["resources"], outbox, parcel["key"], plain)
+        resume(outbox, client, plain, plain)
 
 
 def fork(job: dict[str, Any]) -> int:
@@ -117,6 +125,8 @@ def fork(job: dict[str, Any]) -> int:
     if process == 0:
         try:
             work(job)
+        except FhirError:
+            os._exit(FAILED)  # as a run that its server lets down
         except BaseException as error:  # noqa: BLE001 - told, then the process is gone
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
             sys.stderr.flush()
