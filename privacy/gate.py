@@ -24,8 +24,11 @@ How it is done quickly: a record holds thousands of values, a twin a few dozen s
 `allowed`. So the document is asked first. Each of its distinct strings is judged once; what it
 could hide in hexadecimal or base64 is decoded, and only values of which a part then shows are
 spelled in these encodings and compared. Values are hashed only if the document has something as
-long as a hash, and their numbers gathered only if it has a number of seven digits. Nobody tells
-the gate that a digest is harmless: every digest of the document is compared.
+long as a hash, and their numbers gathered only if it has a number of seven digits.
+
+Of digests, `allowed` may hold those that were fixed before the record was read: of a policy file,
+the same for every patient. Whatever was made from this patient (a parent, a snapshot of inputs) is
+compared with the hashes of all values; to vouch for it would be to trust what the gate checks.
 """
 
 import base64
@@ -54,6 +57,7 @@ _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _RUN = re.compile(r"[0-9]{7,}")
 _NO_MARKS = {code: None for code in range(128) if not chr(code).isalnum()}
+_NO_MARKS_IN_LINES = {code: None for code in _NO_MARKS if code != ord("\n")}
 _TAG = re.compile(r"<[^>]*>")
 _PART = re.compile(r"[/:|=]")
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{6,}")
@@ -177,26 +181,32 @@ def _distinct_texts(resources: Iterable[Any]) -> list[dict[str, set[str]]]:
     below = _Below()
     found: list[dict[str, set[str]]] = [defaultdict(set) for _ in range(4)]
     pending: list[list[dict[str, Any]]] = [[{"": list(resources)}], [], [], []]
-    for context, nodes in enumerate(pending):
-        texts = found[context]
-        while nodes:
-            for key, inner in nodes.pop().items():
+    for context, texts in enumerate(found):
+        while pending[context]:
+            nodes, pending[context] = pending[context], []
+            for key, inner in chain.from_iterable(map(dict.items, nodes)):
                 kind = type(inner)
                 if kind is str:
                     texts[key].add(inner)
                 elif kind is dict:
                     pending[context | below[key]].append(inner)
                 elif kind is list:
-                    into = found[context | below[key] & _NAMED][key]
-                    pending[context | below[key]] += _objects(key, inner, into)
+                    into = found[context | below[key] & _NAMED]
+                    _share_out(key, inner, into, pending[context | below[key]])
     return found
 
 
-def _objects(key: str, items: list[Any], texts: set[str]) -> list[dict[str, Any]]:
-    """Of a list, what is to be looked into; its texts are put to the others of the key."""
-    texts.update([item for item in items if type(item) is str])
-    inner = [item for item in items if type(item) is dict]
-    return inner + [{key: item} for item in items if type(item) is list]
+def _share_out(
+    key: str, items: list[Any], texts: dict[str, set[str]], pending: list[dict[str, Any]]
+) -> None:
+    for item in items:
+        kind = type(item)
+        if kind is dict:
+            pending.append(item)
+        elif kind is str:
+            texts[key].add(item)
+        elif kind is list:
+            pending.append({key: item})
 
 
 def _sort_in(
@@ -273,7 +283,7 @@ class _Needles:
     @cached_property
     def _plain(self) -> dict[str, str]:
         """Code → squashed, of all that are long enough."""
-        squashed = {code: squash(code) for code in self._values.codes}
+        squashed = _squash_all(self._values.codes)
         return {code: plain for code, plain in squashed.items() if len(plain) >= SHORTEST_CODE}
 
     @cached_property
@@ -282,16 +292,7 @@ class _Needles:
         return words | {word.capitalize() for word in words} | {word.upper() for word in words}
 
     @cached_property
-    def _heads(self) -> dict[str, list[str]]:
-        """Where each string begins that is also searched inside longer ones."""
-        found = defaultdict(list)
-        for needle in self.whole:
-            if len(needle) >= SHORTEST_INSIDE:
-                found[needle[:SHORTEST_INSIDE]].append(needle)
-        return found
-
-    @cached_property
-    def _hidden(self) -> dict[bytes, str]:
+    def hidden(self) -> dict[bytes, str]:
         """The bytes that an encoding would start from → rule."""
         texts = dict.fromkeys(self._cased_words, "name")
         for rule, some in (
@@ -305,22 +306,14 @@ class _Needles:
         return {raw: rule for raw, rule in raws.items() if len(raw) >= SHORTEST_HIDDEN}
 
     @cached_property
-    def _cores(self) -> dict[bytes, list[bytes]]:
-        """Three bytes that show, wherever in hexadecimal or base64 a value stands → the values."""
-        found = defaultdict(list)
-        for raw in self._hidden:
-            found[raw[1 : 1 + CORE]].append(raw)
-        return found
-
-    @cached_property
-    def _percents(self) -> dict[str, str]:
-        forms = ((_percent(raw), rule) for raw, rule in self._hidden.items())
+    def percents(self) -> dict[str, str]:
+        forms = ((_percent(raw), rule) for raw, rule in self.hidden.items())
         return {form: f"{rule}-percent" for form, rule in forms if form}
 
-    def _hashes(self, name: str) -> dict[str, str]:
+    def hashes(self, name: str) -> dict[str, str]:
         if name not in self._hashed:
             self._hashed[name] = {
-                _hash(name, raw): f"{rule}-{name}" for raw, rule in self._hidden.items()
+                _hash(name, raw): f"{rule}-{name}" for raw, rule in self.hidden.items()
             }
         return self._hashed[name]
 
@@ -340,67 +333,16 @@ class _Needles:
                         found.setdefault(number, rule)
         return found
 
-    def in_string(self, text: str) -> str | None:
-        """The rule by which a string of the document is a hit."""
-        plain = squash(text)
-        if not plain:
-            return None
-        found = self.whole.get(plain)
-        if found:
-            return found
-        for word in _WORD.findall(fold(text)):
-            if len(word) > 2 and word in self.whole:
-                return self.whole[word]
-        return self._inside(plain) or self._encoded(text)
-
-    def _inside(self, plain: str) -> str | None:
-        for head in _windows(plain, SHORTEST_INSIDE) & self._heads.keys():
-            for needle in self._heads[head]:
-                if needle in plain:
-                    return self.whole[needle]
-        return None
-
-    def _encoded(self, text: str) -> str | None:
-        if len(text) < SHORTEST_INSIDE:
-            return None
-        if "%" in text:
-            for form, rule in self._percents.items():
-                if form in text:
-                    return rule
-        return self._spelled(text) or self._hash_in(text)
-
-    def _spelled(self, text: str) -> str | None:
-        """In hexadecimal or base64."""
-        for raw in self._showing(text):
-            for form, kind in _spellings(raw):
-                if len(form) >= SHORTEST_INSIDE and form in text:
-                    return f"{self._hidden[raw]}-{kind}"
-        return None
-
-    def _showing(self, text: str) -> Iterator[bytes]:
-        """The values of which a part shows when the text is decoded."""
-        for view in _decoded(text):
-            for core in _windows(view, CORE) & self._cores.keys():
-                yield from self._cores[core]
-
-    def _hash_in(self, text: str) -> str | None:
-        for run in _HEX_RUN.findall(text):
-            for name, size in _HASHES.items():
-                if len(run) >= size:
-                    for found in _windows(run, size) & self._hashes(name).keys():
-                        return self._hashes(name)[found]
-        return None
-
     def is_digest(self, digits: str) -> str | None:
         """Random digits hold any short number: what follows `sha256:` tells only as a whole."""
-        found = self._hashes("sha256").get(digits)
+        found = self.hashes("sha256").get(digits)
         if found:
             return found
-        for raw in self._hidden:
+        for raw in self.hidden:
             if len(raw) in _FILL_A_DIGEST:
                 for form, kind in _spellings(raw):
                     if form == digits:
-                        return f"{self._hidden[raw]}-{kind}"
+                        return f"{self.hidden[raw]}-{kind}"
         return None
 
     def in_number(self, text: str) -> str | None:
@@ -413,6 +355,70 @@ class _Needles:
         return self.numbers.get(whole) if len(whole) >= SHORTEST_NUMBER else None
 
 
+class _Suspects:
+    """Of all values, those of which a part shows somewhere in these texts."""
+
+    def __init__(self, needles: _Needles, texts: Collection[str]) -> None:
+        self._needles = needles
+        self._plain = {text: squash(text) for text in texts}
+        heads = _windows(self._plain.values(), SHORTEST_INSIDE)
+        self._inside = [
+            needle
+            for needle in (needles.whole if heads else ())
+            if len(needle) >= SHORTEST_INSIDE and needle[:SHORTEST_INSIDE] in heads
+        ]
+        cores = _windows(chain.from_iterable(map(_decoded, texts)), CORE)
+        self._hidden = [
+            raw for raw in (needles.hidden if cores else ()) if raw[1 : 1 + CORE] in cores
+        ]
+
+    def in_string(self, text: str) -> str | None:
+        """The rule by which a string of the document is a hit."""
+        plain, whole = self._plain[text], self._needles.whole
+        if not plain:
+            return None
+        if plain in whole:
+            return whole[plain]
+        for word in _WORD.findall(fold(text)):
+            if len(word) > 2 and word in whole:
+                return whole[word]
+        for needle in self._inside:
+            if needle in plain:
+                return whole[needle]
+        return self._spelled(text) or self._percent_in(text) or self._hash_in(text)
+
+    def _spelled(self, text: str) -> str | None:
+        """In hexadecimal or base64."""
+        for raw in self._hidden:
+            for form, kind in _spellings(raw):
+                if len(form) >= SHORTEST_INSIDE and form in text:
+                    return f"{self._needles.hidden[raw]}-{kind}"
+        return None
+
+    def _percent_in(self, text: str) -> str | None:
+        if "%" in text and len(text) >= SHORTEST_INSIDE:
+            for form, rule in self._needles.percents.items():
+                if form in text:
+                    return rule
+        return None
+
+    def _hash_in(self, text: str) -> str | None:
+        for run in _HEX_RUN.findall(text):
+            for name, size in _HASHES.items():
+                for part in _windows([run], size):
+                    if part in self._needles.hashes(name):
+                        return self._needles.hashes(name)[part]
+        return None
+
+
+def _squash_all(texts: Collection[str]) -> dict[str, str]:
+    """Text → squashed; the simple ones, which are most, in one go, a line for each."""
+    lines = [text for text in texts if text.isascii() and "\n" not in text]
+    squashed = "\n".join(lines).lower().translate(_NO_MARKS_IN_LINES).split("\n")
+    found = dict(zip(lines, squashed, strict=False))  # no lines split into one
+    return found | {text: squash(text) for text in texts if text not in found}
+
+
 def _digits(code: str, plain: str) -> Iterator[str]:
     """The numbers of an identifier."""
     if plain.isdigit():  # a phone number, in whatever groups
@@ -423,8 +429,8 @@ def _digits(code: str, plain: str) -> Iterator[str]:
         yield from _RUN.findall(code)
 
 
-def _windows(text: AnyStr, size: int) -> set[AnyStr]:
-    return {text[i : i + size] for i in range(len(text) - size + 1)}
+def _windows(texts: Iterable[AnyStr], size: int) -> set[AnyStr]:
+    return {text[i : i + size] for text in texts for i in range(len(text) - size + 1)}
 
 
 def _decoded(text: str) -> Iterator[bytes]:
@@ -531,7 +537,7 @@ def _hits(document: bytes, needles: _Needles, allowed: Collection[str]) -> list[
     tree = json.loads(document, parse_float=numbers.add, parse_int=numbers.add)
     strings = _strings(tree) - (allowed if isinstance(allowed, Set) else set(allowed))
     found = _Found(
-        {text: rule for text in strings if (rule := _judge(text, needles))},
+        _judge(strings, needles),
         {text: rule for text in numbers if (rule := _judge_number(text, needles))},
     )
     if found.strings or found.numbers:
@@ -590,14 +596,19 @@ class _Number(str):
     __slots__ = ()
 
 
-def _judge(text: str, needles: _Needles) -> str | None:
-    digest = _DIGEST.fullmatch(text)
-    if digest is not None:
-        return needles.is_digest(digest[1])
-    return needles.in_string(text) or pattern_of(text)
+def _judge(strings: set[str], needles: _Needles) -> dict[str, str]:
+    """Those that are hits → the rule."""
+    digests = {text: found[1] for text in strings if (found := _DIGEST.fullmatch(text))}
+    texts = strings - digests.keys()
+    suspects = _Suspects(needles, texts)
+    rules = {text: needles.is_digest(digits) for text, digits in digests.items()}
+    rules |= {text: suspects.in_string(text) or pattern_of(text) for text in texts}
+    return {text: rule for text, rule in rules.items() if rule}
 
 
 def _judge_number(text: str, needles: _Needles) -> str | None:
+    if len(text) < SHORTEST_NUMBER and "e" not in text and "E" not in text:
+        return None
     found = needles.in_number(text)
     if found:
         return found

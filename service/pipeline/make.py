@@ -15,7 +15,7 @@ from mappings.from_fhir import map_records
 from privacy import gate, ledger
 from privacy.deidentify import Deidentifier, Guards, Refused, Session
 from privacy.errors import ConflictError
-from privacy.policy import load_policy
+from privacy.policy import load_policy, twin_policy_ids
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.signing import SigningKey, envelope
 from privacy.subject import SubjectContext, draw_epoch
@@ -256,11 +256,17 @@ def _own_words() -> frozenset[str]:
 
 
 def allowed(link: SubjectRecord) -> frozenset[str]:
-    """What the gate need not judge: the document's own vocabulary and this twin's pseudonyms.
+    """What the gate need not judge: the document's vocabulary, policies, this twin's pseudonyms.
 
     Codes are not among them: one that equals an identifying value of the source is a hit.
     """
-    return _own_words() | {link.twin, *link.ids.as_dict().values()}
+    return _own_words() | _policy_digests() | {link.twin, *link.ids.as_dict().values()}
+
+
+@cache
+def _policy_digests() -> frozenset[str]:
+    """Those of the policies that come with us: older than any record, the same for everybody."""
+    return frozenset(load_policy(policy_id).digest for policy_id in twin_policy_ids())
 
 
 def _blocked(link: SubjectRecord, session: Session, result: gate.GateResult) -> Json:
