@@ -343,7 +343,8 @@ def test_a_home_that_cannot_be_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     assert "TWINPORT_HOME" in ran.error
 
 
-def test_a_database_that_is_none_is_one_line(shell: Shell) -> None:
+def test_a_database_that_is_none_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TWINPORT_DATABASE__URL", raising=False)  # of the embedded one
     (shell.home / "twinport.db").write_bytes(MARKER.encode() * 1000)
     ran = shell("ledger", "verify")
     assert ran.code == Exit.SETUP

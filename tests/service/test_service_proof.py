@@ -1,13 +1,13 @@
 """What anybody can check of a twin and of the ledger, and what a check must never let pass."""
 
 import random
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import pytest
 from service_people import person
+from sqlalchemy import select
 from support.shell import Shell
 
 from privacy.signing import VerificationKeys
@@ -16,6 +16,8 @@ from service.cli.verify import check_bytes
 from service.config import load_config
 from service.pipeline.runtime import open_runtime
 from service.sandbox.testing import TEST_ANCHOR
+from service.stores import open_database
+from service.stores.tables import LedgerRow
 
 
 @pytest.fixture
@@ -145,11 +147,10 @@ def test_what_was_done_to_a_ledger_is_found(shell: Shell, exported: Path) -> Non
 
 
 def test_a_ledger_changed_in_the_database_is_found(shell: Shell, made: Path) -> None:
-    with sqlite3.connect(shell.home / "twinport.db") as database:
-        database.execute("DROP TRIGGER IF EXISTS ledger_no_update")
-        database.execute(
-            "UPDATE ledger SET line = CAST(replace(CAST(line AS TEXT), ':1', ':2') AS BLOB)"
-        )
+    database = open_database(load_config().database_url)
+    with database.write() as session:
+        for row in session.scalars(select(LedgerRow)):
+            row.line = row.line.replace(b":1", b":2")
     database.close()
     ran = shell("ledger", "verify")
     assert ran.code == Exit.NOT_VERIFIED
