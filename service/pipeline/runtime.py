@@ -22,6 +22,7 @@ from service.pipeline.errors import NotConfigured
 from service.pipeline.make import Made, Maker
 from service.pipeline.own import own_resources
 from service.stores import Database, current_revision, head_revision, open_database, upgrade
+from service.stores.migrate import require_head
 from service.stores.outbox import SqlOutboxStore
 from service.stores.own import OwnStore
 from service.stores.runs import RunStore
@@ -156,12 +157,12 @@ def _database(config: Config) -> tuple[Database, bool]:
         pool_size=config.database.pool_size,
         busy_seconds=config.database.busy_seconds,
     )
-    current = current_revision(database.engine)
-    if current == head_revision():
-        return database, False
     if database.is_postgresql:
-        raise NotConfigured("the database is not at the current schema: run `twinport db upgrade`")
-    upgrade(database.engine)
+        require_head(database.engine)
+        return database, False
+    current = current_revision(database.engine)
+    if current != head_revision():
+        upgrade(database.engine)
     return database, current is None
 
 

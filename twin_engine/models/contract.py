@@ -11,7 +11,7 @@ model: `compute` only ever sees values that are known and inside their published
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -314,8 +314,3 @@ def _mark(reasons: IntArray, blame: IntArray, where: BoolArray, reason: str, pos
     fresh = where & (reasons == GIVEN)
     reasons[fresh] = _CODES[reason]
     blame[fresh] = position
-
-
-def variant_names(model: Model, prediction: Prediction) -> Iterator[str]:
-    order = list(model.variants)
-    return (order[index] for index in prediction.variants)
