@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models_twins import condition, medication, signal, state
+from models_twins import condition, document, medication, signal, state
 
+from service.whatif import Question, answer, offer
 from twin_engine.models.assess import Request, assess, request
 from twin_engine.models.contract import REASONS
 from twin_engine.models.effects import effects, treatments
 from twin_engine.models.registry import all_models, get
-from twin_engine.models.whatif import WhatIfError, treat, what_if
+from twin_engine.models.whatif import WhatIfError, exchangeable, treat, what_if
 
 PREVENT = request("prevent:base")
 
@@ -191,3 +192,49 @@ def test_each_kind_of_ratio_has_its_own_arithmetic(measure: str, expected: float
 def test_treatments_are_offered_by_model() -> None:
     assert list(treatments("kfre")) == ["ace-inhibitor", "angiotensin-receptor-blocker"]
     assert "already-treated" in REASONS
+
+
+# -- for a form --------------------------------------------------------------------------------
+
+
+def test_what_may_be_exchanged_is_what_would_be_accepted() -> None:
+    found, variant = exchangeable(state(), PREVENT)
+    offered = {one["input"]: one for one in found}
+    assert variant == "base"
+    assert offered["systolic-bp"] == {
+        "input": "systolic-bp", "kind": "number", "value": 142.0,
+        "unit": "mm[Hg]", "low": 90.0, "high": 200.0,
+    }  # fmt: skip
+    assert offered["smoking-current"] == {
+        "input": "smoking-current", "kind": "flag", "value": False,
+    }  # fmt: skip
+    assert offered["sex"]["choices"] == ["female", "male"]
+    assert "bp-treatment" not in offered
+    assert "hba1c" not in offered
+    for one in found:
+        value = one["value"]
+        cell = str(int(value)) if isinstance(value, bool) else str(value)
+        if value is not None:
+            assert what_if(state(), PREVENT, {one["input"]: cell})["changes"][0]["to"] == value
+
+
+def test_the_service_asks_one_question_at_a_time() -> None:
+    asked = Question("prevent:base", {"systolic-bp": "120"})
+    assert answer(document(), asked, {})["grade"] == "association-only"
+    assert answer(document(), Question("prevent", treatment="lower-ldl-1"), {})["harms"]
+    for question in (
+        Question("prevent"),
+        Question("prevent", {"systolic-bp": "120"}, "lower-ldl-1"),
+        Question("nothing", {"systolic-bp": "120"}),
+        Question("prevent:nothing", {"systolic-bp": "120"}),
+    ):
+        with pytest.raises(WhatIfError):
+            answer(document(), question, {})
+
+
+def test_a_form_is_offered_inputs_and_treatments_of_one_model() -> None:
+    found = offer(document(), "prevent", {})
+    assert found["model"]["variant"] == "base"
+    assert [one["treatment"] for one in found["treatments"]] == ["lower-ldl-1", "lower-sbp-10"]
+    region = offer(document(), "score2", {"region-score2": "low"})
+    assert next(one for one in region["inputs"] if one["input"] == "region")["value"] == "low"

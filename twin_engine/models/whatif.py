@@ -60,6 +60,32 @@ def what_if(state: State, asked: Request, changes: Mapping[str, str]) -> dict[st
     }
 
 
+def exchangeable(state: State, asked: Request) -> tuple[list[dict[str, Any]], str]:
+    """The inputs `what_if` would exchange, with the values in use, and the variant in use."""
+    case = open_case(state, asked)
+    read = _read_by(case)
+    return [
+        _described(case, declared)
+        for name, declared in case.model.inputs.items()
+        if name in read and not _only_medicines(declared)
+    ], case.variant
+
+
+def _described(case: Case, declared: Input) -> dict[str, Any]:
+    kind = "choice" if declared.choices else "flag" if declared.flag else "number"
+    described: dict[str, Any] = {
+        "input": declared.id,
+        "kind": kind,
+        "value": _shown(declared, float(case.prepared[declared.id][0])),
+    }
+    if declared.choices:
+        return described | {"choices": list(declared.choices)}
+    if declared.flag:
+        return described
+    bounds = {"low": declared.bounds[0], "high": declared.bounds[1]} if declared.bounds else {}
+    return described | {"unit": declared.unit, **bounds}
+
+
 def _named(model: Model, name: str) -> str:
     for declared in model.inputs.values():
         if name in (declared.id, declared.column):
@@ -70,13 +96,17 @@ def _named(model: Model, name: str) -> str:
 
 def _read(case: Case, name: str, cell: str) -> float:
     declared = case.model.inputs[_named(case.model, name)]
-    if declared.sources and all("medication" in source for source in declared.sources):
+    if _only_medicines(declared):
         raise _is_treatment(case.model, declared)
     value, problem = parse_cell(cell.strip(), declared) if cell.strip() else (np.nan, "empty")
     if problem:
         form = f"one of {', '.join(declared.choices)}" if declared.choices else "a number"
         raise WhatIfError(f"{declared.column}: give {form}")
     return value
+
+
+def _only_medicines(declared: Input) -> bool:
+    return bool(declared.sources) and all("medication" in source for source in declared.sources)
 
 
 def _is_treatment(model: Model, declared: Input) -> WhatIfError:
@@ -86,13 +116,20 @@ def _is_treatment(model: Model, declared: Input) -> WhatIfError:
     return WhatIfError(f"{declared.column} is a treatment, and its coefficient no effect{step}")
 
 
-def _check_read(case: Case, stated: Mapping[str, float]) -> None:
-    """Every exchanged input is read by the variant in use; otherwise nothing would be compared."""
+def _read_by(case: Case) -> set[str]:
+    """The inputs that the variant in use reads; parts of an input that was given are idle."""
     targets = case.prediction.targets
-    read = set().union(*(uncertainty.influences(case.model, case.variant, t) for t in targets))
+    read: set[str] = set()
+    read = read.union(*(uncertainty.influences(case.model, case.variant, t) for t in targets))
     for rule in case.model.derivations:
         if not np.isnan(case.gathered.columns[rule.input][0]):
             read -= {name for name in rule.of if case.model.inputs[name].part}
+    return read
+
+
+def _check_read(case: Case, stated: Mapping[str, float]) -> None:
+    """Otherwise nothing would be compared."""
+    read = _read_by(case)
     for name in stated:
         if name not in read:
             column = case.model.inputs[name].column
