@@ -1,7 +1,7 @@
 """What is said of a twin: one card per model that has an answer, and none where there is nothing.
 
 A number never stands without its horizon, its date and how fresh it is. A card's validity is not
-invented: it ends on the day on which the first of its inputs is older than its model allows.
+invented: it ends with the shelf life its model declares, or when an input is older than it allows.
 """
 
 import uuid
@@ -21,6 +21,7 @@ from mappings.to_fhir.wording import (
     spelled,
 )
 from twin_engine.models.contract import Model
+from twin_engine.models.shelf import Expiry, expiry
 
 Json = dict[str, Any]
 
@@ -71,10 +72,11 @@ def cards(
 def _card(assessment: Json, model: Model, content: Json, setting: Setting) -> Json:
     view = CardView(content, assessment)
     used = _days(assessment, setting)
+    end = expiry(assessment, model, _PER_DAY[setting.time_unit], 0)
     return {
         "uuid": str(uuid.uuid4()),
         "summary": summary(assessment["results"][0], view, max(used, default=None)),
-        "detail": _detail(assessment, view, used, valid_until(assessment, model, setting)),
+        "detail": _detail(assessment, view, used, _until(end, setting)),
         "indicator": "info",
         "source": {
             "label": f"Twinport: {view.title}",
@@ -118,16 +120,24 @@ def _figure(result: Json, view: CardView) -> str:
     return measured(float(f"{result['value']:.3g}"), result["unit"])
 
 
-def _detail(assessment: Json, view: CardView, used: Sequence[date], until: date | None) -> str:
+def _detail(assessment: Json, view: CardView, used: Sequence[date], until: str) -> str:
     parts = [_line(result, view) for result in assessment["results"]]
     inputs = [input_phrase(entry) for entry in assessment["inputs"]]
     parts += [f"**Inputs**: {'; '.join(inputs)}."] if inputs else []
     missing = [label(name) for name in assessment.get("missing", ())]
     parts += [f"**Not known**: {', '.join(missing)}."] if missing else []
     parts.append(_freshness(used))
-    parts += [f"**Valid until** {until.isoformat()}: then an input is too old."] if until else []
+    parts += [until] if until else []
     parts.append(f"{view.text}. Preliminary; not reviewed by a clinician; nothing was written.")
     return "\n\n".join(parts)
+
+
+def _until(end: Expiry | None, setting: Setting) -> str:
+    if end is None:
+        return ""
+    day = setting.today + timedelta(days=end.days_left)
+    why = "an input is too old" if end.cause == "input-too-old" else "its shelf life ends"
+    return f"**Valid until** {day.isoformat()}: then {why}."
 
 
 def _line(result: Json, view: CardView) -> str:
@@ -148,18 +158,6 @@ def _freshness(used: Sequence[date]) -> str:
 
 def _days(assessment: Json, setting: Setting) -> list[date]:
     return [setting.day(entry["t"]) for entry in assessment["inputs"] if "t" in entry]
-
-
-def valid_until(assessment: Json, model: Model, setting: Setting) -> date | None:
-    """The last day on which every dated input is young enough for the model. None: no limit."""
-    ends = [
-        setting.day(entry["t"]) + timedelta(days=window)
-        for entry in assessment["inputs"]
-        if "t" in entry
-        and entry["input"] in model.inputs
-        and (window := model.inputs[entry["input"]].window_days) is not None
-    ]
-    return min(ends, default=None)
 
 
 def reason_system(code_base: str) -> str:

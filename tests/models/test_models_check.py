@@ -10,7 +10,7 @@ import pytest
 from models_twins import state
 
 from twin_engine.equations.expression import FloatArray
-from twin_engine.equations.library import Target
+from twin_engine.equations.library import Equation, Target
 from twin_engine.models.assess import assess
 from twin_engine.models.cards import card, card_digest, card_fields, html_card
 from twin_engine.models.check import ConformanceError, check_model
@@ -74,9 +74,18 @@ class Vandal(EquationModel):
         return super().prepare(columns)
 
 
+class Careless(EquationModel):
+    """Does not say how long its results hold."""
+
+    def __init__(self, equation: Equation) -> None:
+        super().__init__(replace(equation, shelf_life_days=0, stake="some"))
+
+
 @pytest.mark.parametrize(
     ("build", "finding"),
     [
+        (Careless, "shelf_life_days is not at least a day"),
+        (Careless, "stake 'some' is not one of low, high"),
         (Random, "is_deterministic"),
         (AcrossRows, "answers_singly_as_in_a_batch"),
         (Upside, "moves_as_declared"),

@@ -138,6 +138,8 @@ class Equation:
     requires_all: bool
     on_request: bool  # not run on a twin unless named
     rows_only: bool  # never answers on a twin
+    shelf_life_days: int | None
+    stake: str
     choices: tuple[Choice, ...]
     outcomes: Mapping[str, OutcomeSpec]
     categories: tuple[Categories, ...]
@@ -251,6 +253,8 @@ def _load(folder: Traversable) -> Equation:
         requires_all=spec.get("requires_all", False),
         on_request=spec.get("on_request", False),
         rows_only=spec.get("rows_only", False),
+        shelf_life_days=spec["shelf_life_days"],
+        stake=spec["stake"],
         choices=tuple(_choice(body) for body in spec["choose"]),
         outcomes=MappingProxyType(outcomes),
         categories=tuple(_categories(body) for body in spec.get("categories", ())),

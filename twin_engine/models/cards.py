@@ -78,6 +78,8 @@ def card(model: Model) -> dict[str, Any]:
         ],
         "inclusions": [{"condition": list(rule["condition"])} for rule in model.inclusions],
         "rows_only": model.rows_only,
+        "shelf_life_days": model.shelf_life_days,
+        "stake": model.stake,
         "settings": {name: list(words) for name, words in model.settings.items()},
     }
 
@@ -147,7 +149,7 @@ def markdown(model: Model) -> str:
     for section, fields in sections():
         lines += [f"## {section}", ""]
         for field in fields:
-            lines += _field(field, whole["fields"][field.key])
+            lines += _field(field, _text(whole, field.key))
     lines += ["## Inputs", "", *_input_table(whole["inputs"]), ""]
     lines += ["## Outcomes", "", *_outcome_table(whole["outcomes"], whole["variants"]), ""]
     lines += ["## Digests", "", f"- card: `{card_digest(model)}`"]
@@ -160,6 +162,16 @@ def _heading(model: Model) -> str:
         f"`{model.id}` version {model.version}. Generated from the model's own declarations and "
         "card; numbers in brackets are the source attributes of 45 CFR 170.315(b)(11)."
     )
+
+
+def _text(whole: Mapping[str, Any], key: str) -> Any:
+    """A field, led by the declaration that it gives the reason for."""
+    text, days = whole["fields"][key], whole["shelf_life_days"]
+    leads = {
+        "shelf_life": "for ever" if days is None else f"{days} day{'' if days == 1 else 's'}",
+        "stake": f"{whole['stake']} stake",
+    }
+    return f"{leads[key]}. {text}" if key in leads else text
 
 
 def _field(field: CardField, text: Any) -> list[str]:

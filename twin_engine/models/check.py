@@ -11,7 +11,7 @@ import numpy as np
 
 from twin_engine.equations.expression import FloatArray
 from twin_engine.models.cards import CardError, check_card
-from twin_engine.models.contract import Input, Model, Target
+from twin_engine.models.contract import STAKES, Input, Model, Target
 from twin_engine.models.uncertainty import spreads
 
 ROWS = 200
@@ -69,6 +69,10 @@ def _declares_what_it_is(model: Model) -> Iterator[str]:
         yield f"kind {model.kind!r} is not one of probability, quantity, score"
     if not model.outcomes or not model.reported():
         yield "no outcome is reported"
+    if model.stake not in STAKES:
+        yield f"stake {model.stake!r} is not one of {', '.join(STAKES)}"
+    if model.shelf_life_days is not None and model.shelf_life_days < 1:
+        yield "shelf_life_days is not at least a day"
     for declared in model.inputs.values():
         if not (declared.unit or declared.choices):
             yield f"input {declared.id} has no unit"

@@ -48,6 +48,7 @@ def _read_reasons() -> dict[str, Reason]:
 
 REASONS: Mapping[str, Reason] = _read_reasons()
 GIVEN = -1  # in Prediction.reasons
+STAKES = ("low", "high")
 _CODES = {reason: index for index, reason in enumerate(REASONS)}
 _NAMES = tuple(REASONS)
 
@@ -92,6 +93,10 @@ class Model(ABC):
     derivations: tuple[Derivation, ...] = ()
     on_request: bool = False  # not run on a twin unless it is named
     rows_only: bool = False  # never answers on a twin, which cannot hold what it needs
+    # How long a result may be shown as current (None: for ever), and what may hang on it. The card
+    # gives the reason for both; who declares neither gets the careful ones.
+    shelf_life_days: int | None = 365
+    stake: str = "high"
     codings: tuple[Mapping[str, str], ...] = ()  # what kind of assessment it is, in public codes
     ai_kinds: tuple[str, ...] = ()  # codes of HL7's AI device types
     requires_all: bool = False  # a variant's own optional inputs must be known

@@ -26,6 +26,7 @@ class EquationModel(Model):
         self.choices, self.on_request = equation.choices, equation.on_request
         self.exclusions, self.inclusions = equation.exclusions, equation.inclusions
         self.rows_only, self.monotone = equation.rows_only, equation.monotone
+        self.shelf_life_days, self.stake = equation.shelf_life_days, equation.stake
         self.codings, self.ai_kinds = equation.codings, AI_KINDS
         self.derivations, self.content = equation.derivations, equation.content
         self.requires_all, self.predictor_scale = equation.requires_all, equation.predictor_scale

@@ -91,6 +91,7 @@ class MadeUpEvent(Model):
     )
     ai_kinds = ("Machine-Learning-Models",)
     on_request = True
+    shelf_life_days, stake = 365, "low"
     predictor_scale = "log-odds"
 
     def __init__(self) -> None:

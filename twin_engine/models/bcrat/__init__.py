@@ -86,6 +86,7 @@ class Bcrat(Model):
         },
     )
     on_request = rows_only = True
+    shelf_life_days, stake = 365, "high"
     ai_kinds = AI_KINDS
     predictor_scale = "logarithm of the relative risk at the starting age"
 
