@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 from mappings import vocabulary
 from twin_engine.document.lineage import rows, source_ids, source_types
 from twin_engine.document.terms import OTHER_UNIT
+from twin_engine.now import Now, value_now
 from twin_engine.state import (
     CONDITION_SLICES,
     MEDICATION_SLICES,
@@ -34,7 +35,6 @@ Kind: TypeAlias = Literal["number", "answer", "condition", "medication", "proced
 # latest: what the state answers with; earlier: usable, and older; the others say why not.
 Use: TypeAlias = Literal["latest", "earlier", "censored", "not-final", "after-now", "after-death"]
 
-USUAL_DAYS = 365
 NEAR = 5  # names offered for one that is not ours
 _PARTS: Mapping[str, str] = {
     "condition": "conditions",
@@ -139,6 +139,7 @@ class Explanation(NamedTuple):
     slices: tuple[Mapping[str, Any], ...]
     latest: Reading | CodedReading | Missing | None
     usual: Usual | Missing | None
+    course: Now | None  # of a number: how sure, what changed, trend
     presence: Presence | None
     readers: tuple[Reader, ...]
 
@@ -200,7 +201,8 @@ class _Explainer:
 
     def explanation(self, models: tuple[ReadingModel, ...]) -> Explanation:
         state, numeric = self._state, self._kind == "number"
-        latest = self._latest()
+        course = value_now(state, self._name) if numeric else None
+        latest = course.latest if course else self._coded()
         return Explanation(
             kind=self._kind,
             name=self._name,
@@ -214,16 +216,15 @@ class _Explainer:
             conflicts=self._of_quality("conflicts"),
             slices=self._slices(),
             latest=latest,
-            usual=state.usual(self._name, USUAL_DAYS) if numeric else None,
+            usual=course and course.usual,
+            course=course,
             presence=self._presence(),
             readers=tuple(self._readers(models)),
         )
 
     # -- what the state says -----------------------------------------------------------------------
 
-    def _latest(self) -> Reading | CodedReading | Missing | None:
-        if self._kind == "number":
-            return self._state.latest(self._name)
+    def _coded(self) -> CodedReading | Missing | None:
         return self._state.coded(self._name) if self._kind == "answer" else None
 
     def _presence(self) -> Presence | None:

@@ -190,7 +190,20 @@ class State:
             missing = self.latest(concept, within_days)
             assert isinstance(missing, Missing)
             return missing
-        return _usual(exact, self._by_day(exact), censored=len(found) - len(exact))
+        days = list(self.by_day(exact).values())
+        return _usual(exact, days, censored=len(found) - len(exact))
+
+    def dated(self, concept: str, within_days: int | None = None) -> tuple[Reading, ...]:
+        """Exact numbers known to the day: a month cannot be put in order among days."""
+        found = self.readings(concept, within_days)
+        return tuple(r for r in found if not r.comparator and not OLDER_BY_DAYS[r.precision])
+
+    def by_day(self, readings: Iterable[Reading]) -> dict[int, float]:
+        """The mean of each day (counted from the epoch), in the order of the readings."""
+        days: dict[int, list[float]] = {}
+        for reading in readings:
+            days.setdefault(reading.t // self._per_day, []).append(reading.value)
+        return {day: sum(values) / len(values) for day, values in days.items()}
 
     # -- coded answers ------------------------------------------------------------------------
 
@@ -344,12 +357,6 @@ class State:
             and ("t" not in entry or self._within(entry["t"], within_days))
             for entry in self.document["quality"]["setAside"]
         )
-
-    def _by_day(self, readings: list[Reading]) -> list[float]:
-        days: dict[int, list[float]] = {}
-        for reading in readings:
-            days.setdefault(reading.t // self._per_day, []).append(reading.value)
-        return [sum(values) / len(values) for values in days.values()]
 
     def _presence(
         self,

@@ -10,9 +10,8 @@ from service.cli.exits import CommandError, Exit
 from service.cli.output import emit
 from service.cli.trust import trusted_keys
 from service.cli.verify import check_file
-from service.pages import words
+from service.pages import courses, words
 from twin_engine.explain import (
-    USUAL_DAYS,
     Aside,
     Conversion,
     Entry,
@@ -25,6 +24,7 @@ from twin_engine.explain import (
     kinds,
 )
 from twin_engine.models.registry import all_models
+from twin_engine.now import USUAL_DAYS, Now
 from twin_engine.state import Missing, Presence, Reading, Usual
 
 NOT_USED = {
@@ -122,6 +122,8 @@ def _state(one: Explanation) -> Iterator[str]:
         yield f"  latest     {_latest(one)}"
     if one.usual is not None:
         yield f"  usual      {_usual(one.usual)}"
+    if one.course is not None:
+        yield from _course(one.course)
     if one.presence is not None:
         yield f"  now        {_presence(one.presence, one)}"
 
@@ -145,6 +147,13 @@ def _usual(usual: Usual | Missing) -> str:
     spread = "" if usual.sd is None else f", standard deviation {words.number(round(usual.sd, 2))}"
     level = words.measured(round(usual.value, 2), usual.unit)
     return f"{level} {span}: {words.counted(usual.n, 'day')} with readings{spread}"
+
+
+def _course(course: Now) -> Iterator[str]:
+    told = (("again", courses.again), ("change", courses.change), ("trend", courses.trend))
+    for name, words_of in told:
+        if sentence := words_of(course):
+            yield f"  {name:<10} {sentence}"
 
 
 def _presence(presence: Presence, one: Explanation) -> str:
