@@ -89,9 +89,13 @@ def twin_entry(
     refusals: Mapping[tuple[str, str], int],
     gate: Mapping[str, Any],
     at: datetime,
+    risk: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> LedgerEntry:
-    """What is recorded when a twin is made; `append` adds the number and the predecessor."""
+    """What is recorded when a twin is made; `append` adds the number and the predecessor.
+
+    `risk`: class sizes among the twins held at that moment.
+    """
     return {
         "event": "twin-made",
         "time": coarse_time(policy, at),
@@ -108,6 +112,7 @@ def twin_entry(
             for (kind, reason), number in sorted(refusals.items())
         ],
         "gate": dict(gate),
+        **({} if risk is None else {"risk": dict(risk)}),
         **(extra or {}),
     }
 

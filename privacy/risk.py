@@ -1,10 +1,10 @@
 """Disclosure risk, measured on plain rows: never asserted.
 
-`measure` counts classes of records that share their quasi-identifiers. `population_uniques`
-estimates how many unique records of the sample are unique in a population (Zayatz; Pitman; shifted
-negative binomial; chosen as Dankar et al. recommend, BMC Med Inform Decis Mak 2012;12:66,
-doi 10.1186/1472-6947-12-66). `attack` lets an attacker who knows k facts of each target look for
-it; `values_needed` says how few values of one panel suffice.
+`measure` counts classes of records that share their quasi-identifiers, `diversity` what stays open
+inside them. `population_uniques` estimates how many unique records of the sample are unique in a
+population (Zayatz; Pitman; shifted negative binomial; chosen as Dankar et al. recommend, BMC Med
+Inform Decis Mak 2012;12:66, doi 10.1186/1472-6947-12-66). In a `Crowd` an attacker who knows k
+facts of each target looks for it, and few facts of a record may suffice to single it out.
 
 A single twin has no k of its own: these are measures of a set of twins.
 """
@@ -12,8 +12,9 @@ A single twin has no k of its own: these are measures of a set of twins.
 import math
 import random
 from collections import Counter
-from collections.abc import Collection, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ SMALL_FRACTION = 0.1  # up to this sampling fraction Pitman's estimator is the b
 
 
 # Classes ------------------------------------------------------------------------------------------
+
+Classes = Mapping[Any, int]  # quasi-identifiers → how many records share them
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,49 +44,64 @@ class Measures:
     marketer: float | None = None
 
 
-def class_sizes(rows: Sequence[Hashable]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """Of each record, how many share its quasi-identifiers, itself included."""
-    counts = Counter(rows)
-    return np.array([counts[row] for row in rows], dtype=np.int64)
-
-
-def measure(
-    rows: Sequence[Hashable], *, wanted_k: int = 11, population: Sequence[int] | None = None
-) -> Measures:
-    """`population`: of each record, the size of its class in the population."""
-    sizes = class_sizes(rows)
-    n = len(sizes)
+def measure(classes: Classes, *, wanted_k: int = 11, population: Classes | None = None) -> Measures:
+    """`population`: of each class, how many people it has outside as well as inside the set."""
+    sizes = classes.values()
+    n = sum(sizes)
     if n == 0:
         return Measures(0, 0, 0, 0, 0.0, 0.0, 0.0)
-    classes = len(set(rows))
-    known = None if population is None else np.asarray(population, dtype=np.float64)
-    return Measures(
+    smallest = min(sizes)
+    found = Measures(
         records=n,
-        classes=classes,
-        k=int(sizes.min()),
-        unique=int((sizes == 1).sum()),
-        prosecutor_worst=1 / int(sizes.min()),
-        prosecutor_mean=classes / n,
-        below=float((sizes < wanted_k).mean()),
-        journalist_worst=None if known is None else float(1 / known.min()),
-        journalist_mean=None if known is None else _journalist(rows, known),
-        marketer=None if known is None else float((1 / known).mean()),
+        classes=len(classes),
+        k=smallest,
+        unique=sum(size == 1 for size in sizes),
+        prosecutor_worst=1 / smallest,
+        prosecutor_mean=len(classes) / n,
+        below=sum(size for size in sizes if size < wanted_k) / n,
+    )
+    return found if population is None else _outside(found, classes, population)
+
+
+def _outside(found: Measures, classes: Classes, population: Classes) -> Measures:
+    """A class cannot be smaller in the population than it is in the set."""
+    known = {row: max(size, population.get(row, 0)) for row, size in classes.items()}
+    mean = sum(size / known[row] for row, size in classes.items()) / found.records
+    return replace(
+        found,
+        journalist_worst=1 / min(known.values()),
+        journalist_mean=max(found.classes / sum(known.values()), mean),
+        marketer=mean,
     )
 
 
-def _journalist(
-    rows: Sequence[Hashable], known: "np.ndarray[tuple[int], np.dtype[np.float64]]"
-) -> float:
-    of_class = dict(zip(rows, known, strict=True))
-    return max(len(of_class) / float(sum(of_class.values())), float((1 / known).mean()))
+@dataclass(frozen=True, slots=True)
+class Diversity:
+    """How much stays open about the members of a class: l-diversity, in its worst class."""
+
+    distinct: int  # different sensitive values
+    entropy: float  # exp of the entropy of the sensitive values
+    disclosed: int  # records whose class, of two or more, shares one sensitive value
 
 
-def distinct_diversity(rows: Sequence[Hashable], sensitive: Sequence[Hashable]) -> int:
-    """The smallest number of different sensitive values in a class (distinct l-diversity)."""
-    values: dict[Hashable, set[Hashable]] = {}
+def diversity(rows: Sequence[Hashable], sensitive: Sequence[Hashable]) -> Diversity | None:
+    """None of an empty set."""
+    values: dict[Hashable, Counter[Hashable]] = {}
     for row, value in zip(rows, sensitive, strict=True):
-        values.setdefault(row, set()).add(value)
-    return min((len(found) for found in values.values()), default=0)
+        values.setdefault(row, Counter())[value] += 1
+    if not values:
+        return None
+    alike = [found.total() for found in values.values() if len(found) == 1]
+    return Diversity(
+        distinct=min(len(found) for found in values.values()),
+        entropy=min(math.exp(_entropy(found)) for found in values.values()),
+        disclosed=sum(size for size in alike if size > 1),
+    )
+
+
+def _entropy(found: Counter[Hashable]) -> float:
+    total = found.total()
+    return -sum(n / total * math.log(n / total) for n in found.values())
 
 
 # Uniqueness in the population ---------------------------------------------------------------------
@@ -105,10 +123,10 @@ class Estimate:
         return round(self.uniques, digits)
 
 
-def population_uniques(rows: Sequence[Hashable], population: int) -> Estimate:
+def population_uniques(classes: Classes, population: int) -> Estimate:
     """The estimator that Dankar et al. found best for the sampling fraction."""
-    histogram = Counter(Counter(rows).values())
-    n = len(rows)
+    histogram = Counter(classes.values())
+    n = _records(histogram)
     if population < n:
         raise ValueError("the population is not smaller than the sample")
     fraction = n / population if population else 0.0
@@ -282,23 +300,67 @@ class Attack:
     worst_decile: float  # success against the tenth of targets that is easiest to find
 
 
-def attack(
-    records: Sequence[Collection[Hashable]], known: int, *, draws: int = 20, seed: int = 1
-) -> Attack | None:
-    """Draw `known` facts from each record and look who fits; None where no record has as many."""
-    sets = [frozenset(facts) for facts in records]
-    holders = _holders(sets)
-    rng = random.Random(seed)  # noqa: S311 - a simulation that must give the same result again
-    success, unicity = [], []
-    for facts in sets:
-        if len(facts) < known:
-            continue
-        ordered = sorted(facts, key=repr)
-        fits = [_fitting(rng.sample(ordered, known), holders) for _ in range(draws)]
-        success.append(sum(1 / size for size in fits) / draws)
-        unicity.append(sum(size == 1 for size in fits) / draws)
-    if not success:
+class Crowd:
+    """Records as the facts they hold, in which somebody who knows some facts looks for one."""
+
+    def __init__(self, records: Sequence[Collection[Hashable]]) -> None:
+        self._sets = [frozenset(facts) for facts in records]
+        self._holders: dict[Hashable, set[int]] = {}
+        for number, facts in enumerate(self._sets):
+            for fact in facts:
+                self._holders.setdefault(fact, set()).add(number)
+
+    def attack(
+        self,
+        known: int,
+        *,
+        targets: Collection[int] | None = None,
+        draws: int = 20,
+        seed: int = 1,
+    ) -> Attack | None:
+        """Draw `known` facts from each target and look who fits; None where nobody has as many.
+
+        `targets` are positions; without them everybody is looked for.
+        """
+        rng = random.Random(seed)  # noqa: S311 - a simulation that must give the same result again
+        success, unicity = [], []
+        for facts in self._chosen(targets):
+            if len(facts) < known:
+                continue
+            ordered = sorted(facts, key=repr)
+            fits = [self._fitting(rng.sample(ordered, known)) for _ in range(draws)]
+            success.append(sum(1 / size for size in fits) / draws)
+            unicity.append(sum(size == 1 for size in fits) / draws)
+        return _attack(known, success, unicity) if success else None
+
+    def needed(self, targets: Collection[int] | None = None) -> list[int | None]:
+        """Of each record, how many facts single it out, rarest first; None: all of them do not."""
+        return [self._needed(facts) for facts in self._chosen(targets)]
+
+    def _chosen(self, targets: Collection[int] | None) -> Sequence[frozenset[Hashable]]:
+        return self._sets if targets is None else [self._sets[number] for number in targets]
+
+    def _fitting(self, facts: Sequence[Hashable]) -> int:
+        smallest_first = sorted((self._holders[fact] for fact in facts), key=len)
+        return len(set.intersection(*smallest_first))
+
+    def _needed(self, facts: frozenset[Hashable]) -> int | None:
+        """Greedy: the next fact is the one that leaves fewest. An attacker needs no more."""
+        left: set[int] | None = None
+        remaining = sorted(facts, key=repr)
+        for count in range(1, len(facts) + 1):
+            kept = [
+                self._holders[f] if left is None else self._holders[f] & left for f in remaining
+            ]
+            best = min(range(len(remaining)), key=lambda i: len(kept[i]))
+            left = kept[best]
+            del remaining[best]
+            if len(left) == 1:
+                return count
         return None
+
+
+def _attack(known: int, success: Sequence[float], unicity: Sequence[float]) -> Attack:
     mean = sum(success) / len(success)
     low, high = wilson(mean, len(success))
     worst = sorted(success, reverse=True)[: max(1, len(success) // 10)]
@@ -306,44 +368,8 @@ def attack(
     return Attack(known, len(success), mean, unique, low, high, sum(worst) / len(worst))
 
 
-def _holders(sets: Sequence[frozenset[Hashable]]) -> dict[Hashable, set[int]]:
-    found: dict[Hashable, set[int]] = {}
-    for number, facts in enumerate(sets):
-        for fact in facts:
-            found.setdefault(fact, set()).add(number)
-    return found
-
-
-def _fitting(facts: Sequence[Hashable], holders: dict[Hashable, set[int]]) -> int:
-    smallest_first = sorted((holders[fact] for fact in facts), key=len)
-    return len(set.intersection(*smallest_first))
-
-
 def wilson(share: float, n: int, z: float = Z95) -> tuple[float, float]:
     """The interval of a share of n."""
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def values_needed(panels: Sequence[Collection[Hashable]]) -> list[int | None]:
-    """Of each panel, how many of its values single it out, rarest first; None: all do not."""
-    sets = [frozenset(panel) for panel in panels]
-    holders = _holders(sets)
-    return [_needed(facts, holders) for facts in sets]
-
-
-def _needed(facts: frozenset[Hashable], holders: dict[Hashable, set[int]]) -> int | None:
-    """Greedy: the next value is the one that leaves fewest. An attacker needs no more than that."""
-    left: set[int] | None = None
-    remaining = set(facts)
-    for count in range(1, len(facts) + 1):
-        best = min(
-            sorted(remaining, key=repr),
-            key=lambda fact: len(holders[fact] if left is None else holders[fact] & left),
-        )
-        remaining.discard(best)
-        left = holders[best] if left is None else holders[best] & left
-        if len(left) == 1:
-            return count
-    return None

@@ -6,20 +6,13 @@ from pathlib import Path
 
 import click
 
-from service.auth import Access
-from service.auth.errors import AuthError
 from service.auth.principals import Principal
 from service.cli.exits import CommandError, Exit
+from service.cli.officer import KEY_FILE, officer
 from service.cli.output import emit, say
-from service.pipeline.runtime import Runtime, open_runtime
+from service.pipeline.runtime import open_runtime
 from service.reidentify.desk import Desk, DeskError
 from service.reidentify.reasons import REASONS
-
-KEY_FILE = click.option(
-    "--key-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="A file with your own privacy officer's API key. Default: it is asked for.",
-)
 
 
 @click.group("reidentify")
@@ -48,8 +41,7 @@ def ask_command(twin: str, reason: str, key_file: Path | None) -> None:
 @KEY_FILE
 def approve_command(request: str, key_file: Path | None) -> None:
     """Approve somebody else's REQUEST."""
-    with _desk(key_file) as (desk, who):
-        desk.decide(who, request, approve=True)
+    _decide(request, key_file, approve=True)
     say("approved; whoever asked may be told once")
 
 
@@ -58,9 +50,13 @@ def approve_command(request: str, key_file: Path | None) -> None:
 @KEY_FILE
 def refuse_command(request: str, key_file: Path | None) -> None:
     """Refuse somebody else's REQUEST."""
-    with _desk(key_file) as (desk, who):
-        desk.decide(who, request, approve=False)
+    _decide(request, key_file, approve=False)
     say("refused")
+
+
+def _decide(request: str, key_file: Path | None, *, approve: bool) -> None:
+    with _desk(key_file) as (desk, who):
+        desk.decide(who, request, approve=approve)
 
 
 @command.command("answer")
@@ -117,19 +113,9 @@ def erase_command(twin: str, yes: bool, key_file: Path | None) -> None:
 def _desk(key_file: Path | None) -> Iterator[tuple[Desk, Principal]]:
     runtime = open_runtime()
     try:
-        who = _who(runtime, key_file)
+        who = officer(runtime, key_file)
         yield Desk(runtime.database, runtime.vault, runtime.signer), who
     except DeskError as error:
         raise CommandError(str(error), Exit.INPUT) from None
     finally:
         runtime.close()
-
-
-def _who(runtime: Runtime, key_file: Path | None) -> Principal:
-    """Keys are no arguments: other users of the machine can read those."""
-    text = key_file.read_text("utf-8") if key_file else click.prompt("API key", hide_input=True)
-    access = Access.build(runtime.config, runtime.database, runtime.keys.session.material)
-    try:
-        return access.api_keys.check(text.strip())
-    except AuthError:
-        raise CommandError("the API key is not valid", Exit.USAGE) from None

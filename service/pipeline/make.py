@@ -24,9 +24,12 @@ from service.fhir.record import PatientRecord
 from service.pipeline.asof import last_record
 from service.pipeline.errors import Blocked, NotConfigured, RunError
 from service.pipeline.origin import without_own
+from service.risk.rows import traits_of
+from service.risk.snapshot import snapshot
 from service.stores import Database
 from service.stores.errors import ConflictError as StoreConflictError
 from service.stores.ledger import SqlLedgerStore
+from service.stores.risk import RiskStore
 from service.stores.twins import StoredTwin, TwinStore
 from twin_engine.document import Header, Twin, build, dump, next_version, read, with_assessments
 from twin_engine.document.octets import digest as digest_of
@@ -91,6 +94,7 @@ class Maker:
         self._signer = signer
         self._twins = TwinStore(database)
         self._ledger = SqlLedgerStore(database)
+        self._risk = RiskStore(database)
         self._guards = Guards(vocabulary.is_known_code, vocabulary.is_known_unit)
         self._deidentifiers: dict[str, Deidentifier] = {}
 
@@ -208,19 +212,22 @@ class Maker:
         session: Session,
         checked: gate.GateResult,
     ) -> StoredTwin:
-        """Ledger, signature, twin and vault in one transaction: all of them, or none."""
-        entry = ledger.twin_entry(
-            policy=session.policy,
-            software=SOFTWARE,
-            twin=link.twin,
-            document=payload,
-            counts=session.counts,
-            refusals=session.refusals,
-            gate=checked.as_entry(),
-            at=datetime.now(UTC),
-            extra=ledger.obligations(session.labels),
-        )
+        """Risk, ledger, signature, twin and vault in one transaction: all of them, or none."""
+        policy = session.policy
         with self._database.write():
+            self._risk.keep(link.twin, policy.id, traits_of(document))
+            entry = ledger.twin_entry(
+                policy=policy,
+                software=SOFTWARE,
+                twin=link.twin,
+                document=payload,
+                counts=session.counts,
+                refusals=session.refusals,
+                gate=checked.as_entry(),
+                at=datetime.now(UTC),
+                risk=snapshot(self._risk, link.twin, policy.id),
+                extra=ledger.obligations(session.labels),
+            )
             head = ledger.append(self._ledger, self._signer, entry)
             proof = self._signer.sign(payload, {"ledger": f"{head.seq}:{head.digest}"})
             about = self._twins.add(
@@ -230,7 +237,7 @@ class Maker:
                 digest=digest_of(payload),
                 payload=payload,
                 proof=proof.encode(),
-                policy=session.policy.id,
+                policy=policy.id,
             )
             self._vault.save(link, expected)
         return StoredTwin(about, payload, proof.encode())

@@ -1,65 +1,37 @@
-"""Twin documents as the rows that risk is measured on."""
+"""Twin documents as what risk is measured on."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from service.stores import Database
+from service.stores.risk import Traits
 from service.stores.twins import TwinStore
-from twin_engine.document import read
 
 Document = Mapping[str, Any]
-PAGE = 200
 
 
-def held(database: Database, policy: str) -> Iterator[Document]:
-    """The newest version of each twin made under one policy."""
-    store, offset = TwinStore(database), 0
-    while page := store.newest(PAGE, offset):
-        offset += len(page)
-        for about in page:
-            stored = store.get(about.pseudonym, about.version) if about.policy == policy else None
-            if stored is not None:
-                yield read(stored.payload).document
+def documents(database: Database, twins: Sequence[str]) -> Iterator[Document]:
+    """The newest version of each. They were checked when they were made."""
+    store = TwinStore(database)
+    for twin in twins:
+        stored = store.get(twin)
+        if stored is not None:
+            yield orjson.loads(stored.payload)
 
 
-def _sex(document: Document) -> Hashable:
-    found: Hashable = document["subject"].get("sex")
-    return found
-
-
-def _age(document: Document) -> Hashable:
-    found: Hashable = document["subject"].get("age")
-    return found
-
-
-def _age_band(document: Document) -> Hashable:
-    age = document["subject"].get("age")
-    return None if age is None else age // 10 * 10
-
-
-def _deceased(document: Document) -> Hashable:
-    found: Hashable = document["subject"].get("deceased")
-    return found
-
-
-def _conditions(document: Document) -> Hashable:
-    found = {item.get("group") for item in document.get("conditions", ())}
-    return tuple(sorted(group for group in found if group))
-
-
-# What somebody outside may know of a person, by the name it is declared under.
-QUASI: Mapping[str, Callable[[Document], Hashable]] = {
-    "sex": _sex,
-    "age": _age,
-    "age-band": _age_band,
-    "deceased": _deceased,
-    "conditions": _conditions,
-}
-
-
-def quasi_row(document: Document, names: tuple[str, ...]) -> tuple[Hashable, ...]:
-    return tuple(QUASI[name](document) for name in names)
+def traits_of(document: Document) -> Traits:
+    """What an outsider may know of the person."""
+    subject = document["subject"]
+    groups = {item.get("group") for item in document.get("conditions", ())}
+    return Traits(
+        subject.get("sex"),
+        subject.get("age"),
+        subject.get("deceased"),
+        tuple(sorted(group for group in groups if group)),
+    )
 
 
 def facts(document: Document) -> set[Hashable]:

@@ -63,7 +63,7 @@ class Base(DeclarativeBase):
 
 
 # BIGSERIAL on PostgreSQL; SQLite numbers rows by itself only for the type INTEGER.
-_Serial = BigInteger().with_variant(Integer(), "sqlite")
+Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class TwinRow(Base):
@@ -222,7 +222,7 @@ class AuditRow(Base):
 
     __tablename__ = "audit_events"
 
-    seq: Mapped[int] = mapped_column(_Serial, primary_key=True, autoincrement=True)
+    seq: Mapped[int] = mapped_column(Serial, primary_key=True, autoincrement=True)
     time: Mapped[datetime] = mapped_column(index=True)
     role: Mapped[str]
     subject: Mapped[str]

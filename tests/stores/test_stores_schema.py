@@ -4,16 +4,19 @@ import os
 import stat
 from pathlib import Path
 
+import orjson
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect
 from support.threads import at_once
 
-from service.stores import current_revision, head_revision, open_engine, upgrade
+from service.stores import Database, current_revision, head_revision, open_engine, upgrade
 from service.stores.errors import SchemaMismatchError
 from service.stores.migrate import require_head
+from service.stores.risk import RiskStore
 from service.stores.schema import METADATA
+from service.stores.twins import TwinStore
 
 
 def test_the_migrations_lead_to_the_models(engine: Engine) -> None:
@@ -100,3 +103,30 @@ def test_errors_of_the_database_hide_the_values(engine: Engine) -> None:
 def test_every_table_is_there(engine: Engine) -> None:
     found = set(inspect(engine).get_table_names())
     assert {table.name for table in METADATA.sorted_tables} <= found
+
+
+def test_twins_from_before_risk_was_measured_are_counted_too(empty_database_url: str) -> None:
+    """More than one page of them, of two versions each: the newer one counts."""
+    engine = open_engine(empty_database_url)
+    upgrade(engine, "0003")
+    database = Database(engine)
+    with database.write():
+        for number in range(51):
+            _two_versions(database, f"twin-{number}")
+    upgrade(engine)
+    found = RiskStore(database).classes("safe-harbor", ("sex", "age", "deceased", "conditions"))
+    assert found == {("female", 42, False, "asthma gout"): 51}
+    engine.dispose()
+
+
+def _two_versions(database: Database, twin: str) -> None:
+    parent = None
+    conditions = [{"group": "gout"}, {"group": "asthma"}, {"code": "1"}]
+    for version in (1, 2):
+        subject = {"sex": "female", "age": 40 + version, "deceased": False}
+        made = TwinStore(database).add(
+            pseudonym=twin, version=version, parent=parent, digest=f"sha256:{twin}-{version}",
+            payload=orjson.dumps({"subject": subject, "conditions": conditions}), proof=b"",
+            policy="safe-harbor",
+        )  # fmt: skip
+        parent = made.digest
