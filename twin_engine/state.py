@@ -88,6 +88,16 @@ class CodedReading(NamedTuple):
     precision: str = "day"
 
 
+class GenotypeReading(NamedTuple):
+    """What the record says of one gene. Germline: it does not age, and all records must agree."""
+
+    gene: str
+    diplotype: tuple[str, ...]  # two allele names, or none
+    phenotype: str  # as reported; "" where only the diplotype is
+    t: int | None
+    sources: tuple[int, ...]
+
+
 class Missing(NamedTuple):
     """Why there is no value. `newest` is the newest reading that exists but could not be used."""
 
@@ -228,6 +238,33 @@ class State:
         if found is None:
             found = self._answers[concept] = self._read_coded(concept)
         return found
+
+    # -- genes --------------------------------------------------------------------------------
+
+    def genotype(self, gene: str) -> GenotypeReading | Missing:
+        """Diplotype and phenotype of a gene. Two records that differ contradict: none is used."""
+        found = [
+            entry
+            for entry in self.document["genomics"]
+            if entry["gene"] == gene
+            and entry.get("t", self.now) <= self.last_moment
+            and entry.get("status", "final") not in NOT_FINAL
+        ]
+        verdict = self.completeness("Observation")
+        if not found:
+            other = any(entry["gene"] == gene for entry in self.document["genomics"])
+            reason: MissingReason = "set-aside" if other else "never-recorded"
+            if not other and verdict != "complete":
+                reason = "slice-incomplete"
+            return Missing(gene, reason, None, verdict)
+        pairs = {tuple(entry["diplotype"]) for entry in found if "diplotype" in entry}
+        words = {entry["phenotype"] for entry in found if "phenotype" in entry}
+        if len(pairs) > 1 or len(words) > 1:
+            return Missing(gene, "set-aside", None, verdict)
+        times = [entry["t"] for entry in found if "t" in entry]
+        sources = tuple(sorted({entry["src"] for entry in found}))
+        pair, word = next(iter(pairs), ()), next(iter(words), "")
+        return GenotypeReading(gene, pair, word, max(times, default=None), sources)
 
     # -- presence -----------------------------------------------------------------------------
 

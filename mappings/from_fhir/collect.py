@@ -9,6 +9,7 @@ from mappings.vocabulary.facts import (
     ConditionFact,
     EncounterFact,
     FamilyFact,
+    GenomicFact,
     ImagingFact,
     Measurement,
     MedicationFact,
@@ -34,6 +35,7 @@ class Collector:
         self.encounters: list[EncounterFact] = []
         self.allergies: list[AllergyFact] = []
         self.family: list[FamilyFact] = []
+        self.genomics: list[GenomicFact] = []
         self.set_aside: list[SetAside] = []
         self.unmapped: Counter[tuple[str, str, str]] = Counter()
         self.medicines: dict[str, Record] = {}  # Medication resources by reference

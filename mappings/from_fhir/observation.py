@@ -3,6 +3,7 @@
 from typing import Any
 
 from mappings.from_fhir.collect import Collector, Record
+from mappings.from_fhir.genomics import map_genomics
 from mappings.from_fhir.read import codes
 from mappings.vocabulary.answers import SMOKING, smoking_status
 from mappings.vocabulary.concept_table import CODES, CodeRule, concepts
@@ -35,6 +36,8 @@ def map_observation(record: Record, out: Collector) -> None:
     made: list[Measurement] = []
     rule = _code_rule(record.get("code"))
     components = record.get("component") or ()
+    if rule is None and map_genomics(record, context, out):
+        return
     if rule is None and not components:
         out.not_mapped(record, codes(record.get("code")))
     elif rule is not None:

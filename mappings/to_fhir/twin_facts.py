@@ -13,6 +13,7 @@ from mappings import vocabulary
 from mappings.to_fhir.codings import LOINC, UCUM
 from mappings.to_fhir.common import resource_id
 from mappings.to_fhir.relative import OWN, Clock, absent, own_extension
+from mappings.vocabulary import genomics
 from mappings.vocabulary.units import unit_label
 
 Json = dict[str, Any]
@@ -394,6 +395,47 @@ def family(entries: Part, frame: Frame) -> Iterator[Json]:
         }
 
 
+def genes(entries: Part, frame: Frame) -> Iterator[Json]:
+    """As HL7 Genomics Reporting has a genotype; a phenotype under its own code."""
+    for i, entry in enumerate(entries):
+        if "diplotype" in entry:
+            yield _genotype(entry, frame, f"{i}-genotype")
+        if "phenotype" in entry:
+            yield _metabolism(entry, frame, f"{i}-phenotype")
+
+
+def _gene_observation(entry: Mapping[str, Any], frame: Frame, suffix: str, code: str) -> Json:
+    made = frame.resource("Observation", entry["src"], suffix)
+    made |= {"status": entry.get("status", "final"), "subject": frame.reference()}
+    made["code"] = {"coding": [{"system": vocabulary.uri("loinc"), "code": code}]}
+    if "t" in entry:
+        made["_effectiveDateTime"] = frame.clock.at(entry["t"], entry.get("precision", "day"))
+    gene = {"system": vocabulary.uri("hgnc"), "code": genomics.hgnc(entry["gene"])}
+    studied = {"system": vocabulary.uri("loinc"), "code": genomics.GENE_STUDIED}
+    made["component"] = [
+        {"code": {"coding": [studied]}, "valueCodeableConcept": {"coding": [gene]}}
+    ]
+    return made
+
+
+def _genotype(entry: Mapping[str, Any], frame: Frame, suffix: str) -> Json:
+    made = _gene_observation(entry, frame, suffix, genomics.GENOTYPE)
+    named = f"{entry['gene']} {'/'.join(entry['diplotype'])}"
+    coding = {"system": vocabulary.uri("pharmvar"), "code": named, "display": named}
+    return made | {"valueCodeableConcept": {"coding": [coding]}}
+
+
+def _metabolism(entry: Mapping[str, Any], frame: Frame, suffix: str) -> Json:
+    code = genomics.observation_code(entry["gene"])
+    made = _gene_observation(entry, frame, suffix, code)
+    answer = {
+        "system": vocabulary.uri("loinc"),
+        "code": genomics.phenotype_code(entry["phenotype"]),
+    }
+    text = entry["phenotype"].replace("-", " ").capitalize()
+    return made | {"valueCodeableConcept": {"coding": [answer], "text": text}}
+
+
 ENTRIES: Mapping[str, Callable[[Part, Frame], Iterator[Json]]] = {
     "conditions": conditions,
     "medications": medications,
@@ -402,4 +444,5 @@ ENTRIES: Mapping[str, Callable[[Part, Frame], Iterator[Json]]] = {
     "imaging": imaging,
     "encounters": encounters,
     "family": family,
+    "genomics": genes,
 }

@@ -120,6 +120,18 @@ class FamilyFact(NamedTuple):
     onset_age: int | None = None
 
 
+class GenomicFact(NamedTuple):
+    """A diplotype or a phenotype of one pharmacogene; both where one record states both."""
+
+    gene: str
+    source: str
+    alleles: tuple[str, ...] = ()  # two names, in our spelling
+    phenotype: str = ""
+    time: int | None = None
+    precision: str = "day"
+    status: str = "final"
+
+
 class SubjectFact(NamedTuple):
     """What the policy lets through of the Patient resource."""
 
@@ -154,6 +166,7 @@ class Mapped(NamedTuple):
     encounters: tuple[EncounterFact, ...]
     allergies: tuple[AllergyFact, ...]
     family: tuple[FamilyFact, ...]
+    genomics: tuple[GenomicFact, ...]
     set_aside: tuple[SetAside, ...]
     conversions: tuple[tuple[str, str, int], ...]  # (concept, unit it came in, how many)
     conflicts: tuple[tuple[str, int, int], ...]  # (concept, time, how many values competed)

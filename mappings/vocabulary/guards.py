@@ -1,5 +1,6 @@
 """The code guard handed to the de-identifier: what may pass as a code, and what may not."""
 
+from mappings.vocabulary import genomics
 from mappings.vocabulary.answers import is_listed
 from mappings.vocabulary.check_digits import SHAPES
 from mappings.vocabulary.concept_table import concept_for
@@ -17,6 +18,10 @@ def is_known_code(system: str, code: str) -> bool:
         return False
     if name == "ucum":
         return is_known_unit(code)
+    if name == "pharmvar":
+        return genomics.is_diplotype(code)
+    if name == "hgnc":
+        return genomics.is_gene(code)
     shape = SHAPES.get(name)
     if shape is not None and shape(code):
         return True

@@ -74,6 +74,12 @@ def _family(fact: Fact) -> str:
     return f"Family ({fact['relationship']}): {name} ({_code(fact)})"
 
 
+def _gene(fact: Fact) -> str:
+    said = ["/".join(fact["diplotype"])] if "diplotype" in fact else []
+    said += [words.plain(fact["phenotype"]).lower()] if "phenotype" in fact else []
+    return f"Gene {fact['gene']}: {', '.join(said)}"
+
+
 def _set_aside(fact: Fact) -> str:
     about = words.concept(fact["concept"]) if "concept" in fact else "A value"
     return f"{about} set aside: {words.rule(fact['rule']).rstrip('.')}"
@@ -90,5 +96,6 @@ _NAMES: Mapping[str, Callable[[Fact], str]] = {
     "encounters": lambda fact: f"Encounter {fact.get('kind', '')}".rstrip(),
     "allergies": lambda fact: f"Allergy ({_code(fact)})",
     "family": _family,
+    "genomics": _gene,
     "setAside": _set_aside,
 }

@@ -224,6 +224,19 @@ def family(document: Json) -> list[Item]:
     ]
 
 
+def genes(document: Json) -> list[Item]:
+    """Diplotypes and phenotypes of pharmacogenes."""
+    clock = TwinClock.of(document)
+    return [
+        Item(
+            title=entry["gene"],
+            state=_joined("/".join(entry.get("diplotype", ())), entry.get("phenotype", "")),
+            when=clock.ago(entry["t"], entry.get("precision", "day")) if "t" in entry else "",
+        )
+        for entry in document["genomics"]
+    ]
+
+
 def answers(document: Json) -> list[Item]:
     """Coded answers, such as the smoking status: the newest of each."""
     clock = TwinClock.of(document)

@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.twins import complete, everything, facts, pseudonym, twin
 
+from mappings.from_fhir import map_records
 from mappings.to_fhir.relative import ANCHOR_PATH, DATA_ABSENT, RELATIVE
 from mappings.to_fhir.twin_bundle import ips_bundle, twin_bundle
 from mappings.vocabulary.facts import (
     AllergyFact,
     ConditionFact,
     FamilyFact,
+    GenomicFact,
     Mapped,
     Measurement,
     MedicationFact,
@@ -347,3 +349,21 @@ def test_any_facts_make_a_bundle_that_is_valid(
     Bundle.model_validate(made)
     urls = [entry["fullUrl"] for entry in made["entry"]]
     assert len(set(urls)) == len(urls)
+
+
+def test_a_gene_comes_back_from_its_own_export() -> None:
+    """Written as Genomics Reporting has it, it is read as the same facts again."""
+    given_ = facts(
+        genomics=(
+            GenomicFact("CYP2C19", pseudonym("a"), ("*1", "*17"), "rapid-metabolizer", 500),
+            GenomicFact("DPYD", pseudonym("b"), ("reference", "c.1905+1G>A")),
+        )
+    )
+    made = bundle(given_)
+    Bundle.model_validate_json(orjson.dumps(made))
+    read = map_records(of(made, "Observation")).genomics
+    assert {(one.gene, one.alleles, one.phenotype) for one in read} == {
+        ("CYP2C19", ("*1", "*17"), ""),
+        ("CYP2C19", (), "rapid-metabolizer"),
+        ("DPYD", ("reference", "c.1905+1G>A"), ""),
+    }

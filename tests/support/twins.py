@@ -11,6 +11,7 @@ from mappings.vocabulary.facts import (
     ConditionFact,
     EncounterFact,
     FamilyFact,
+    GenomicFact,
     ImagingFact,
     ImagingSeries,
     Mapped,
@@ -22,7 +23,7 @@ from mappings.vocabulary.facts import (
 )
 from twin_engine.document import Header, build
 
-NOTHING = Mapped(None, (), (), (), (), (), (), (), (), (), (), (), (), ())
+NOTHING = Mapped(None, (), (), (), (), (), (), (), (), (), (), (), (), (), ())
 ALL_TYPES = (
     "AllergyIntolerance",
     "Condition",
@@ -129,6 +130,7 @@ def everything() -> Mapped:
         encounters=(EncounterFact("AMB", "finished", pseudonym("visit"), start=801, end=801),),
         allergies=(AllergyFact("snomed", "91936005", "active", "confirmed", pseudonym("allergy")),),
         family=(FamilyFact("MTH", "diabetes-any", "snomed", "73211009", pseudonym("mother"), 60),),
+        genomics=(GenomicFact("CYP2C19", pseudonym("gene"), ("*1", "*2"), "", 500),),
         set_aside=(SetAside("heart-rate", "implausible", pseudonym("hr"), 801),),
         conversions=(("total-cholesterol", "mmol/L", 1),),
         conflicts=(("potassium", 640, 2),),

@@ -80,7 +80,9 @@ def test_every_pattern_is_anchored_and_of_bounded_length() -> None:
             if pattern is not None:
                 assert pattern.startswith("^"), path
                 assert pattern.endswith("$"), path
-                assert not re.search(r"[*+]|(?<!\\)\.(?![\]\w])|\{\d+,\}|\\[wsSDW]", pattern), path
+                assert not re.search(
+                    r"(?<!\\)[*+]|(?<!\\)\.(?![\]\w])|\{\d+,\}|\\[wsSDW]", pattern
+                ), path
 
 
 def test_the_walk_looks_into_everything() -> None:

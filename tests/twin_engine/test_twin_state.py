@@ -11,6 +11,7 @@ from mappings.vocabulary.facts import (
     CodedValue,
     ConditionFact,
     FamilyFact,
+    GenomicFact,
     Measurement,
     MedicationFact,
     ProcedureFact,
@@ -18,7 +19,7 @@ from mappings.vocabulary.facts import (
     SubjectFact,
 )
 from twin_engine.document import source_ids
-from twin_engine.state import CodedReading, Missing, Reading, State, Usual
+from twin_engine.state import CodedReading, GenotypeReading, Missing, Reading, State, Usual
 
 NOW = 812  # of every twin made here
 BP = "systolic-bp"
@@ -483,3 +484,49 @@ def test_a_medicine_without_a_code_is_judged_by_its_status_where_that_is_known()
     assert known.medication("statin").value is False
     unknown = State.from_document(twin(facts(unmapped=[uncoded])))
     assert unknown.medication("statin").value is None
+
+
+# -- genes -------------------------------------------------------------------------------------
+
+
+def gene(source: str, *alleles: str, **more: Any) -> GenomicFact:
+    return GenomicFact("CYP2C19", pseudonym(source), alleles, **more)
+
+
+def genotype(*facts_: GenomicFact, **verdicts: str) -> GenotypeReading | Missing:
+    made = twin(facts(genomics=facts_), complete(**verdicts))
+    return State.from_document(made).genotype("CYP2C19")
+
+
+def test_a_genotype_does_not_age_and_may_stand_beside_its_phenotype() -> None:
+    found = genotype(
+        gene("a", "*1", "*2", time=-9000), gene("b", phenotype="intermediate-metabolizer")
+    )
+    assert isinstance(found, GenotypeReading)
+    assert (found.diplotype, found.phenotype) == (("*1", "*2"), "intermediate-metabolizer")
+    assert (found.t, len(found.sources)) == (-9000, 2)
+
+
+@pytest.mark.parametrize(
+    ("given_", "reason"),
+    [
+        ((), "never-recorded"),
+        ((gene("a", "*1", "*2"), gene("b", "*1", "*1")), "set-aside"),
+        ((gene("a", phenotype="poor-metabolizer"), gene("b", phenotype="rapid-metabolizer")),
+         "set-aside"),
+        ((gene("a", "*1", "*2", status="preliminary"),), "set-aside"),
+        ((gene("a", "*1", "*2", time=900),), "set-aside"),
+    ],
+)  # fmt: skip
+def test_a_genotype_that_contradicts_itself_or_is_not_final_is_none(
+    given_: tuple[GenomicFact, ...], reason: str
+) -> None:
+    found = genotype(*given_)
+    assert isinstance(found, Missing)
+    assert found.reason == reason
+
+
+def test_no_genotype_in_an_incomplete_record_may_be_one_not_seen() -> None:
+    found = genotype(Observation="partial")
+    assert isinstance(found, Missing)
+    assert found.reason == "slice-incomplete"

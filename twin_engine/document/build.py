@@ -15,6 +15,7 @@ from mappings.vocabulary.facts import (
     ConditionFact,
     EncounterFact,
     FamilyFact,
+    GenomicFact,
     ImagingFact,
     ImagingSeries,
     Mapped,
@@ -91,7 +92,7 @@ def build(
         "encounters": _entries(mapped.encounters, _encounter, sources.position, codes),
         "allergies": _entries(mapped.allergies, _allergy, sources.position, codes),
         "family": _entries(mapped.family, _family, sources.position, codes),
-        "genomics": [],
+        "genomics": _entries(mapped.genomics, _genomic, sources.position, codes),
         "completeness": _completeness(completeness),
         "quality": _quality(mapped, sources.position, codes),
         "assessments": [],
@@ -209,6 +210,7 @@ def _claims(mapped: Mapped) -> Iterable[tuple[str, Iterable[str]]]:
     yield "FamilyMemberHistory", _of(mapped.family)
     yield "Observation", _of(mapped.measurements)
     yield "Observation", _of(mapped.coded)
+    yield "Observation", _of(mapped.genomics)
     yield "Observation", [fact.source for fact in mapped.set_aside if fact.concept]
     yield UNSTATED, _of(mapped.set_aside)
 
@@ -411,6 +413,17 @@ def _family(fact: FamilyFact, codes: _Codes) -> Document:
         "group": fact.group,
         **codes.pair(fact.system, fact.code),
         "onsetAge": fact.onset_age,
+    }
+
+
+def _genomic(fact: GenomicFact, _: _Codes) -> Document:
+    return {
+        "gene": fact.gene,
+        "diplotype": list(fact.alleles),
+        "phenotype": fact.phenotype,
+        "t": fact.time,
+        "precision": _precision(fact.precision),
+        "status": "" if fact.status == "final" else fact.status,
     }
 
 

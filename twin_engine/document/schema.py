@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from mappings.vocabulary.genomics import STAR
 from twin_engine.document.codes import FORMS
 from twin_engine.document.terms import OTHER_UNIT, Terms, load, words
 
@@ -280,6 +281,24 @@ def _encounters() -> Node:
     return _list(_object(required, optional))
 
 
+def _genomics(terms: Terms) -> Node:
+    """Two alleles by name, or what they mean; never a variant."""
+    allele = {"anyOf": [_pattern(f"^{STAR.pattern}$"), _enum(terms.alleles)]}
+    optional = {
+        "diplotype": _list(allele, minItems=2, maxItems=2),
+        "phenotype": _enum(terms.phenotypes),
+        "t": TIME,
+        "precision": _word("precision"),
+        "status": _word("observation-status"),
+    }
+    entry = _object({"gene": _enum(terms.genes), "src": SRC}, optional)
+    either = {
+        "if": {"not": {"required": ["diplotype"]}},
+        "then": {"required": ["phenotype"]},
+    }
+    return _list(entry | either)
+
+
 def _allergies() -> Node:
     optional = {
         "clinical": _word("allergy-clinical"),
@@ -398,7 +417,7 @@ def build_schema(terms: Terms) -> Node:
         "encounters": _encounters(),
         "allergies": _allergies(),
         "family": _family(terms),
-        "genomics": _list(_object({}), maxItems=0),  # kept free; the shape comes with its facts
+        "genomics": _genomics(terms),
         "completeness": _completeness(),
         "quality": _quality(terms),
         "assessments": _assessments(),

@@ -7,6 +7,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from mappings import vocabulary
+from mappings.vocabulary import genomics
 
 # A unit a value came in that is not one of the vocabulary's spellings is recorded as this.
 OTHER_UNIT = "other"
@@ -27,6 +28,9 @@ class Terms(NamedTuple):
     modalities: tuple[str, ...]
     body_sites: tuple[str, ...]
     relationships: tuple[str, ...]
+    genes: tuple[str, ...]
+    alleles: tuple[str, ...]  # those without the form of a star allele
+    phenotypes: tuple[str, ...]
 
 
 class Words(NamedTuple):
@@ -58,4 +62,14 @@ def load() -> Terms:
         modalities=tuple(sorted(vocabulary.modality_labels())),
         body_sites=tuple(sorted(vocabulary.body_site_labels())),
         relationships=tuple(sorted(vocabulary.hl7_codes("relationship"))),
+        genes=genomics.GENES,
+        alleles=tuple(
+            sorted(
+                allele.name
+                for gene in genomics.TABLED
+                for allele in genomics.alleles(gene)
+                if not genomics.STAR.fullmatch(allele.name)
+            )
+        ),
+        phenotypes=genomics.PHENOTYPES,
     )

@@ -122,13 +122,15 @@ class _Maker:
 
     def entry(self, part: str, entry: Mapping[str, Any]) -> Long:
         names = [entry["group"]] if "group" in entry else entry.get("classes", ())
+        genes = ["/".join(entry.get("diplotype", ())), entry.get("phenotype")]
         labels = _LABELS[part]() if part in _LABELS else {}
         said = (entry[key] for key in _STATUSES if key in entry)
         return self._row(
             part,
             entry["src"],
             _first(entry, _STARTS),
-            concept=" ".join(names) or entry.get("kind"),
+            concept=" ".join(names) or entry.get("kind") or entry.get("gene"),
+            answer=" ".join(filter(None, genes)) or None,
             label="; ".join(labels.get(name, name) for name in names) or None,
             system=entry.get("system"),
             code=entry.get("code"),

@@ -105,6 +105,7 @@ class _Person:
         self._drugs()
         self._procedures()
         self._allergies()
+        self._genomics()
         self._family()
 
     # -- rows ----------------------------------------------------------------------------------
@@ -227,6 +228,16 @@ class _Person:
                 )
             else:
                 self._leave_out("without a date")
+
+    def _genomics(self) -> None:
+        """A germline result without a date is what is known at the twin's now."""
+        for entry in self._document["genomics"]:
+            said = "/".join(entry.get("diplotype", ())) or entry["phenotype"]
+            self._observation(
+                entry.get("t", self._state.now),
+                f"{entry['gene']} {said}",
+                qualifier_source_value="pharmacogene",
+            )
 
     def _family(self) -> None:
         """A history has no date of its own: it is what is known at the twin's now."""
