@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from privacy.elements import IN_SCOPE, elements_of
 from privacy.errors import PolicyError
@@ -55,6 +56,20 @@ MEANING: Mapping[str, str] = {
     "drop": "left out and counted",
     "refuse": "refuses the whole resource",
 }
+
+
+class Amount(StrEnum):
+    """What an action amounts to, in the end."""
+
+    KEPT = "kept"
+    CHANGED = "changed"
+    REMOVED = "removed"
+
+
+_CHANGED = frozenset(
+    {"pseudonym", "reference", "subject", "about", "medication", "offset", "age", "birth", "death"}
+    | {"area", "area-5"}
+)
 _TAGS = re.compile(r"\[([A-R](?:,[A-R])*)\] ?")
 
 
@@ -69,6 +84,14 @@ class Explanation:
     reason: str
     categories: tuple[str, ...]
     rule: str
+
+
+def amounts_to(action: str) -> Amount:
+    """Of an action as it is counted: `drop:unknown-code` is a `drop`."""
+    name = action.partition(":")[0]
+    if name in {"drop", "refuse", "contained"}:
+        return Amount.REMOVED
+    return Amount.CHANGED if name in _CHANGED else Amount.KEPT
 
 
 def categories(verdict: Verdict) -> tuple[str, ...]:

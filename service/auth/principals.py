@@ -53,6 +53,7 @@ ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
     Role.ADMIN: frozenset({Scope.KEYS_WRITE, Scope.OPERATIONS_READ, Scope.RUNS_READ}),
 }
 
+PERSON = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 PSEUDONYM = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
@@ -80,6 +81,11 @@ class Principal:
         if not self.scopes <= ROLE_SCOPES[self.role]:
             raise ValueError("a principal holds no scope beyond its role")
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the same subject is the same person, and another one somebody else."""
+        return self.kind is not Kind.SESSION or self.twin is not None or ":" in self.subject
+
     def require(self, scope: Scope) -> None:
         if scope not in self.scopes:
             raise AuthError(AuthErrorCode.FORBIDDEN)
@@ -102,3 +108,18 @@ def check_binding(role: Role, twin: str | None) -> None:
             raise ValueError("only the role patient is bound to a twin")
     elif twin is None or not PSEUDONYM.fullmatch(twin):
         raise ValueError("the role patient needs the pseudonym of its twin")
+
+
+def check_person(role: Role, person: str | None) -> None:
+    """Refuse what is no code for a person; a patient is known by their twin."""
+    if person is None:
+        return
+    if role is Role.PATIENT:
+        raise ValueError("a patient is known by the twin; leave the person out")
+    if not PERSON.fullmatch(person):
+        raise ValueError("person must be 1-32 of a-z, 0-9 and '-': a code, not a name")
+
+
+def named_subject(role: Role, person: str) -> str:
+    """A colon stands in no other subject of a session."""
+    return f"{role.value}:{person}"

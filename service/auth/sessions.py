@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from service.auth.errors import AuthError, AuthErrorCode
-from service.auth.principals import ROLE_SCOPES, Kind, Principal, Role, check_binding
+from service.auth.principals import (
+    ROLE_SCOPES,
+    Kind,
+    Principal,
+    Role,
+    check_binding,
+    check_person,
+    named_subject,
+)
 from service.auth.secret_hashes import (
     keyed_hash,
     name_for,
@@ -32,12 +40,14 @@ class SignInCodes:
         role: Role,
         *,
         twin: str | None = None,
+        person: str | None = None,
         life: timedelta = timedelta(minutes=15),
     ) -> str:
-        """A new code, shown once."""
+        """A new code, shown once. `person` is a code for whom it is, never a name."""
         check_binding(role, twin)
+        check_person(role, person)
         code = new_code()
-        subject = self._subject(role, twin, code)
+        subject = named_subject(role, person) if person else self._subject(role, twin, code)
         self._store.add(self._hash(code), Identity(subject, role.value, twin), life=life)
         return code
 
@@ -53,7 +63,8 @@ class SignInCodes:
         return keyed_hash(self._key, "sign-in-code", normal_code(code) or "")
 
     def _subject(self, role: Role, twin: str | None, code: str) -> str:
-        """A patient keeps one name over all sessions; others get one per code."""
+        """A patient keeps one name over all sessions, and so does whoever was named; others get
+        one per code, and nobody can tell whether two of those are one."""
         return f"{role.value}.{name_for(self._key, 'subject', twin or code)}"
 
 

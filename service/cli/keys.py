@@ -109,11 +109,16 @@ def revoke(key_id: str) -> None:
 @command.command("sign-in")
 @click.option("--role", type=ROLES, required=True)
 @click.option("--twin", help="The twin a patient may see.")
-def sign_in(role: str, twin: str | None) -> None:
-    """Make a one-time code that opens one browser session at /sign-in."""
+@click.option("--person", help="Whose code it is: a-z, 0-9 and '-'. A code, not a name.")
+def sign_in(role: str, twin: str | None, person: str | None) -> None:
+    """Make a one-time code that opens one browser session at /sign-in.
+
+    Give each privacy officer a --person of their own: finding out who a twin is takes two, and
+    only by that can the service tell them apart.
+    """
     runtime = open_runtime()
     try:
-        click.echo(sign_in_code(runtime, role, twin))
+        click.echo(sign_in_code(runtime, role, twin, person))
         say(f"valid once, at {runtime.config.web.origin}/sign-in")
     except (ValueError, AuthError) as error:
         raise CommandError(_why(error), Exit.USAGE) from None
@@ -121,9 +126,9 @@ def sign_in(role: str, twin: str | None) -> None:
         runtime.close()
 
 
-def sign_in_code(runtime: Runtime, role: str, twin: str | None) -> str:
+def sign_in_code(runtime: Runtime, role: str, twin: str | None, person: str | None = None) -> str:
     life = timedelta(minutes=runtime.config.web.sign_in_code_minutes)
-    return _access(runtime).codes.issue(Role(role), twin=twin, life=life)
+    return _access(runtime).codes.issue(Role(role), twin=twin, person=person, life=life)
 
 
 def issue_key(runtime: Runtime, role: Role, label: str) -> str:

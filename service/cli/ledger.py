@@ -12,6 +12,7 @@ from service.cli.output import emit
 from service.cli.trust import trusted_keys
 from service.pipeline.runtime import open_runtime
 from service.stores.ledger import SqlLedgerStore
+from service.stores.ledger_index import LedgerIndex
 
 
 @click.group("ledger")
@@ -52,6 +53,16 @@ def export_command(file: Path) -> None:
     lines = list(_own_lines())
     put(file, b"".join(line + b"\n" for line in lines))
     click.echo(f"{len(lines) - 1} entries and the closing line")
+
+
+@command.command("reindex")
+def reindex_command() -> None:
+    """Fill the tables that lists and sums are read from anew, from the ledger itself."""
+    runtime = open_runtime()
+    try:
+        click.echo(f"{LedgerIndex(runtime.database).rebuild()} entries sorted in")
+    finally:
+        runtime.close()
 
 
 def _own_lines() -> Iterator[bytes]:

@@ -85,7 +85,7 @@ def privacy() -> str:
 @_OFFICER
 def verify_now() -> str:
     """Verify the whole ledger now and show the desk with what was found."""
-    return _desk(services().runs.verify_ledger())
+    return _desk(services().runs.verify_ledger(principal()))
 
 
 @pages.get("/privacy/twins/<pseudonym>")

@@ -3,7 +3,6 @@
 Implements `service.web.ports.RunService`. Who may see what has been decided before a call arrives.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -34,8 +33,9 @@ from service.pipeline.runtime import Runtime
 from service.pipeline.sweeper import Sweeper
 from service.refresh.chart import Charted, update_chart
 from service.stores import current_revision, head_revision
-from service.stores.audit import AuditEvent, AuditStore
+from service.stores.audit import AuditEvent, AuditFilter, AuditStore
 from service.stores.ledger import SqlLedgerStore
+from service.stores.ledger_index import LedgerIndex, entry_of
 from service.stores.own import Own, OwnFilter, OwnStore, ResultStore
 from service.stores.runs import RunStore
 from service.stores.twins import TwinStore
@@ -45,6 +45,7 @@ from service.web.ports import (
     FhirPage,
     FhirQuery,
     LedgerCheck,
+    LedgerState,
     OwnResource,
     Principal,
     Run,
@@ -53,6 +54,7 @@ from service.web.ports import (
     ServiceError,
     Token,
     TwinVersion,
+    Verified,
 )
 from twin_engine.document import read
 from twin_engine.models.cards import card
@@ -61,6 +63,8 @@ from twin_engine.models.registry import UnknownModelError, all_models, get
 Json = dict[str, Any]
 Found = TypeVar("Found")
 KIND = "run"
+VERIFIED = "ledger-verify"
+_BESIDE = "the {what} shown in lists differ from the ledger. Next: twinport ledger reindex"
 
 # What a failed run records, by what went wrong. Finer codes stay in the logs.
 _UPSTREAM: tuple[tuple[type[FhirError], Failure], ...] = (
@@ -93,6 +97,7 @@ class Service:
         self._own = OwnStore(database)
         self._results = ResultStore(database)
         self._ledger = SqlLedgerStore(database)
+        self._index = LedgerIndex(database)
         self._audit = AuditStore(database)
         self._learned: dict[str, set[str]] = {}  # how each server wants to be asked
         self._jobs = JobRunner(
@@ -275,13 +280,11 @@ class Service:
 
     def ledger(self, pseudonym: str) -> Sequence[Json]:
         self.versions(pseudonym)  # a twin nobody knows is not found, rather than without entries
-        entries = (orjson.loads(ledger.split(line)[0]) for line in self._ledger.lines())
-        return [entry for entry in entries if entry.get("twin") == pseudonym]
+        return [entry_of(line) for line in self._ledger.entries(self._index.about(pseudonym))]
 
     def ledger_entries(self, limit: int = 50) -> Sequence[Json]:
         """The newest entries of the whole ledger, latest first."""
-        newest = deque(self._ledger.lines(), maxlen=limit)
-        return [orjson.loads(ledger.split(line)[0]) for line in reversed(newest)]
+        return [entry_of(line) for line in self._ledger.newest(limit)]
 
     def uses(self, pseudonym: str, limit: int = 100) -> Sequence[AuditEvent]:
         """What was done with one twin, latest first."""
@@ -291,17 +294,22 @@ class Service:
         """Write down that somebody used a twin. Without the note there is no use."""
         self._note(principal, action, "done", pseudonym)
 
-    def verify_ledger(self) -> LedgerCheck:
-        runtime = self.runtime
-        report = ledger.verify_ledger(
-            ledger.export(self._ledger, runtime.signer), runtime.verification_keys()
-        )
-        return LedgerCheck(
-            ok=report.ok,
-            entries=report.entries,
-            head=report.last.digest if report.entries else None,
-            problems=tuple(f"line {problem.line}: {problem.what}" for problem in report.problems),
-        )
+    def verify_ledger(self, principal: Principal) -> LedgerCheck:
+        """Every signature and every link; and that the tables beside the ledger say the same."""
+        runtime, beside = self.runtime, list[str]()
+        lines = self._index.checked(ledger.export(self._ledger, runtime.signer), beside)
+        report = ledger.verify_ledger(lines, runtime.verification_keys())
+        problems = [f"line {problem.line}: {problem.what}" for problem in report.problems]
+        problems += [_BESIDE.format(what=what) for what in beside]
+        outcome = "broken" if problems else "whole"
+        self._note(principal, VERIFIED, f"{outcome}:{report.entries}")
+        head = report.last.digest if report.entries else None
+        return LedgerCheck(not problems, report.entries, head, tuple(problems))
+
+    def ledger_state(self) -> LedgerState:
+        head = self._ledger.head()
+        last = next(iter(self._audit.search(AuditFilter(action=VERIFIED), limit=1)), None)
+        return LedgerState(head.seq, head.digest if head.seq else None, _verified(last))
 
     # -- models --------------------------------------------------------------------------------
 
@@ -373,6 +381,13 @@ class Service:
 
 
 # -- pieces without state ----------------------------------------------------------------------
+
+
+def _verified(event: AuditEvent | None) -> Verified | None:
+    if event is None:
+        return None
+    outcome, _, entries = event.outcome.partition(":")
+    return Verified(event.time, outcome == "whole", int(entries))
 
 
 def tally(made: Made, pulled: int) -> dict[str, int]:

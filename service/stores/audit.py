@@ -1,11 +1,11 @@
 """Audit events: who (role, pseudonymous subject) did what to which pseudonym, and the outcome."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 
 from service.stores.database import Database, utc_now
 from service.stores.tables import AuditRow
@@ -26,6 +26,36 @@ class AuditEvent:
     object: str | None
     outcome: str
     request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """All given parts must hold. `start` belongs to the period, `end` does not."""
+
+    object: str | None = None
+    action: str | None = None
+    role: str | None = None
+    subject: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def clauses(self) -> list[ColumnElement[bool]]:
+        wanted = (
+            (AuditRow.object, self.object),
+            (AuditRow.action, self.action),
+            (AuditRow.role, self.role),
+            (AuditRow.subject, self.subject),
+        )
+        found = [column == value for column, value in wanted if value is not None]
+        if self.start is not None:
+            found.append(AuditRow.time >= self.start)
+        if self.end is not None:
+            found.append(AuditRow.time < self.end)
+        return found
+
+
+EVERYTHING = AuditFilter()
+_BATCH = 1000
 
 
 class AuditStore:
@@ -74,16 +104,50 @@ class AuditStore:
             return None if row is None else _event(row)
 
     def search(
-        self, *, twin: str | None = None, limit: int = 100, before: int | None = None
+        self,
+        where: AuditFilter = EVERYTHING,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        offset: int = 0,
     ) -> list[AuditEvent]:
-        """Latest first, of one twin or of all; ``before`` continues an earlier page."""
-        query = select(AuditRow).order_by(AuditRow.seq.desc()).limit(limit)
-        if twin is not None:
-            query = query.where(AuditRow.object == twin)
+        """Latest first; ``before`` continues an earlier page, ``offset`` jumps to one."""
+        query = select(AuditRow).where(*where.clauses()).order_by(AuditRow.seq.desc())
         if before is not None:
             query = query.where(AuditRow.seq < before)
         with self._database.read() as session:
-            return [_event(row) for row in session.scalars(query)]
+            return [_event(row) for row in session.scalars(query.limit(limit).offset(offset))]
+
+    def count(self, where: AuditFilter = EVERYTHING) -> int:
+        query = select(func.count()).select_from(AuditRow).where(*where.clauses())
+        with self._database.read() as session:
+            return session.scalar(query) or 0
+
+    def counts(self, where: AuditFilter = EVERYTHING) -> dict[tuple[str, str], int]:
+        """How many events there are, by role and action."""
+        query = select(AuditRow.role, AuditRow.action, func.count()).where(*where.clauses())
+        with self._database.read() as session:
+            rows = session.execute(query.group_by(AuditRow.role, AuditRow.action))
+            return {(role, action): number for role, action, number in rows}
+
+    def actions(self) -> list[str]:
+        """Every kind of event there is."""
+        query = select(AuditRow.action).distinct().order_by(AuditRow.action)
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def events(self, where: AuditFilter = EVERYTHING) -> Iterator[AuditEvent]:
+        """All of them, oldest first, a batch at a time: a reader holds no transaction open."""
+        seq = 0
+        while batch := self._after(seq, where):
+            yield from batch
+            seq = batch[-1].seq
+
+    def _after(self, seq: int, where: AuditFilter) -> list[AuditEvent]:
+        query = select(AuditRow).where(AuditRow.seq > seq, *where.clauses())
+        with self._database.read() as session:
+            rows = session.scalars(query.order_by(AuditRow.seq).limit(_BATCH))
+            return [_event(row) for row in rows]
 
     def about(self, pseudonym: str, limit: int = 100) -> list[AuditEvent]:
         """What was done to one twin, latest first."""

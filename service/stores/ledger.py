@@ -1,14 +1,16 @@
 """The ledger: implements ``privacy.ledger.LedgerStore``. There is no update and no delete."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from privacy.ledger import Head
-from service.stores.database import Database
+from service.stores.database import Database, utc_now
 from service.stores.errors import ConflictError
+from service.stores.ledger_index import index_line
 from service.stores.tables import LedgerRow
 
 _BATCH = 500
@@ -17,8 +19,9 @@ _BATCH = 500
 class SqlLedgerStore:
     """Lines by number; a number is given once."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
+        self._clock = clock
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -40,7 +43,8 @@ class SqlLedgerStore:
         try:
             with self._database.write() as session:
                 session.add(LedgerRow(seq=seq, digest=digest, line=line))
-                session.flush()
+                session.flush()  # the number is ours, or somebody else's, from here on
+                index_line(self._database, session, seq, line, self._clock())
         except IntegrityError as error:
             raise ConflictError("ledger: this number is taken") from error
 
@@ -62,3 +66,15 @@ class SqlLedgerStore:
         with self._database.read() as session:
             row = session.get(LedgerRow, seq)
             return None if row is None else row.line
+
+    def entries(self, numbers: Collection[int]) -> list[bytes]:
+        """The lines of these numbers, in order."""
+        query = select(LedgerRow.line).where(LedgerRow.seq.in_(numbers)).order_by(LedgerRow.seq)
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def newest(self, limit: int) -> list[bytes]:
+        """The last lines, latest first."""
+        query = select(LedgerRow.line).order_by(LedgerRow.seq.desc()).limit(limit)
+        with self._database.read() as session:
+            return list(session.scalars(query))

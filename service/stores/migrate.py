@@ -6,8 +6,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-from service.stores.database import WRITES
+from service.stores.database import WRITES, Database
 from service.stores.errors import SchemaMismatchError
+from service.stores.ledger_index import LedgerIndex
 
 _LOCK = 0x7477696E  # "twin": two processes starting together must not both migrate
 
@@ -20,6 +21,8 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+    if revision == "head":
+        LedgerIndex(Database(engine)).catch_up()
 
 
 def current_revision(engine: Engine) -> str | None:

@@ -155,7 +155,7 @@ class RunRow(Base):
     twin: Mapped[str | None] = mapped_column(index=True)
     twin_version: Mapped[int | None]
     error: Mapped[str | None]
-    created: Mapped[datetime]
+    created: Mapped[datetime] = mapped_column(index=True)
     started: Mapped[datetime | None]
     finished: Mapped[datetime | None]
 
@@ -221,6 +221,10 @@ class AuditRow(Base):
     """Who did what to which pseudonym, and how it ended. Codes and pseudonyms only."""
 
     __tablename__ = "audit_events"
+    __table_args__ = (
+        Index("ix_audit_events_action_seq", "action", "seq"),
+        Index("ix_audit_events_subject_seq", "subject", "seq"),
+    )
 
     seq: Mapped[int] = mapped_column(Serial, primary_key=True, autoincrement=True)
     time: Mapped[datetime] = mapped_column(index=True)

@@ -24,6 +24,7 @@ __all__ = [
     "FhirPage",
     "FhirQuery",
     "LedgerCheck",
+    "LedgerState",
     "OwnResource",
     "Principal",
     "Run",
@@ -34,6 +35,7 @@ __all__ = [
     "Token",
     "TwinVersion",
     "UpdatedBound",
+    "Verified",
 ]
 
 Json = dict[str, Any]
@@ -108,6 +110,24 @@ class LedgerCheck:
     entries: int
     head: str | None
     problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """That the ledger was verified, when, up to which entry, and with which result."""
+
+    at: datetime
+    ok: bool
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """How long the ledger is, its last entry, and when somebody last verified it."""
+
+    entries: int
+    head: str | None
+    verified: Verified | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +225,11 @@ class RunService(Protocol):
         """The ledger's entries about one twin, oldest first."""
         ...
 
-    def verify_ledger(self) -> LedgerCheck: ...
+    def verify_ledger(self, principal: Principal) -> LedgerCheck:
+        """Read and check every entry now, and note who had it done and what came of it."""
+        ...
+
+    def ledger_state(self) -> LedgerState: ...
 
     # -- what pages need besides ---------------------------------------------------------------
 

@@ -316,3 +316,28 @@ def test_no_address_is_stored(access: Access, database: Database) -> None:
     with database.read() as session:
         for table in Base.metadata.sorted_tables:
             assert "192.0.2.77" not in str(session.execute(table.select()).all())
+
+
+# -- who is who ------------------------------------------------------------------------------------
+
+
+def test_a_named_person_is_the_same_in_every_session(access: Access) -> None:
+    def subject(person: str | None) -> str:
+        code = access.codes.issue(Role.PRIVACY_OFFICER, person=person)
+        found = access.sign_in(code, "192.0.2.1").principal
+        assert found.is_known is (person is not None)
+        return found.subject
+
+    assert subject("ada") == subject("ada") == "privacy-officer:ada"
+    assert len({subject("bob"), subject(None), subject(None)}) == 3
+
+
+@pytest.mark.parametrize("person", ["", "Ada", "Ada Lovelace", "a:b", "a" * 33])
+def test_a_person_is_a_code(access: Access, person: str) -> None:
+    with pytest.raises(ValueError, match="a code, not a name"):
+        access.codes.issue(Role.PRIVACY_OFFICER, person=person)
+
+
+def test_a_patient_is_known_by_the_twin_alone(access: Access) -> None:
+    with pytest.raises(ValueError, match="leave the person out"):
+        access.codes.issue(Role.PATIENT, twin=TWIN, person="ada")

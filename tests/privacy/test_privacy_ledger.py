@@ -3,12 +3,15 @@
 import itertools
 import json
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from privacy_support import MemoryLedgerStore
 
-from privacy.errors import ConflictError, LedgerError
+from privacy.errors import ConflictError, LedgerError, SignatureError
 from privacy.ledger import (
     Head,
     append,
@@ -17,6 +20,7 @@ from privacy.ledger import (
     coarse_time,
     export,
     obligations,
+    read_canonical,
     sha256,
     split,
     twin_entry,
@@ -24,7 +28,7 @@ from privacy.ledger import (
 )
 from privacy.policy import load_policy
 from privacy.pseudonyms import new_pseudonym
-from privacy.signing import SigningKey, VerificationKeys, jwks
+from privacy.signing import SigningKey, VerificationKeys, jwks, no_duplicates
 
 SIGNER = SigningKey.generate()
 KEYS = VerificationKeys(jwks([SIGNER.public_jwk()]))
@@ -177,3 +181,45 @@ def test_security_labels_of_the_sources_are_recorded_as_obligations() -> None:
     }
     assert obligations({}) == {}
     assert b'"code":"R"' in canonical({**entry(), **found})
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=6,
+    )
+)
+def test_the_quick_reader_takes_what_the_slow_one_takes(value: object) -> None:
+    spellings = {
+        json.dumps({"a": value}).encode(),
+        json.dumps({"a": value}, separators=(",", ":"), sort_keys=True).encode(),
+        json.dumps({"a": value}, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode(
+            "utf-8", "surrogatepass"
+        ),
+    }
+    for data in spellings:
+        assert reads(read_canonical, data) == reads(slowly, data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'{"a":1,"a":1}', b'{"b":1,"a":1}', b'{"a":1.0}', b'{"a":1e3}', b'{"a": 1}', b'{"a":NaN}',
+     b'{"a":"\\u0041"}', b'{"a":-0}', b"[1]", b"1", b'{"\xc3\xa4":1}', b'{"a":"\x7f"}'],
+)  # fmt: skip
+def test_spellings_that_look_alike(data: bytes) -> None:
+    assert reads(read_canonical, data) == reads(slowly, data)
+
+
+def slowly(data: bytes) -> object:
+    entry = json.loads(data, object_pairs_hook=no_duplicates)
+    if canonical(entry) != data:
+        raise LedgerError("not canonical")
+    return entry
+
+
+def reads(reader: Callable[[bytes], object], data: bytes) -> object:
+    try:
+        return repr(reader(data))
+    except (LedgerError, SignatureError, ValueError):
+        return None

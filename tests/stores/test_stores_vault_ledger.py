@@ -6,12 +6,13 @@ import pytest
 from support.threads import at_once
 
 from privacy import ledger
-from privacy.errors import ConflictError
+from privacy.errors import ConflictError, LedgerError
 from privacy.ledger import Head, verify_ledger
 from privacy.signing import SigningKey, VerificationKeys
 from privacy.vault import Vault
 from service.stores import Database
 from service.stores.ledger import SqlLedgerStore
+from service.stores.ledger_index import entry_of
 from service.stores.vault import SqlVaultStore
 
 
@@ -91,13 +92,20 @@ def test_processes_that_open_a_new_vault_together_share_one_ring(vault: SqlVault
 
 
 def test_a_number_in_the_ledger_is_given_once(chain: SqlLedgerStore) -> None:
+    line = b'{"entry":{"event":"test"},"head":"a..b"}'
     assert chain.head() == Head()
-    chain.append(1, "sha256:a", b"line")
+    chain.append(1, "sha256:a", line)
     with pytest.raises(ConflictError):
-        chain.append(1, "sha256:b", b"other")
+        chain.append(1, "sha256:b", line)
     assert chain.head() == Head(1, "sha256:a")
-    assert chain.entry(1) == b"line"
+    assert chain.entry(1) == line
     assert chain.entry(2) is None
+
+
+def test_what_is_no_line_of_a_ledger_is_not_kept(chain: SqlLedgerStore) -> None:
+    with pytest.raises(LedgerError):
+        chain.append(1, "sha256:a", b"Erika Mustermann")
+    assert chain.head() == Head()
 
 
 def test_eight_writers_make_one_unbroken_chain(chain: SqlLedgerStore) -> None:
@@ -146,6 +154,7 @@ def test_an_entry_and_what_belongs_to_it_are_one(
 def test_long_ledgers_are_read_in_batches(chain: SqlLedgerStore, database: Database) -> None:
     with database.write():
         for seq in range(1, 1203):
-            chain.append(seq, f"sha256:{seq}", str(seq).encode())
-    assert [int(line) for line in chain.lines()] == list(range(1, 1203))
+            line = b'{"entry":{"event":"test","n":%d},"head":"a..b"}' % seq
+            chain.append(seq, f"sha256:{seq}", line)
+    assert [entry_of(line)["n"] for line in chain.lines()] == list(range(1, 1203))
     assert [seq for seq, _ in chain.page(after=1200)] == [1201, 1202]

@@ -238,10 +238,19 @@ def test_versions_that_are_not_there(client: FlaskClient, callers, path: str) ->
 
 def test_verifying_the_ledger_is_for_the_officer(client: FlaskClient, callers) -> None:
     path = "/api/v1/ledger/verification"
-    found = client.get(path, headers=callers.officer).get_json()
+    found = client.post(path, headers=callers.officer).get_json()
     assert found == {"ok": True, "entries": 1, "head": "sha256:1", "problems": []}
     for headers in (callers.ehr, callers.patient, callers.admin):
-        assert_error_shape(client.get(path, headers=headers), 403, fhir=False, code="forbidden")
+        assert_error_shape(client.post(path, headers=headers), 403, fhir=False, code="forbidden")
+
+
+def test_the_state_of_the_ledger_says_when_it_was_verified(client: FlaskClient, callers) -> None:
+    found = client.get("/api/v1/ledger", headers=callers.officer).get_json()
+    assert found == {
+        "entries": 1,
+        "head": "sha256:1",
+        "verified": {"at": "2031-03-09T12:00:00+00:00", "ok": True, "entries": 1},
+    }
 
 
 # -- models --------------------------------------------------------------------------------------

@@ -135,8 +135,10 @@ CASES = [
         for below in ("versions", "assessments", "ledger")
         for status, values, query in ((200, T, ""), (404, GONE, ""), (422, T, EXTRA))
     ),
-    Case("GET", "/api/v1/ledger/verification", 200, "privacy-officer"),
-    Case("GET", "/api/v1/ledger/verification", 422, "privacy-officer", query=EXTRA),
+    Case("GET", "/api/v1/ledger", 200, "privacy-officer"),
+    Case("GET", "/api/v1/ledger", 422, "privacy-officer", query=EXTRA),
+    Case("POST", "/api/v1/ledger/verification", 200, "privacy-officer"),
+    Case("POST", "/api/v1/ledger/verification", 422, "privacy-officer", query=EXTRA),
     Case("GET", "/api/v1/models", 200),
     Case("GET", "/api/v1/models", 422, query=EXTRA),
     Case("GET", "/api/v1/models/{model_id}", 200, values={"model_id": "prevent"}),

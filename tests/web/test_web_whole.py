@@ -160,9 +160,11 @@ def test_a_patient_the_server_does_not_have(
 def test_the_ledger_verifies_afterwards(whole: tuple[FlaskClient, Services]) -> None:
     client, services = whole
     officer = headers(services, Role.PRIVACY_OFFICER)
-    found = client.get("/api/v1/ledger/verification", headers=officer).get_json()
-    assert found["ok"] is True
-    assert found["problems"] == []
+    found = client.post("/api/v1/ledger/verification", headers=officer).get_json()
+    assert (found["ok"], found["problems"]) == (True, [])
+    state = client.get("/api/v1/ledger", headers=officer).get_json()
+    assert (state["entries"], state["head"]) == (found["entries"], found["head"])
+    assert (state["verified"]["ok"], state["verified"]["entries"]) == (True, found["entries"])
 
 
 def test_models_and_their_cards_are_those_that_run(

@@ -20,11 +20,13 @@ from service.web.ports import (
     FhirPage,
     FhirQuery,
     LedgerCheck,
+    LedgerState,
     OwnResource,
     Run,
     RunRequest,
     ServiceError,
     TwinVersion,
+    Verified,
 )
 
 TWIN = "AAAAAAAAAAAAAAAAAAAAAA"
@@ -141,8 +143,11 @@ class InProcess:
         self.twin(pseudonym)
         return [{"seq": 1, "twin": pseudonym}]
 
-    def verify_ledger(self) -> LedgerCheck:
+    def verify_ledger(self, principal: Principal) -> LedgerCheck:
         return LedgerCheck(True, 1, "sha256:1")
+
+    def ledger_state(self) -> LedgerState:
+        return LedgerState(1, "sha256:1", Verified(MADE, True, 1))
 
     # -- what pages need besides ---------------------------------------------------------------
 

@@ -182,6 +182,22 @@ class LedgerCheckSchema(Schema):
     problems = fields.List(fields.String(), required=True)
 
 
+class VerifiedSchema(Schema):
+    """A verification of the ledger."""
+
+    at = fields.DateTime(required=True)
+    ok = fields.Boolean(required=True)
+    entries = fields.Integer(required=True)
+
+
+class LedgerStateSchema(Schema):
+    """The ledger, without reading it."""
+
+    entries = fields.Integer(required=True)
+    head = fields.String(allow_none=True)
+    verified = fields.Nested(VerifiedSchema, allow_none=True)
+
+
 class FaultSchema(Schema):
     """One fault, by its path in the request."""
 

@@ -11,6 +11,7 @@ from service.web.api.blueprint import api
 from service.web.api.described import Answer, described
 from service.web.api.schemas import (
     LedgerCheckSchema,
+    LedgerStateSchema,
     ModelSchema,
     ObjectSchema,
     VersionSchema,
@@ -95,17 +96,30 @@ def list_ledger(pseudonym: str) -> Response:
     return json_response({"items": found})
 
 
-@api.get("/ledger/verification")
+@api.get("/ledger")
 @closed(Scope.LEDGER_READ, roles=(Role.PRIVACY_OFFICER,))
 @described(
-    "Verify the whole ledger now",
+    "Read how long the ledger is and when it was last verified",
+    {200: Answer("The state of the ledger.", LedgerStateSchema)},
+    problems=("invalid",),
+)
+def read_ledger() -> Response:
+    require_acceptable(JSON)
+    read_query()
+    return json_response(LedgerStateSchema().dump(services().runs.ledger_state()))
+
+
+@api.post("/ledger/verification")
+@closed(Scope.LEDGER_READ, roles=(Role.PRIVACY_OFFICER,))
+@described(
+    "Verify the whole ledger now: every signature, every link",
     {200: Answer("What was found.", LedgerCheckSchema)},
     problems=("invalid",),
 )
 def verify_ledger() -> Response:
     require_acceptable(JSON)
     read_query()
-    return json_response(LedgerCheckSchema().dump(services().runs.verify_ledger()))
+    return json_response(LedgerCheckSchema().dump(services().runs.verify_ledger(principal())))
 
 
 @api.get("/models")

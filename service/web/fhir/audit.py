@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from flask import Blueprint, Response, request
 
 from service.auth import Role
-from service.stores.audit import AuditEvent, AuditStore
+from service.stores.audit import AuditEvent, AuditFilter, AuditStore
 from service.web.audiences import closed
 from service.web.discovery import public_base
 from service.web.errors import Fault, WebError
@@ -86,7 +86,7 @@ def audit_blueprint(store: AuditStore) -> Blueprint:
     def search() -> Response:
         """Latest first. `patient` takes a twin's pseudonym."""
         twin, limit, before = _asked(request.args)
-        found = store.search(twin=twin, limit=limit + 1, before=before)
+        found = store.search(AuditFilter(object=twin), limit=limit + 1, before=before)
         _note(store)
         return fhir_response(_searchset(found, limit, twin))
 
