@@ -182,6 +182,40 @@ def split(line: bytes) -> tuple[bytes, str]:
     return found[1], found[2].decode()
 
 
+# Erasure -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """That the way back from some twins was destroyed. `since`: later entries that somebody could
+    only have caused who still had a way back; a certificate that holds has none."""
+
+    seq: int
+    digest: str
+    entry: LedgerEntry
+    since: tuple[int, ...]
+
+
+def certificate(lines: Iterable[bytes], name: str) -> Certificate | None:
+    """The certificate of a twin in a ledger, which the caller has verified."""
+    found: tuple[int, str, LedgerEntry] | None = None
+    since: list[int] = []
+    for line in lines:
+        if _CLOSING.fullmatch(line.strip()):
+            continue
+        data, _ = split(line)
+        entry = json.loads(data)
+        if entry.get("event") == "erased" and name in entry["twins"]:
+            found, since = (entry["seq"], sha256(data), entry), []
+        elif found is not None and _leads_back(entry) and entry.get("twin") in found[2]["twins"]:
+            since.append(entry["seq"])
+    return None if found is None else Certificate(*found, tuple(since))
+
+
+def _leads_back(entry: LedgerEntry) -> bool:
+    return entry.get("event") in {"twin-made", "twin-blocked", "reidentify"}
+
+
 # Verifying -------------------------------------------------------------------------------------
 
 

@@ -117,6 +117,10 @@ class Policy:
                 return found
         return None
 
+    @property
+    def short(self) -> str:
+        return f"{self.id}/{self.version}"
+
     def as_reference(self) -> dict[str, str | int]:
         """How documents and ledger entries name this policy."""
         return {"id": self.id, "version": self.version, "digest": self.digest}

@@ -46,6 +46,38 @@ def verify_command(file: Path | None, keys: Path | None, excerpt: bool, as_json:
         click.echo(f"verified  {report.entries} entries, head {report.last.digest}")
 
 
+@command.command("certificate")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--twin", required=True, help="The twin, or a patient's id in a file.")
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The issuer's key set (JWKS). Default: this installation's own keys.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The certificate as one JSON object.")
+def certificate_command(file: Path | None, twin: str, keys: Path | None, as_json: bool) -> None:
+    """Prove, from a whole ledger, that nobody can tell any more who a twin is: the ledger verifies,
+    an entry certifies the erasure, and no later entry names one of the twins again."""
+    lines = list(_own_lines() if file is None else _file_lines(file))
+    report = ledger.verify_ledger(lines, trusted_keys(keys))
+    if not report.ok:
+        first = report.problems[0]
+        raise CommandError(f"line {first.line}: {first.what}", Exit.NOT_VERIFIED)
+    found = ledger.certificate(lines, twin)
+    if found is None:
+        raise CommandError("the ledger holds no certificate for it", Exit.INPUT)
+    if found.since:
+        raise CommandError(f"entry {found.since[0]} names it again", Exit.NOT_VERIFIED)
+    entry = found.entry
+    if as_json:
+        emit({"seq": found.seq, "digest": found.digest, "entry": entry})
+        return
+    click.echo(f"certified  entry {found.seq}  {found.digest}")
+    click.echo(f"{entry['records']} ways back destroyed, {entry['left']} left; of these twins:")
+    for name in entry["twins"]:
+        click.echo(name)
+
+
 @command.command("export")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def export_command(file: Path) -> None:

@@ -29,7 +29,8 @@ def command() -> None:
 @click.option("--reason", type=click.Choice(tuple(REASONS)), required=True)
 @KEY_FILE
 def ask_command(twin: str, reason: str, key_file: Path | None) -> None:
-    """Ask who TWIN is. The request waits a day for another officer."""
+    """Ask who TWIN is: a twin, or a patient's id in a file that `deidentify` wrote. The request
+    waits a day for another officer."""
     with _desk(key_file) as (desk, who):
         made = desk.ask(who, twin, reason)
     click.echo(made.id)
@@ -75,24 +76,25 @@ def list_command(as_json: bool) -> None:
     """The newest requests. Says of nobody who they are."""
     runtime = open_runtime()
     try:
-        found = Desk(runtime.database, runtime.vault, runtime.signer).requests()
+        desk = Desk(runtime.database, runtime.vault, runtime.signer)
+        found = [(r, desk.standing(r)) for r in desk.requests()]
     finally:
         runtime.close()
     if as_json:
         emit(
             [
-                {"id": r.id, "twin": r.twin, "reason": r.reason, "state": r.state,
+                {"id": r.id, "twin": r.twin, "reason": r.reason, "state": state,
                  "requestedBy": r.requested_by, "decidedBy": r.decided_by, "expires": r.expires}
-                for r in found
+                for r, state in found
             ]
         )  # fmt: skip
         return
-    for r in found:
-        click.echo(f"{r.id}  {r.state:<9} {r.reason:<9} {r.twin}  asked by {r.requested_by}")
+    for r, state in found:
+        click.echo(f"{r.id}  {state:<9} {r.reason:<9} {r.twin}  asked by {r.requested_by}")
 
 
 @click.command("erase")
-@click.option("--twin", required=True, help="Any twin of the person.")
+@click.option("--twin", required=True, help="Any twin of the person, or a patient's id in a file.")
 @click.option("--yes", is_flag=True, help="Do not ask back.")
 @KEY_FILE
 def erase_command(twin: str, yes: bool, key_file: Path | None) -> None:
@@ -104,9 +106,10 @@ def erase_command(twin: str, yes: bool, key_file: Path | None) -> None:
         if not yes:
             click.confirm("Nobody will be able to tell again who this is. Erase?", abort=True)
         gone = desk.erase(who, twin)
-    click.echo(f"erased  {len(gone)} ways back")
-    for pseudonym in gone:
+    click.echo(f"erased  {gone.records} ways back")
+    for pseudonym in gone.twins:
         click.echo(pseudonym)
+    say(f"ledger entry {gone.entry} certifies it: `twinport ledger certificate --twin`")
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from service.deidentify.people import People, Person, owner_of
 Resource = dict[str, Any]
 
 SOFTWARE = version("twinport")
+FILES = "/files"  # ends the project of sealed records that belong to files, not to twins
 OPEN = 512  # patients whose sessions are held; the one not needed for longest is sealed away
 # Resources that several patients may share: one pseudonym in the whole batch.
 SHARED = frozenset({"Medication", "Endpoint", "Device"})
@@ -90,7 +91,7 @@ class Batch:
         self.policy, self.tally = policy, Tally()
         self._deidentifier = Deidentifier(policy, guards)
         self._vault, self._people, self._today = vault, people, today
-        self._project = f"{project}/{policy.id}/files"
+        self._project = f"{project}/{policy.id}{FILES}"
         self._shared, self._keep_open = Pseudonyms(), keep_open
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._seen: set[str] = set()

@@ -80,10 +80,8 @@ class Deliverer:
     def key(self, made: Made, assessment: Json) -> str:
         """The same model, version, patient and inputs give the same key, here and in any later
         run; without the vault nobody can compute it."""
-        link, model = made.link, assessment["model"]
-        subject = self._vault.index(link.project, link.base, link.patient)
-        parts = (subject, model["id"], model["version"], model["variant"], assessment["snapshot"])
-        return str(uuid.uuid5(_NAMESPACE, "|".join(parts)))
+        link = made.link
+        return result_key(self._vault.index(link.project, link.base, link.patient), assessment)
 
     def links(self, made: Made, assessment: Json, scale: str = "percent") -> Links:
         """From the twin back to the patient's server."""
@@ -139,6 +137,13 @@ class Deliverer:
             if result.state is not OutboxState.SENDING or time.monotonic() > end:
                 return result
             client.clock.wait(LOOK_SECONDS, "write-back")
+
+
+def result_key(subject: str, assessment: Json) -> str:
+    """`subject`: the keyed name of the patient's record in the vault."""
+    model = assessment["model"]
+    parts = (subject, model["id"], model["version"], model["variant"], assessment["snapshot"])
+    return str(uuid.uuid5(_NAMESPACE, "|".join(parts)))
 
 
 def as_bundle(parcels: Iterable[Parcel]) -> Json:

@@ -27,6 +27,7 @@ from service.pipeline.origin import without_own
 from service.risk.rows import traits_of
 from service.risk.snapshot import snapshot
 from service.stores import Database
+from service.stores.audit import AuditStore
 from service.stores.errors import ConflictError as StoreConflictError
 from service.stores.ledger import SqlLedgerStore
 from service.stores.risk import RiskStore
@@ -57,6 +58,7 @@ class Wish:
     models: tuple[Request, ...]
     as_of: str  # "run", "record" or "stated"
     day: date | None = None  # for "stated"
+    request: str | None = None  # under which the audit log says who asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Maker:
         self._twins = TwinStore(database)
         self._ledger = SqlLedgerStore(database)
         self._risk = RiskStore(database)
+        self._audit = AuditStore(database)
         self._guards = Guards(vocabulary.is_known_code, vocabulary.is_known_unit)
         self._deidentifiers: dict[str, Deidentifier] = {}
 
@@ -131,7 +134,7 @@ class Maker:
         payload = dump(document)
         checked = self._gate(record, payload, link, session)
         stage("sign")
-        stored = self._keep(link, expected, payload, document, session, checked)
+        stored = self._keep(link, expected, payload, document, session, checked, wish.request)
         return _made(read(payload), stored, True, context)
 
     # -- steps ---------------------------------------------------------------------------------
@@ -211,8 +214,9 @@ class Maker:
         document: Json,
         session: Session,
         checked: gate.GateResult,
+        request: str | None,
     ) -> StoredTwin:
-        """Risk, ledger, signature, twin and vault in one transaction: all of them, or none."""
+        """Risk, ledger, signature, twin, vault and audit in one transaction: all, or none."""
         policy = session.policy
         with self._database.write():
             self._risk.keep(link.twin, policy.id, traits_of(document))
@@ -240,6 +244,15 @@ class Maker:
                 policy=policy.id,
             )
             self._vault.save(link, expected)
+            self._audit.record(
+                role="system",
+                subject="twinport",
+                action="deidentify",
+                outcome="done",
+                object=link.twin,
+                request_id=request,
+                policy=policy.short,
+            )
         return StoredTwin(about, payload, proof.encode())
 
 

@@ -153,7 +153,7 @@ class Service:
             server=request.server,
             requested_by=principal.subject,
         )
-        self._note(principal, "run", "accepted")
+        self._note(principal, "run", "accepted", request=run_id)
         return run_id
 
     def _check(self, request: RunRequest) -> None:
@@ -219,6 +219,7 @@ class Service:
                 policy=self.runtime.policy(wanted["policy"]),
                 models=self.runtime.models(tuple(wanted["models"])),
                 as_of="run",
+                request=context.run_id,
             )
             made = self.runtime.maker.make(record, wish, context.progress)
             self._note_safety(context.run_id, made)
@@ -369,7 +370,12 @@ class Service:
         return {"database": True, "migrations": revision == head_revision(), "keys": True}
 
     def _note(
-        self, principal: Principal, action: str, outcome: str, about: str | None = None
+        self,
+        principal: Principal,
+        action: str,
+        outcome: str,
+        about: str | None = None,
+        request: str | None = None,
     ) -> None:
         self._audit.record(
             role=str(principal.role),
@@ -377,6 +383,7 @@ class Service:
             action=action,
             outcome=outcome,
             object=about,
+            request_id=request,
         )
 
 

@@ -1,22 +1,33 @@
 """Requests, decisions and answers; and erasure. Each step is one transaction with its records."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
+
 from privacy import ledger
-from privacy.policy import load_policy
+from privacy.policy import Policy, load_policy
+from privacy.render import fhir_id
 from privacy.signing import SigningKey
 from privacy.vault import SubjectRecord, Vault
 from service.auth import Role
 from service.auth.principals import Principal
+from service.deidentify.batch import FILES
+from service.fhir.ladder import Rung, row_key
+from service.pipeline.deliver import result_key
 from service.reidentify.reasons import REASONS
 from service.stores import Database
-from service.stores.audit import AuditStore
+from service.stores.audit import NOT_ALLOWED, SAME_PERSON, AuditStore
 from service.stores.database import utc_now
 from service.stores.ledger import SqlLedgerStore
-from service.stores.reidentify import Reidentification, ReidentificationStore
+from service.stores.outbox import SqlOutboxStore
+from service.stores.reidentify import (
+    Reidentification,
+    ReidentificationState,
+    ReidentificationStore,
+)
 from service.stores.twins import TwinStore
 from service.stores.vault import SqlVaultStore
 
@@ -35,8 +46,28 @@ class Person:
     base: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure destroyed, and the entry that certifies it."""
+
+    twins: tuple[str, ...]  # nobody's from now on; of files, the ids of their Patient resources
+    records: int  # sealed ways back
+    results: int  # sealed results of runs
+    left: int  # ways back to the same person found afterwards: none
+    entry: int = 0
+    digest: str = ""
+
+    def as_entry(self) -> dict[str, Any]:
+        return {
+            "twins": list(self.twins),
+            "records": self.records,
+            "results": self.results,
+            "left": self.left,
+        }
+
+
 class Desk:
-    """For privacy officers. Threads share it."""
+    """For privacy officers: the console and the command line. Threads share it."""
 
     def __init__(
         self,
@@ -54,6 +85,7 @@ class Desk:
         self._ledger = SqlLedgerStore(database)
         self._rows = SqlVaultStore(database)
         self._twins = TwinStore(database)
+        self._outbox = SqlOutboxStore(database)
 
     # Re-identification ----------------------------------------------------------------------------
 
@@ -61,7 +93,7 @@ class Desk:
         _require_officer(who)
         if reason not in REASONS:
             raise DeskError(f"give a reason, one of: {', '.join(REASONS)}")
-        self._require_held(twin)
+        self._require_known(twin)
         with self._database.write():
             made = self._requests.ask(twin=twin, reason=reason, by=who.subject, life=self._life)
             self._record(who, "reidentify-ask", made)
@@ -72,7 +104,7 @@ class Desk:
         _require_officer(who)
         asked = self._require(request)
         if asked.requested_by == who.subject:
-            self._refused(who, asked, "reidentify-decide", "same-person")
+            self._refused(who, asked, "reidentify-decide", SAME_PERSON)
             raise DeskError("somebody else has to decide: you asked for it yourself")
         with self._database.write():
             if not self._requests.decide(request, by=who.subject, approve=approve):
@@ -84,46 +116,66 @@ class Desk:
         """Once, to who asked, while the approval holds."""
         _require_officer(who)
         asked = self._require(request)
+        found = next((record for _, record in self._behind(asked.twin)), None)
         with self._database.write():
-            if not self._requests.answer(request, by=who.subject):
-                allowed = False
-            else:
-                allowed = True
+            allowed = found is not None and self._requests.answer(request, by=who.subject)
+            if allowed:
                 self._record(who, "reidentify", asked)
-        if not allowed:
-            self._refused(who, asked, "reidentify", "not-allowed")
-            raise DeskError("not approved, expired, answered already, or asked by somebody else")
-        found = next((record for _, record in self._of_twin(asked.twin)), None)
         if found is None:
             raise DeskError("the way back was erased: nobody can tell any more who this is")
+        if not allowed:
+            self._refused(who, asked, "reidentify", NOT_ALLOWED)
+            raise DeskError("not approved, expired, answered already, or asked by somebody else")
         return Person(found.patient, found.base)
 
     def requests(self, limit: int = 100) -> list[Reidentification]:
+        """The newest requests; `standing` says of each where it is now."""
         return self._requests.newest(limit)
+
+    def standing(self, asked: Reidentification) -> str:
+        """`waiting`, `approved`, `refused`, `answered`; or `expired`, which the clock says."""
+        open_states = {ReidentificationState.WAITING, ReidentificationState.APPROVED}
+        over = asked.expires <= self._clock()
+        return "expired" if over and asked.state in open_states else asked.state.value
 
     # Erasure --------------------------------------------------------------------------------------
 
-    def erase(self, who: Principal, twin: str) -> list[str]:
-        """Destroy every way back to the person behind a twin; all the pseudonyms that led there.
+    def erase(self, who: Principal, name: str) -> Erased:
+        """Destroy every way back to the person behind a twin, or behind a patient's id in a file.
 
-        The certificate in the ledger names them. The twins stay, and are nobody's any more.
+        The certificate in the ledger names the twins. They stay, and are nobody's any more.
         """
         _require_officer(who)
-        person = next((record for _, record in self._of_twin(twin)), None)
+        person = next((record for _, record in self._behind(name)), None)
         if person is None:
             raise DeskError("there is no way back from this twin: erased already, or never here")
         with self._database.write():
-            gone = []
-            for index, record in self._all():
-                if (record.base, record.patient) == (person.base, person.patient):
-                    self._rows.delete(index)
-                    gone.append(record.twin)
+            gone = [(index, record) for index, record in self._all() if _same(record, person)]
+            made = self._destroy(gone)
             self._audit.record(
-                role=who.role, subject=who.subject, action="erase", outcome="done", object=twin
+                role=who.role, subject=who.subject, action="erase", outcome="done", object=name
             )
-            results = self._requests.forget(gone)
-            self._certify("erased", twin, {"twins": sorted(gone), "results": results})
-        return sorted(gone)
+            head = self._certify("erased", name, made.as_entry())
+        return replace(made, entry=head.seq, digest=head.digest)
+
+    def _destroy(self, gone: list[tuple[str, SubjectRecord]]) -> Erased:
+        """Sealed records, the sealed results of runs, and what was or is to be written back."""
+        for index, record in gone:
+            self._outbox.forget(self._keys(index, record.twin))
+            self._rows.delete(index)
+        twins = tuple(sorted(name for _, record in gone for name in _names(record)))
+        left = sum(_same(record, gone[0][1]) for _, record in self._all())
+        return Erased(twins, records=len(gone), results=self._requests.forget(twins), left=left)
+
+    def _keys(self, index: str, twin: str) -> list[str]:
+        """Under which results of a twin were or are to be written to its patient's record."""
+        found = set()
+        for version in self._twins.versions(twin):
+            stored = self._twins.get(twin, version.version)
+            document = orjson.loads(stored.payload) if stored else {}
+            for assessment in document.get("assessments", ()):
+                found |= {row_key(result_key(index, assessment), rung) for rung in Rung}
+        return sorted(found)
 
     # Pieces ---------------------------------------------------------------------------------------
 
@@ -134,8 +186,8 @@ class Desk:
             if found is not None:
                 yield index, found[0]
 
-    def _of_twin(self, twin: str) -> Iterator[tuple[str, SubjectRecord]]:
-        return ((index, record) for index, record in self._all() if record.twin == twin)
+    def _behind(self, name: str) -> Iterator[tuple[str, SubjectRecord]]:
+        return ((index, record) for index, record in self._all() if _named(record, name))
 
     def _require(self, request: str) -> Reidentification:
         found = self._requests.get(request)
@@ -143,9 +195,12 @@ class Desk:
             raise DeskError("there is no such request; see `twinport reidentify list`")
         return found
 
-    def _require_held(self, twin: str) -> None:
-        if self._twins.get(twin) is None:
-            raise DeskError("no such twin is held here")
+    def _require_known(self, name: str) -> None:
+        if next(self._behind(name), None) is not None:
+            return
+        if self._twins.get(name) is not None:
+            raise DeskError("the way back was erased: nobody can tell any more who this is")
+        raise DeskError("no such twin is held here, and no file of ours has such a patient")
 
     def _record(self, who: Principal, action: str, asked: Reidentification) -> None:
         self._audit.record(
@@ -155,6 +210,8 @@ class Desk:
             outcome="done",
             object=asked.twin,
             request_id=asked.id,
+            policy=self._policy(asked.twin).short,
+            purpose=asked.reason,
         )
         self._certify(action, asked.twin, {"request": asked.id, "reason": asked.reason})
 
@@ -167,15 +224,42 @@ class Desk:
             outcome=why,
             object=asked.twin,
             request_id=asked.id,
+            policy=self._policy(asked.twin).short,
+            purpose=asked.reason,
         )
 
-    def _certify(self, event: str, twin: str, more: dict[str, Any]) -> None:
+    def _certify(self, event: str, twin: str, more: dict[str, Any]) -> ledger.Head:
         """Who acted stands in the audit log, which stays here; a ledger is handed out."""
-        held = self._twins.get(twin)
-        policy = load_policy(held.about.policy if held else "safe-harbor")
-        time = ledger.coarse_time(policy, self._clock())
-        entry = {"event": event, "time": time, "twin": twin, **more}
-        ledger.append(self._ledger, self._signer, entry)
+        policy = self._policy(twin)
+        entry = {
+            "event": event,
+            "time": ledger.coarse_time(policy, self._clock()),
+            "policy": policy.as_reference(),
+            "twin": twin,
+            **more,
+        }
+        return ledger.append(self._ledger, self._signer, entry)
+
+    def _policy(self, name: str) -> Policy:
+        """Of a held twin; of a patient in a file, which is told nowhere, the strictest."""
+        held = self._twins.get(name)
+        return load_policy(held.about.policy if held else "safe-harbor")
+
+
+def _same(record: SubjectRecord, person: SubjectRecord) -> bool:
+    return (record.base, record.patient) == (person.base, person.patient)
+
+
+def _named(record: SubjectRecord, name: str) -> bool:
+    return name in _names(record)
+
+
+def _names(record: SubjectRecord) -> list[str]:
+    """What is handed out of a person: the twin's pseudonym; or the Patient's id in files."""
+    if not record.project.endswith(FILES):
+        return [record.twin]
+    pseudonym = record.ids.as_dict().get(record.patient)
+    return [fhir_id(pseudonym)] if pseudonym else []
 
 
 def _require_officer(who: Principal) -> None:

@@ -13,6 +13,10 @@ from service.stores.tables import AuditRow
 # A pseudonym may start with any letter of base64url.
 _WORD = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._:/=-]{0,63}")
 
+# Outcomes of what somebody tried and was not allowed to do.
+SAME_PERSON, NOT_ALLOWED = "same-person", "not-allowed"
+DENIED = frozenset({SAME_PERSON, NOT_ALLOWED})
+
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
@@ -25,7 +29,9 @@ class AuditEvent:
     action: str
     object: str | None
     outcome: str
-    request_id: str | None
+    request_id: str | None = None
+    policy: str | None = None  # `id/version`, where identity was taken out or found out
+    purpose: str | None = None  # a code of HL7's v3 ActReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,8 @@ class AuditStore:
         outcome: str,
         object: str | None = None,
         request_id: str | None = None,
+        policy: str | None = None,
+        purpose: str | None = None,
     ) -> None:
         """Every part must be a word (code or pseudonym): free text could identify somebody."""
         parts = {
@@ -83,6 +91,8 @@ class AuditStore:
             "outcome": outcome,
             "object": object,
             "request_id": request_id,
+            "policy": policy,
+            "purpose": purpose,
         }
         for name, value in parts.items():
             if value is not None and not _WORD.fullmatch(value):
@@ -167,4 +177,6 @@ def _event(row: AuditRow) -> AuditEvent:
         row.object,
         row.outcome,
         row.request_id,
+        row.policy,
+        row.purpose,
     )

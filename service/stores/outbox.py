@@ -1,9 +1,9 @@
 """The durable outbox of write-back: implements ``service.fhir.outbox.OutboxStore``."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 
 from service.fhir.outbox import FINAL_STATES, OutboxItem, OutboxState
 from service.stores.database import Database, utc_now
@@ -102,6 +102,12 @@ class SqlOutboxStore:
     def reopen(self, key: str) -> bool:
         """A closed item holds again: it is looked for, and written where it is missing."""
         return self._move(key, (OutboxState.SUPERSEDED,), OutboxState.PENDING, "")
+
+    def forget(self, keys: Collection[str]) -> int:
+        """Remove items, whatever their state: they lead to a patient. How many there were."""
+        gone = delete(OutboxRow).where(OutboxRow.key.in_(keys)).returning(OutboxRow.key)
+        with self._database.write() as session:
+            return len(session.execute(gone).all())
 
     def _move(
         self, key: str, where: Iterable[OutboxState], state: OutboxState, detail: str

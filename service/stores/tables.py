@@ -234,3 +234,5 @@ class AuditRow(Base):
     object: Mapped[str | None] = mapped_column(index=True)
     outcome: Mapped[str]
     request_id: Mapped[str | None]
+    policy: Mapped[str | None]
+    purpose: Mapped[str | None]

@@ -7,6 +7,10 @@ import orjson
 import pytest
 from support.shell import Shell
 
+from privacy import ledger
+from service.pipeline.runtime import open_runtime
+from service.stores.ledger import SqlLedgerStore
+
 PATIENT = {"resourceType": "Patient", "id": "zorkmidt-7", "gender": "female",
            "birthDate": "1961-07-19", "identifier": [{"value": "MRN-77120"}]}  # fmt: skip
 
@@ -58,9 +62,42 @@ def test_erasure_leaves_a_certificate(shell: Shell, twin: str, tmp_path: Path) -
     assert said.out == f"erased  1 ways back\n{twin}\n"
     again = shell("erase", "--twin", twin, "--yes", *ada)
     assert (again.code, "no way back" in again.error) == (3, True)
-    shell("ledger", "export", tmp_path / "after.jsonl")
-    assert b'"event":"erased"' in (tmp_path / "after.jsonl").read_bytes()
-    assert shell("ledger", "verify").code == 0
+    assert shell("ledger", "certificate", "--twin", twin).code == 0
+
+
+def test_the_certificate_is_proved_offline_and_not_by_a_changed_ledger(
+    shell: Shell, twin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the exported file and the published keys alone, in an installation of its own."""
+    shell("erase", "--twin", twin, "--yes", "--key-file", tmp_path / "ada")
+    file, keys = tmp_path / "after.jsonl", tmp_path / "keys.json"
+    shell("ledger", "export", file)
+    keys.write_text(shell("keys", "show", "--json").out)
+    monkeypatch.setenv("TWINPORT_HOME", str(tmp_path / "elsewhere"))
+    elsewhere = Shell(tmp_path / "elsewhere")
+    command = ("ledger", "certificate", file, "--keys", keys, "--twin")
+    proved = elsewhere(*command, twin)
+    assert (proved.code, proved.err) == (0, "")
+    assert f"1 ways back destroyed, 0 left; of these twins:\n{twin}" in proved.out
+    assert elsewhere(*command, twin, "--json").json["entry"]["records"] == 1
+    unknown = elsewhere(*command, "A" * 22)
+    assert (unknown.code, "no certificate" in unknown.error) == (3, True)
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:-2], lines[-1]]))
+    assert elsewhere(*command, twin).code == 7
+
+
+def test_a_twin_made_again_belies_its_certificate(shell: Shell, twin: str, tmp_path: Path) -> None:
+    shell("erase", "--twin", twin, "--yes", "--key-file", tmp_path / "ada")
+    assert shell("run", "--bundle", tmp_path / "in.json").code == 0  # the same person, unlinked
+    assert shell("ledger", "certificate", "--twin", twin).code == 0
+    runtime = open_runtime()
+    ledger.append(
+        SqlLedgerStore(runtime.database), runtime.signer, {"event": "twin-made", "twin": twin}
+    )
+    runtime.close()
+    said = shell("ledger", "certificate", "--twin", twin)
+    assert (said.code, said.error) == (7, "entry 4 names it again")
 
 
 def test_a_wrong_key_opens_nothing(shell: Shell, twin: str, tmp_path: Path) -> None:

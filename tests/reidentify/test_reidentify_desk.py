@@ -10,17 +10,22 @@ from support.databases import Clock
 from support.threads import at_once
 
 from privacy import ledger
+from privacy.policy import load_policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
+from privacy.render import fhir_id
 from privacy.signing import SigningKey, VerificationKeys, jwks
 from privacy.subject import draw_epoch
 from privacy.vault import SubjectRecord, Vault
 from service.auth import Role
 from service.auth.principals import ROLE_SCOPES, Kind, Principal
+from service.fhir.ladder import Rung, row_key
+from service.pipeline.deliver import result_key
 from service.reidentify.desk import Desk, DeskError
 from service.reidentify.reasons import REASONS
 from service.stores import Database
 from service.stores.audit import AuditStore
 from service.stores.ledger import SqlLedgerStore
+from service.stores.outbox import SqlOutboxStore
 from service.stores.twins import TwinStore
 from service.stores.vault import SqlVaultStore
 
@@ -44,11 +49,25 @@ class Held:
     other: str  # the same person under another policy
     stranger: str
 
+    def lines(self) -> list[bytes]:
+        return list(ledger.export(SqlLedgerStore(self.database), SIGNER))
+
     def entries(self) -> list[dict[str, object]]:
-        lines = list(ledger.export(SqlLedgerStore(self.database), SIGNER))
+        lines = self.lines()
         report = ledger.verify_ledger(lines, VerificationKeys(jwks([SIGNER.public_jwk()])))
         assert report.ok
         return [orjson.loads(ledger.split(line)[0]) for line in lines[:-1]]
+
+    def assess(self, twin: str, assessment: dict[str, object]) -> None:
+        """A next version of a twin, with one assessment in it."""
+        store = TwinStore(self.database)
+        held = store.get(twin)
+        assert held is not None
+        store.add(
+            pseudonym=twin, version=2, parent=held.about.digest, digest=f"sha256:{twin}2",
+            payload=orjson.dumps({"assessments": [assessment]}), proof=b"p",
+            policy=held.about.policy,
+        )  # fmt: skip
 
     def audit(self) -> list[tuple[str, str, str]]:
         events = AuditStore(self.database).recent()
@@ -63,7 +82,7 @@ def held(database: Database, clock: Clock) -> Held:
     return Held(Desk(database, vault, SIGNER, clock=clock), database, vault, *twins)
 
 
-def _keep(database: Database, vault: Vault, project: str, patient: str) -> str:
+def _seal(vault: Vault, project: str, patient: str, ids: Pseudonyms) -> str:
     twin = new_pseudonym()
     record = SubjectRecord(
         project=project,
@@ -71,10 +90,15 @@ def _keep(database: Database, vault: Vault, project: str, patient: str) -> str:
         patient=patient,
         twin=twin,
         epoch=draw_epoch(date(2026, 1, 2)),
-        ids=Pseudonyms(),
+        ids=ids,
         identity={},
     )
     vault.save(record, 0)
+    return twin
+
+
+def _keep(database: Database, vault: Vault, project: str, patient: str) -> str:
+    twin = _seal(vault, project, patient, Pseudonyms())
     TwinStore(database).add(
         pseudonym=twin, version=1, parent=None, digest=f"sha256:{secrets.token_hex(32)}",
         payload=b"{}", proof=b"p", policy=project.partition("/")[2],
@@ -187,16 +211,83 @@ def test_a_reason_of_the_list_and_a_twin_that_is_held(held: Held) -> None:
 
 
 def test_erasure_destroys_every_way_back_to_the_person_and_no_other(held: Held) -> None:
-    assert held.desk.erase(ADA, held.twin) == sorted([held.twin, held.other])
-    certificate = held.entries()[-1]
-    assert certificate["event"] == "erased"
-    assert certificate["twins"] == sorted([held.twin, held.other])
+    made = held.desk.erase(ADA, held.twin)
+    assert made.twins == tuple(sorted([held.twin, held.other]))
+    assert (made.records, made.left) == (2, 0)
+    entry = held.entries()[-1]
+    assert (entry["event"], entry["seq"]) == ("erased", made.entry)
+    assert (entry["twins"], entry["records"], entry["left"]) == (list(made.twins), 2, 0)
     for project in ("p/safe-harbor", "p/relative-minutes"):
         assert held.vault.load(project, BASE, WHO) is None
     assert held.vault.load("p/safe-harbor", BASE, "Patient/other") is not None
     with pytest.raises(DeskError, match="no way back"):
         held.desk.erase(ADA, held.other)
+    with pytest.raises(DeskError, match="erased"):
+        held.desk.ask(ADA, held.twin, "TREAT")
     assert TwinStore(held.database).get(held.twin) is not None  # it stays, and is nobody's
+
+
+def test_what_was_or_is_to_be_written_back_is_forgotten_too(held: Held) -> None:
+    """An item of the outbox names the patient, sealed, and the result of the twin."""
+    outbox, assessment = SqlOutboxStore(held.database), {
+        "model": {"id": "prevent", "version": "1", "variant": "base"}, "snapshot": "sha256:5"
+    }  # fmt: skip
+    keys = {}
+    for project, patient in (("p/safe-harbor", WHO), ("p/safe-harbor", "Patient/other")):
+        index = held.vault.index(project, BASE, patient)
+        keys[patient] = row_key(result_key(index, assessment), Rung.OBSERVATION)
+        outbox.enqueue(keys[patient], b"sealed")
+    held.assess(held.twin, assessment)
+    held.desk.erase(ADA, held.twin)
+    assert outbox.get(keys[WHO]) is None
+    assert outbox.get(keys["Patient/other"]) is not None
+
+
+def test_a_patient_of_a_file_is_found_and_erased_by_the_id_in_the_file(held: Held) -> None:
+    ids = Pseudonyms()
+    name = fhir_id(ids("Patient", "filed"))
+    _seal(held.vault, "p/safe-harbor/files", "Patient/filed", ids)
+    asked = held.desk.ask(ADA, name, "PATRQT")
+    held.desk.decide(BEN, asked.id, approve=True)
+    assert held.desk.answer(ADA, asked.id).patient == "Patient/filed"
+    assert held.desk.erase(ADA, name).twins == (name,)
+
+
+def test_an_erasure_is_proved_by_the_exported_ledger_alone(held: Held) -> None:
+    made = held.desk.erase(ADA, held.twin)
+    for name in made.twins:
+        found = ledger.certificate(held.lines(), name)
+        assert found is not None
+        assert (found.seq, found.digest, found.since) == (made.entry, made.digest, ())
+    assert ledger.certificate(held.lines(), held.stranger) is None
+
+
+def test_a_certificate_says_when_a_twin_is_made_or_found_out_again(held: Held) -> None:
+    held.desk.erase(ADA, held.twin)
+    for event in ("twin-made", "reidentify-refuse"):  # the second needs no way back
+        entry = {"event": event, "twin": held.other}
+        ledger.append(SqlLedgerStore(held.database), SIGNER, entry)
+    found = ledger.certificate(held.lines(), held.twin)
+    assert found is not None
+    assert found.since == (2,)
+
+
+def test_each_step_says_why_and_under_which_policy(held: Held) -> None:
+    asked = held.desk.ask(ADA, held.other, "PUBHLTH")
+    with pytest.raises(DeskError):
+        held.desk.answer(ADA, asked.id)
+    events = AuditStore(held.database).recent()
+    assert {(event.purpose, event.policy) for event in events} == {
+        ("PUBHLTH", load_policy("relative-minutes").short)
+    }
+
+
+def test_a_request_stands_as_the_clock_says(held: Held, clock: Clock) -> None:
+    asked = held.desk.ask(ADA, held.twin, "TREAT")
+    assert held.desk.standing(asked) == "waiting"
+    refused = held.desk.decide(BEN, held.desk.ask(ADA, held.twin, "TREAT").id, approve=False)
+    clock.now += timedelta(hours=24)
+    assert (held.desk.standing(asked), held.desk.standing(refused)) == ("expired", "refused")
 
 
 def test_an_approval_does_not_outlive_an_erasure(held: Held) -> None:

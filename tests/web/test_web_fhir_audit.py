@@ -95,3 +95,36 @@ def test_the_statement_lists_it_where_it_is_served(client: FlaskClient) -> None:
 
 def test_every_pattern_has_an_action_of_the_standard() -> None:
     assert {pattern.action for pattern in PATTERNS.values()} <= set("CRUDE")
+
+
+def test_finding_out_who_somebody_is_follows_the_profile_of_ihe(
+    client: FlaskClient, callers, store: AuditStore
+) -> None:
+    """IHE.BasicAudit.DeIdentification.Source: the same profile in both directions."""
+    about = {"object": TWIN, "request_id": "r-2", "policy": "safe-harbor/2"}
+    officer = {"role": "privacy-officer", "subject": "key.ada", "purpose": "PATSFTY"}
+    store.record(role="system", subject="twinport", action="deidentify", outcome="done", **about)
+    store.record(**officer, action="reidentify", outcome="done", **about)
+    store.record(**officer, action="reidentify", outcome="not-allowed", **about)
+    headers = callers.officer
+    made, told, denied = (
+        client.get(f"/fhir/AuditEvent/{number}", headers=headers).get_json(force=True)
+        for number in (5, 6, 7)
+    )
+    for event, code in ((made, "deidentify"), (told, "reidentify"), (denied, "reidentify")):
+        AuditEvent.model_validate(event)
+        assert (event["type"]["code"], event["action"]) == ("110106", "R")
+        assert event["subtype"][0] == {
+            "system": "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle", "code": code
+        }  # fmt: skip
+        source, other = event["agent"]  # at least two
+        assert source["type"]["coding"][0]["code"] == "110153"
+        assert (source["requestor"], other["requestor"]) == (False, True)
+        assert source["network"]["type"] == "5"
+        patient, algorithm = event["entity"][:2]  # at least two
+        assert (patient["type"]["code"], patient["role"]["code"]) == ("1", "1")
+        assert patient["what"]["identifier"]["value"] == TWIN
+        assert algorithm["type"]["code"] == "DeId-algorithm"
+        assert algorithm["what"]["identifier"]["value"] == "safe-harbor/2"
+    assert told["purposeOfEvent"][0]["coding"][0]["code"] == "PATSFTY"
+    assert [event["outcome"] for event in (made, told, denied)] == ["0", "0", "8"]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from flask import Blueprint, Response, request
 
 from service.auth import Role
-from service.stores.audit import AuditEvent, AuditFilter, AuditStore
+from service.stores.audit import DENIED, AuditEvent, AuditFilter, AuditStore
 from service.web.audiences import closed
 from service.web.discovery import public_base
 from service.web.errors import Fault, WebError
@@ -36,6 +36,8 @@ _ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
 _PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 _SOURCE = "http://terminology.hl7.org/CodeSystem/security-source-type"
 _REQUEST = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
+_DEID = "https://profiles.ihe.net/ITI/DeId/CodeSystem/DeIdentificationEntityType"
+_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _OBSERVER = {"display": "Twinport"}
 _TWIN = re.compile(r"[A-Za-z0-9_-]{22}")
 
@@ -153,8 +155,9 @@ def audit_event(event: AuditEvent, base: str) -> Json:
         "subtype": [*([pattern.subtype] if pattern.subtype else []), own],
         "action": pattern.action,
         "recorded": time,
-        "outcome": "0",
+        "outcome": "8" if event.outcome in DENIED else "0",
         "outcomeDesc": event.outcome,
+        **_purpose(event),
         "agent": [_server(base), _caller(event)],
         "source": {"observer": _OBSERVER, "type": [{"system": _SOURCE, "code": "4"}]},
         **({"entity": entities} if (entities := list(_entities(event))) else {}),
@@ -169,6 +172,12 @@ def _server(base: str) -> Json:
         "requestor": False,
         "network": {"address": base, "type": "5"},
     }
+
+
+def _purpose(event: AuditEvent) -> Json:
+    if event.purpose is None:
+        return {}
+    return {"purposeOfEvent": [{"coding": [{"system": _REASON, "code": event.purpose}]}]}
 
 
 def _caller(event: AuditEvent) -> Json:
@@ -189,6 +198,15 @@ def _entities(event: AuditEvent) -> Iterator[Json]:
             "what": {"type": "Patient", **what} if is_twin else what,
             "type": {"system": _ENTITY, "code": "1" if is_twin else "2"},
             "role": {"system": _ROLE, "code": "1" if is_twin else "20"},
+        }
+    if event.policy is not None:
+        name, _, version = event.policy.partition("/")
+        yield {
+            "what": {
+                "identifier": {"system": "urn:twinport:policy", "value": event.policy},
+                "display": f"Twinport policy {name}, version {version}",
+            },
+            "type": {"system": _DEID, "code": "DeId-algorithm"},
         }
     if event.request_id is not None:
         yield {
