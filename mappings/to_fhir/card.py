@@ -10,6 +10,7 @@ from mappings.vocabulary.systems import NAMES, uri
 Json = Mapping[str, Any]
 
 PROBABILITY, QUANTITY, SCORE = "probability", "quantity", "score"
+RECOMMENDATION = "recommendation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class OutcomeView:
     label: str
     kind: str
     codings: tuple[dict[str, str], ...]
+    about: dict[str, str] | None = None  # the medicine a recommendation speaks of
 
 
 class CardView:
@@ -36,6 +38,7 @@ class CardView:
         self.about = tuple(map(_coding, card.get("codings", ())))
         self.ai_kinds: tuple[str, ...] = tuple(card.get("ai_kinds", ()))
         self._kind = card.get("kind", "")
+        self._bands: Json = card.get("bands", {})
         self._outcomes = _by_id(card.get("outcomes") or ())
 
     def outcome(self, result: Json) -> OutcomeView:
@@ -47,7 +50,16 @@ class CardView:
             label=declared.get("label") or plain(name).capitalize(),
             kind=declared.get("kind") or self._kind or _kind_of(result),
             codings=self._codings(declared),
+            about=_coding(declared["about"]) if declared.get("about") else None,
         )
+
+    def said(self, category: Json) -> str:
+        """The sentence, strength and source of a named band, where the card holds them."""
+        band = self._bands.get(category["scheme"], {}).get(category["code"])
+        if band is None:
+            return ""
+        strength = f"Strength: {band['strength']}." if band.get("strength") else ""
+        return " ".join(filter(None, (band["text"], strength, band.get("source", ""))))
 
     def _codings(self, declared: Json) -> tuple[dict[str, str], ...]:
         """The codes whose meaning covers the outcome: for all variants, or for this one."""

@@ -51,6 +51,10 @@ CREATE: Concept = {
         }
     ]
 }
+# As HL7 Genomics Reporting names the medicine of a therapeutic implication.
+MEDICATION_ASSESSED: Concept = {
+    "coding": [{"system": LOINC, "code": "51963-7", "display": "Medication assessed"}]
+}
 _CATEGORIES = "http://terminology.hl7.org/CodeSystem/observation-category"
 
 

@@ -183,6 +183,11 @@ def _readable(
         for r in results
         if "valueQuantity" in r
     ]
+    lines += [
+        f"{r['code']['text']}: {r['valueCodeableConcept']['text']}"
+        for r in results
+        if "valueCodeableConcept" in r
+    ]
     lines += ["", inputs_sentence(assessment["inputs"]), ""]
     lines += [note["text"] for note in notes(assessment, view, links)]
     return "\n".join(lines) + "\n"

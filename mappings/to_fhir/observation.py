@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mappings.to_fhir.card import CardView, OutcomeView
-from mappings.to_fhir.codings import UCUM, category, labelled, own
+from mappings.to_fhir.card import RECOMMENDATION, CardView, OutcomeView
+from mappings.to_fhir.codings import MEDICATION_ASSESSED, UCUM, category, labelled, own
 from mappings.to_fhir.common import (
     Json,
     as_references,
@@ -40,6 +40,8 @@ def observation(
 ) -> Json:
     """`suffix` tells apart several results under one identifier."""
     outcome = view.outcome(result)
+    if outcome.kind == RECOMMENDATION:
+        return recommendation(assessment, result, view, links, device, suffix)
     value = _rounded(result["value"], outcome)
 
     def shown(amount: float) -> str:
@@ -72,6 +74,47 @@ def observation(
         ),
     }
     # R4 lets an Observation derive from few types; the other inputs are in the Provenance.
+    derived = [r for r in references(assessment, links) if type_of(r) == "Observation"]
+    if derived:
+        resource["derivedFrom"] = as_references(derived)
+    return resource
+
+
+def recommendation(
+    assessment: Mapping[str, Any],
+    result: Mapping[str, Any],
+    view: CardView,
+    links: Links,
+    device: str,
+    suffix: str,
+) -> Json:
+    """What a guideline says, as a coded answer with the medicine it is about; no number."""
+    outcome, category_of = view.outcome(result), result["category"]
+    said = view.said(category_of)
+    code = category_of["code"]
+    coding = own(links, f"recommendation-{category_of['scheme']}", code, plain(code).capitalize())
+    resource: Json = {
+        "resourceType": "Observation",
+        "id": resource_id("Observation", *links.identifier, suffix),
+        "meta": labelled(),
+        "text": narrative([f"{view.text}: preliminary.", f"{outcome.label}: {said}"]),
+        "identifier": identifier(links, suffix),
+        "status": "preliminary",
+        "category": [category(outcome.kind)],
+        "code": {
+            "coding": [own(links, "outcome", outcome.id, outcome.label)],
+            "text": outcome.label,
+        },
+        "subject": {"reference": links.subject},
+        "effectiveDateTime": timestamp(links.occurrence),
+        "valueCodeableConcept": {"coding": [coding], "text": said or plain(code).capitalize()},
+        "method": method(view, links),
+        "device": {"reference": device},
+        "note": notes(assessment, view, links, inputs_sentence(assessment["inputs"])),
+    }
+    if outcome.about:
+        medicine = {"coding": [outcome.about], "text": outcome.about.get("display", "")}
+        resource["component"] = [{"code": MEDICATION_ASSESSED, "valueCodeableConcept": medicine}]
     derived = [r for r in references(assessment, links) if type_of(r) == "Observation"]
     if derived:
         resource["derivedFrom"] = as_references(derived)

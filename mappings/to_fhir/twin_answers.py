@@ -8,7 +8,7 @@ for this purpose, where the age is known exactly.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mappings.to_fhir.card import PROBABILITY, CardView
+from mappings.to_fhir.card import PROBABILITY, RECOMMENDATION, CardView
 from mappings.to_fhir.codings import UCUM, category, labelled
 from mappings.to_fhir.common import resource_id
 from mappings.to_fhir.companions import url
@@ -121,6 +121,18 @@ def _rationale(result: Mapping[str, Any]) -> str:
     return f"{percent(result['value']):g} %{within}; {low:g} to {high:g} % if measured again."
 
 
+def _value(result: Mapping[str, Any], view: CardView) -> Json:
+    """A number with its unit; what a guideline says is a code with its sentence."""
+    if view.outcome(result).kind == RECOMMENDATION:
+        scheme, code = result["category"]["scheme"], result["category"]["code"]
+        coding = {"system": f"{OWN}:CodeSystem:recommendation-{scheme}", "code": code}
+        text = view.said(result["category"]) or plain(code).capitalize()
+        return {"valueCodeableConcept": {"coding": [coding], "text": text}}
+    unit = result["unit"]
+    quantity = {"value": float(f"{result['value']:.6g}"), "unit": unit_label(unit) or unit}
+    return {"valueQuantity": quantity | {"system": UCUM, "code": unit}}
+
+
 def _quantity(
     assessment: Assessment,
     result: Mapping[str, Any],
@@ -130,17 +142,11 @@ def _quantity(
     position: int,
 ) -> Json:
     made = _shared("Observation", assessment, view, frame, result["outcome"], str(position))
-    unit = result["unit"]
     made |= {
         "category": [category(view.outcome(result).kind)],
         "code": _outcome(view, result),
         "_effectiveDateTime": frame.clock.at(assessment["at"]),
-        "valueQuantity": {
-            "value": float(f"{result['value']:.6g}"),
-            "unit": unit_label(unit) or unit,
-            "system": UCUM,
-            "code": unit,
-        },
+        **_value(result, view),
     }
     # R4 lets an Observation derive from few types.
     derived = [resource for resource in basis if resource["resourceType"] == "Observation"]

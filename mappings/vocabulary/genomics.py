@@ -16,7 +16,7 @@ from mappings.vocabulary.tables import VocabularyError, read_table
 KINDS = frozenset({"diplotype", "gene-studied", "phenotype", "not-carried", "answer", "gene"})
 FUNCTIONS = frozenset({"no", "decreased", "normal", "increased", "uncertain", "not-current"})
 STAR = re.compile(r"\*[1-9][0-9]{0,2}[A-Z]?", re.ASCII)
-_SPLIT = re.compile(r"([A-Z][A-Z0-9-]{1,9})[ :]?(.{1,90})", re.ASCII)
+_SPLIT = re.compile(r"([A-Z][A-Z0-9-]{1,9})[ :]?(.{1,90})", re.ASCII | re.IGNORECASE)
 
 
 class Allele(NamedTuple):
@@ -129,7 +129,8 @@ def alleles(gene: str) -> tuple[Allele, ...]:
 def diplotype(text: str, gene: str = "") -> Diplotype | None:
     """`CYP2C19 *1/*17`, or `*1/*17` where the gene is known; None for anything else."""
     found = _SPLIT.fullmatch(text.strip())
-    named = found[1] if found is not None and found[1] in GENES else ""
+    named = found[1].upper() if found is not None else ""
+    named = named if named in GENES else ""
     if (named and gene and named != gene) or not (named or gene):
         return None
     pair = (found[2] if named and found is not None else text).split("/")
@@ -149,7 +150,8 @@ def is_diplotype(code: str) -> bool:
 
 def _spelled(gene: str, name: str) -> str:
     """Our spelling of one allele; empty for what is none."""
-    bare = name.strip().removeprefix(gene).strip()
+    whole = name.strip()
+    bare = whole[len(gene) :].strip() if whole.upper().startswith(gene) else whole
     known = allele(gene, bare)
     if known is not None:
         return known.name

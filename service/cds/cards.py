@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from mappings.to_fhir.card import PROBABILITY, CardView
+from mappings.to_fhir.card import PROBABILITY, RECOMMENDATION, CardView
 from mappings.to_fhir.wording import (
     horizon_words,
     input_phrase,
@@ -117,6 +117,8 @@ def _cut(text: str, room: int) -> str:
 def _figure(result: Json, view: CardView) -> str:
     if view.outcome(result).kind == PROBABILITY:
         return spelled(result["value"])
+    if view.outcome(result).kind == RECOMMENDATION:
+        return view.said(result["category"]).rstrip(".")
     return measured(float(f"{result['value']:.3g}"), result["unit"])
 
 

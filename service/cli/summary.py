@@ -155,6 +155,8 @@ def _result(item: Json, result: Json) -> str:
         if low_high:
             low, high = words.percent(low_high["low"]), words.percent(low_high["high"])
             text += f" ({low} to {high} if measured again)"
+    elif get(item["model"]["id"]).kind == "recommendation":
+        text = head
     else:
         text = f"{head} {_figure(result['value'])} {words.unit(result['unit'])}".rstrip()
         if low_high:

@@ -146,7 +146,7 @@ def scale_top(results: Sequence[Json]) -> Top:
     if is_share(results[0]):
         top = next((top for top in _TOPS if highest <= top), 1.0)
         return Top(top, words.percent(top))
-    top = next_round(highest * 1.05)
+    top = next_round(highest * 1.05 or 1.0)  # a score of no points has no height
     return Top(top, words.number(top))
 
 
@@ -165,21 +165,29 @@ def _result(result: Json, name: str, top: Top, used: set[str], card: Json) -> Re
     interval = result.get("interval")
     low, high = (interval["low"], interval["high"]) if interval else (result["value"],) * 2
     title = words.outcome(result["outcome"], card)
+    guided = words.is_guidance(card)
     value = figure(result["value"], result)
     spoken = f"{title}: {value}" + (f", {_range(result)}" if interval else "")
     return Result(
         outcome=result["outcome"],
         title=title,
-        value=_digits(result),
+        value=_guidance(result) if guided else _digits(result),
         unit="%" if is_share(result) else words.unit(result["unit"]),
         range=_range(result) if interval else "",
         no_range="" if interval else _no_range(result),
         level=f"{interval['level'] * 100:.0f} %" if interval else "",
-        bar=interval_bar(f"b-{name}", low, result["value"], high, top, spoken),
+        bar=Markup()
+        if guided
+        else interval_bar(f"b-{name}", low, result["value"], high, top, spoken),
         band=words.band(result["category"], card) if "category" in result else "",
         contributions=list(_contributions(result.get("contributions", ()), used)),
         width=_width(result.get("width", ())),
     )
+
+
+def _guidance(result: Json) -> str:
+    """What a guideline says, in a word; the sentence stands in the band."""
+    return "Other than usual" if result["value"] else "No change"
 
 
 def _digits(result: Json) -> str:

@@ -117,7 +117,10 @@ def headline(document: Json, cards: Mapping[str, Json]) -> tuple[str, bool]:
     given.sort(key=lambda pair: not assessed.is_share(pair[0]))
     if given:
         result, item = given[0]
-        name = words.outcome(result["outcome"], cards.get(item["model"]["id"], {}))
+        card = cards.get(item["model"]["id"], {})
+        name = words.outcome(result["outcome"], card)
+        if words.is_guidance(card):
+            return f"{name}: {words.band(result['category'], card)}", False
         years = f" in {result['horizonYears']:g} years" if "horizonYears" in result else ""
         return f"{name}{years}: {assessed.figure(result['value'], result)}", False
     refusals = [r for item in document["assessments"] for r in item["refusals"]]

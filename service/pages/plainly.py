@@ -143,8 +143,18 @@ def _between(result: Json, people: int) -> str:
     )
 
 
+GUIDANCE = (
+    "A guideline for professionals sees no reason in this gene to change the usual medicine or "
+    "dose.",
+    "A guideline for professionals names another medicine or dose than usual for people with "
+    "this result. Never change a medicine on your own: show this to whoever prescribes it.",
+)
+
+
 def _measure(result: Json, card: Json) -> Answer:
     title = words.capital(words.everyday_outcome(result["outcome"], card))
+    if words.is_guidance(card):
+        return Answer(title, GUIDANCE[int(result["value"])], "", "", None)
     digits = 2 if result["unit"] == "1" and result["value"] % 1 else 0
     interval = result.get("interval")
     result_words = f"{result['value']:.{digits}f} {words.unit(result['unit'])}".rstrip()

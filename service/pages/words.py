@@ -246,8 +246,16 @@ def band(category: Mapping[str, str], card: Card) -> str:
     known = WORDS.get(("band", f"{scheme}/{code}"))
     if known:
         return f"{known.label} · {word('scheme', scheme)}"
+    said = card.get("bands", {}).get(scheme, {}).get(code)
+    if said:
+        return f"{said['text']} · {said['strength']} recommendation · {said['source']}"
     defined = card.get("fields", {}).get("categories", [plain(scheme)])
     return f"{plain(code)} · {' '.join(defined)}"
+
+
+def is_guidance(card: Card) -> bool:
+    """Whether a model says what a guideline says, and no number."""
+    return card.get("kind") == "recommendation"
 
 
 def capital(text: str) -> str:

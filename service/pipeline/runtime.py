@@ -87,7 +87,8 @@ class Runtime:
         if refused:
             raise NotConfigured(f"switched off here: {', '.join(sorted(refused))}", "unknown-model")
         try:
-            return tuple(request(name)._replace(settings=settings) for name in chosen)
+            found = (request(name) for name in chosen)
+            return tuple(r._replace(settings=settings, unasked=not asked) for r in found)
         except (UnknownModelError, LookupError) as error:
             raise NotConfigured(str(error.args[0]), "unknown-model") from None
 

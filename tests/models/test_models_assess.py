@@ -322,7 +322,7 @@ def test_the_same_twin_gives_the_same_assessments(case: Callable[[], State]) -> 
 
 def test_when_none_is_named_the_models_a_twin_can_feed_answer() -> None:
     found = [one["model"]["id"] for one in assess(state())]
-    assert found == [model.id for model in default_models()]
+    assert found == [model.id for model in default_models() if model.id != "pgx"]
     assert {"prevent", "ckd-epi-2021"} <= set(found)
     assert {"kfre", "pce-2013", "score2"}.isdisjoint(found)
 

@@ -48,6 +48,7 @@ class Variable:
     bounds: tuple[float, float] | None = None
     bounds_at: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     reference: float | None = None
+    refuses: Mapping[str, str] = field(default_factory=dict)  # choice -> reason of the refusal
 
     def range_at(self, horizon: int | None) -> tuple[float, float] | None:
         return self.bounds_at.get(horizon or 0, self.bounds)
@@ -88,6 +89,7 @@ class OutcomeSpec:
     report: bool
     label: str
     codes: Mapping[str, Mapping[str, str]]
+    about: Mapping[str, str] = field(default_factory=dict)  # the medicine it speaks of
 
     def targets(self) -> Iterator[Target]:
         for horizon in self.horizons or (None,):

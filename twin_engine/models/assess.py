@@ -32,6 +32,7 @@ class Request(NamedTuple):
     variant: str | None = None
     targets: tuple[Target, ...] | None = None
     settings: Mapping[str, str] = NONE  # what the installation has stated, such as its region
+    unasked: bool = False  # run as a matter of course, not because somebody named it
 
 
 Asked: TypeAlias = Model | Request | str
@@ -49,8 +50,14 @@ def request(text: str) -> Request:
 
 def assess(state: State, models: Iterable[Asked] | None = None) -> list[dict[str, Any]]:
     """One assessment per model asked, in the order asked; by default all but those on request."""
-    asked = default_models() if models is None else models
-    return [_assess(state, _as_request(one)) for one in asked]
+    usual = [Request(model, unasked=True) for model in default_models()]
+    asked = map(_as_request, usual if models is None else models)
+    return [_assess(state, one) for one in asked if not (one.unasked and _idle(state, one.model))]
+
+
+def _idle(state: State, model: Model) -> bool:
+    """Whether the twin lacks the part that the model is all about: then it has nothing to say."""
+    return bool(model.only_with) and not state.document[model.only_with]
 
 
 def _as_request(asked: Asked) -> Request:

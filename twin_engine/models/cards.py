@@ -69,11 +69,13 @@ def card(model: Model) -> dict[str, Any]:
                 "unit": one.unit,
                 "horizons": list(one.horizons),
                 "codes": dict(one.codes),
+                **({"about": dict(one.about)} if one.about else {}),
             }
             for one in model.outcomes.values()
         ],
         "exclusions": [
-            {"reason": rule["reason"], "condition": list(rule["condition"])}
+            {"reason": rule["reason"]}
+            | {name: list(rule[name]) for name in ("condition", "procedure") if name in rule}
             for rule in model.exclusions
         ],
         "inclusions": [{"condition": list(rule["condition"])} for rule in model.inclusions],
@@ -81,7 +83,13 @@ def card(model: Model) -> dict[str, Any]:
         "shelf_life_days": model.shelf_life_days,
         "stake": model.stake,
         "settings": {name: list(words) for name, words in model.settings.items()},
+        **({"bands": _plain(model.bands)} if model.bands else {}),
     }
+
+
+def _plain(node: Any) -> Any:
+    """Mappings of any kind as dictionaries."""
+    return {k: _plain(v) for k, v in node.items()} if isinstance(node, Mapping) else node
 
 
 @cache
@@ -152,9 +160,20 @@ def markdown(model: Model) -> str:
             lines += _field(field, _text(whole, field.key))
     lines += ["## Inputs", "", *_input_table(whole["inputs"]), ""]
     lines += ["## Outcomes", "", *_outcome_table(whole["outcomes"], whole["variants"]), ""]
+    if "bands" in whole:
+        lines += ["## What each code says", "", *_band_table(whole["bands"]), ""]
     lines += ["## Digests", "", f"- card: `{card_digest(model)}`"]
     lines += [f"- {name}: `{value}`" for name, value in whole["content"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _band_table(bands: Mapping[str, Any]) -> list[str]:
+    head = ["| scheme | code | sentence | strength |", "|---|---|---|---|"]
+    return head + [
+        f"| {scheme} | `{code}` | {said['text']} | {said.get('strength', '')} |"
+        for scheme, codes in bands.items()
+        for code, said in codes.items()
+    ]
 
 
 def _heading(model: Model) -> str:

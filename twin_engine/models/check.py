@@ -14,6 +14,7 @@ from twin_engine.models.cards import CardError, check_card
 from twin_engine.models.contract import STAKES, Input, Model, Target
 from twin_engine.models.uncertainty import spreads
 
+KINDS = ("probability", "quantity", "score", "recommendation")
 ROWS = 200
 SEED = 20240311
 STEP = 1e-7  # relative distance from an edge on either side
@@ -65,8 +66,8 @@ def _declares_what_it_is(model: Model) -> Iterator[str]:
     for attribute in ("id", "version", "title", "kind"):
         if not getattr(model, attribute, ""):
             yield f"{attribute} is empty"
-    if model.kind not in ("probability", "quantity", "score"):
-        yield f"kind {model.kind!r} is not one of probability, quantity, score"
+    if model.kind not in KINDS:
+        yield f"kind {model.kind!r} is not one of {', '.join(KINDS)}"
     if not model.outcomes or not model.reported():
         yield "no outcome is reported"
     if model.stake not in STAKES:

@@ -79,7 +79,7 @@ class Model(ABC):
     id: str
     version: str
     title: str
-    kind: str  # "probability", "quantity" or "score"
+    kind: str  # "probability", "quantity", "score" or "recommendation"
     inputs: Mapping[str, Input]
     outcomes: Mapping[str, OutcomeSpec]
     card: Mapping[str, Any]  # the fields of card_fields.csv
@@ -92,6 +92,8 @@ class Model(ABC):
     monotone: tuple[Mapping[str, Any], ...] = ()
     derivations: tuple[Derivation, ...] = ()
     on_request: bool = False  # not run on a twin unless it is named
+    only_with: str = ""  # a part of the twin without which it is not run unless it is named
+    bands: Mapping[str, Mapping[str, Mapping[str, str]]] = {}  # scheme -> code -> text, source ...
     rows_only: bool = False  # never answers on a twin, which cannot hold what it needs
     # How long a result may be shown as current (None: for ever), and what may hang on it. The card
     # gives the reason for both; who declares neither gets the careful ones.
@@ -289,6 +291,10 @@ class Model(ABC):
         for name in needed:
             if self.is_required(name, variant):
                 _mark(reasons, blame, np.isnan(own[name]), "missing-input", self.names.index(name))
+            declared = self.inputs[name]
+            for choice, reason in declared.refuses.items():
+                here = own[name] == declared.choices.index(choice)
+                _mark(reasons, blame, here, reason, self.names.index(name))
         return reasons, blame
 
     def _in_range(

@@ -40,8 +40,10 @@ ABSENT = [
     "",
     "Left out, because nothing certain can be shipped: FRAX (proprietary and unpublished); event "
     "rates beside CHA2DS2-VASc (cohorts differ several-fold); the Asian form of the ADA test; "
-    "predicted peak flow and numeric asthma exacerbation models; pharmacogenomics (a lookup of "
-    "CPIC's tables as they stand, which must be loaded and not retyped).",
+    "predicted peak flow and numeric asthma exacerbation models.",
+    "",
+    "`pgx` looks up what CPIC's guidelines say and predicts nothing. It runs by itself on a twin "
+    "that holds genes, and says nothing on one that does not.",
     "",
     "Run a model on a table with `twinport models run ID --in rows.csv --out out.csv`; read a card "
     "with `twinport models card ID`.",

@@ -13,7 +13,7 @@ import numpy as np
 
 from twin_engine.equations.expression import FloatArray
 from twin_engine.models.contract import Input, Model
-from twin_engine.state import CodedReading, Missing, Presence, Reading, State
+from twin_engine.state import CodedReading, GenotypeReading, Missing, Presence, Reading, State
 
 NONE: Mapping[str, str] = MappingProxyType({})
 _REASONS = {
@@ -89,7 +89,7 @@ def barrier(state: State, model: Model) -> Barrier | None:
         if there:
             return Barrier(rule["reason"])
         if there is None and open_question is None:
-            open_question = Barrier("absence-not-proven", rule["condition"][0])
+            open_question = Barrier("absence-not-proven", _subject(rule))
     return _outside(state, model) or open_question
 
 
@@ -99,12 +99,20 @@ def _outside(state: State, model: Model) -> Barrier | None:
         there = _there(state, rule)
         if not there:
             reason = "absence-not-proven" if there is None else "wrong-population"
-            return Barrier(reason, rule["condition"][0])
+            return Barrier(reason, _subject(rule))
     return None
 
 
+def _subject(rule: Mapping[str, Any]) -> str:
+    """The group a rule is about: of conditions or of procedures."""
+    return str((rule.get("condition") or rule["procedure"])[0])
+
+
 def _there(state: State, rule: Mapping[str, Any]) -> bool | None:
-    presence = state.condition(*rule["condition"])
+    if "procedure" in rule:
+        presence = state.procedure(*rule["procedure"])
+    else:
+        presence = state.condition(*rule["condition"])
     return presence.ever if rule["when"] == "ever" else presence.value
 
 
@@ -159,6 +167,8 @@ def _answer(
             return _presence(state.medication(*classes), source.get("when"))
         case {"procedure": groups}:
             return _presence(state.procedure(*groups), source.get("when"))
+        case {"genotype": gene}:
+            return _genotype(state.genotype(gene), declared)
         case {"derived": derivation}:
             return _derivable(state, model, derivation)
     raise ValueError(f"input {declared.id}: no way to read {sorted(source)}")
@@ -198,6 +208,21 @@ def _coded(answer: CodedReading | Missing, yes: list[str], no: list[str]) -> Fou
         return Problem("missing-input")
     value = 1.0 if answer.code in yes else 0.0
     return Found(value, "coded", answer.t, answer.age_days, answer.sources)
+
+
+def _genotype(reading: GenotypeReading | Missing, declared: Input) -> Found | Problem:
+    """What the diplotype means; a phenotype reported beside it must say the same."""
+    if isinstance(reading, Missing):
+        return Problem(_REASONS[reading.reason])
+    derived = declared.words.get("/".join(reading.diplotype), "") if reading.diplotype else ""
+    reported = reading.phenotype
+    if derived and reported and reported not in derived:
+        return Problem("set-aside-input")
+    word = derived or declared.words.get(reported, "")
+    if not word:
+        return Problem("unreadable-input")
+    how = "derived" if derived else "coded"
+    return Found(float(declared.choices.index(word)), how, reading.t, 0, reading.sources)
 
 
 def _presence(presence: Presence, when: str | None = None) -> Found | Problem:
