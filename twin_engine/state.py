@@ -34,6 +34,7 @@ NOT_FINAL = frozenset({"preliminary", "registered", "unknown"})
 
 CONDITION_PAST = frozenset({"inactive", "remission", "resolved"})
 CONDITION_DOUBTFUL = frozenset({"unconfirmed", "provisional", "differential"})
+STUDY_NEVER = frozenset({"cancelled", "registered"})  # registered: nothing was imaged yet
 MEDICATION_NEVER = frozenset({"not-taken", "cancelled", "draft", "intended"})
 PROCEDURE_DONE = frozenset({"completed", "in-progress"})
 PROCEDURE_NEVER = frozenset({"not-done", "preparation"})
@@ -95,6 +96,21 @@ class GenotypeReading(NamedTuple):
     diplotype: tuple[str, ...]  # two allele names, or none
     phenotype: str  # as reported; "" where only the diplotype is
     t: int | None
+    sources: tuple[int, ...]
+
+
+class Study(NamedTuple):
+    """One imaging study. `series` are as in the document; `measurements` are usable numbers only.
+
+    A parameter of a series that is not there is not known: it was not asked for, or not told.
+    """
+
+    modalities: tuple[str, ...]
+    t: int
+    age_days: int
+    precision: str
+    series: tuple[Mapping[str, Any], ...]
+    measurements: tuple[Reading, ...]
     sources: tuple[int, ...]
 
 
@@ -266,6 +282,21 @@ class State:
         pair, word = next(iter(pairs), ()), next(iter(words), "")
         return GenotypeReading(gene, pair, word, max(times, default=None), sources)
 
+    # -- imaging ------------------------------------------------------------------------------
+
+    def studies(self, *modalities: str, within_days: int | None = None) -> tuple[Study, ...]:
+        """Dated imaging studies up to now (of any of these modalities), newest first."""
+        wanted = set(modalities)
+        found = [
+            self._study(entry)
+            for entry in self.document["imaging"]
+            if entry.get("t", self.last_moment + 1) <= self.last_moment
+            and (not wanted or not wanted.isdisjoint(entry.get("modalities", ())))
+            and entry["status"] not in STUDY_NEVER
+        ]
+        kept = (s for s in found if self._within(s.t, within_days, s.precision))
+        return tuple(sorted(kept, key=lambda study: -study.t))
+
     # -- presence -----------------------------------------------------------------------------
 
     def condition(self, *groups: str) -> Presence:
@@ -351,6 +382,25 @@ class State:
             )
             for i in sorted(range(len(times)), key=lambda i: -times[i])
             if times[i] <= self.last_moment
+        )
+
+    def _study(self, entry: Mapping[str, Any]) -> Study:
+        precision = entry.get("precision", "day")
+        listed = {(one["concept"], one["src"]) for one in entry.get("measurements", ())}
+        measured = (
+            reading
+            for concept in sorted({concept for concept, _ in listed})
+            for reading in self.readings(concept)
+            if (concept, reading.sources[0]) in listed and not reading.comparator
+        )
+        return Study(
+            tuple(entry.get("modalities", ())),
+            entry["t"],
+            self._age_days(entry["t"], precision),
+            precision,
+            tuple(entry.get("series", ())),
+            tuple(measured),
+            (entry["src"],),
         )
 
     def _read_coded(self, concept: str) -> tuple[CodedReading, ...]:

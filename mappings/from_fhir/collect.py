@@ -39,6 +39,9 @@ class Collector:
         self.set_aside: list[SetAside] = []
         self.unmapped: Counter[tuple[str, str, str]] = Counter()
         self.medicines: dict[str, Record] = {}  # Medication resources by reference
+        self.measured_on: set[tuple[str, str]] = set()  # (study, observation), by id
+        self.members: dict[str, tuple[str, ...]] = {}  # of panels, by id
+        self.sites: dict[str, str] = {}  # where an observation was made, by id
         # The offset of death, only where it is known to the day: a month cannot judge a day.
         self.death: int | None = None
         # The offset before which the person was surely not born; None where no age is known.

@@ -7,7 +7,7 @@ from mappings.from_fhir.collect import Collector, Record
 from mappings.from_fhir.condition import map_condition
 from mappings.from_fhir.encounter import map_encounter
 from mappings.from_fhir.family import map_family_history
-from mappings.from_fhir.imaging import map_imaging_study
+from mappings.from_fhir.imaging import map_imaging_study, map_report
 from mappings.from_fhir.medication import map_medication_request, map_medication_statement
 from mappings.from_fhir.observation import map_observation
 from mappings.from_fhir.patient import map_patient
@@ -19,6 +19,7 @@ from mappings.vocabulary.facts import Mapped
 MAPPERS: dict[str, Callable[[Record, Collector], None]] = {
     "AllergyIntolerance": map_allergy,
     "Condition": map_condition,
+    "DiagnosticReport": map_report,
     "Encounter": map_encounter,
     "FamilyMemberHistory": map_family_history,
     "ImagingStudy": map_imaging_study,

@@ -4,6 +4,7 @@ from typing import Any
 
 from mappings.from_fhir.collect import Collector, Record
 from mappings.from_fhir.genomics import map_genomics
+from mappings.from_fhir.imaging import note_links
 from mappings.from_fhir.read import codes
 from mappings.vocabulary.answers import SMOKING, smoking_status
 from mappings.vocabulary.concept_table import CODES, CodeRule, concepts
@@ -51,6 +52,7 @@ def map_observation(record: Record, out: Collector) -> None:
     if len(made) > 1:
         made = _believable_pressures(made, record, out)
     out.measurements += made
+    note_links(record, out)
 
 
 def _effective(record: Record) -> tuple[int | None, str]:

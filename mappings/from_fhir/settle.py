@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
 from mappings.from_fhir.collect import Collector
+from mappings.from_fhir.imaging import with_measurements
 from mappings.vocabulary.facts import CodedValue, Mapped, Measurement, SetAside, SubjectFact
 
 FARTHEST = 2**53  # beyond every offset there is
@@ -29,12 +30,13 @@ def settle(out: Collector) -> Mapped:
     numbers = _values(alive.those(out.measurements, "time"), _number)
     answers = _values(alive.those(out.coded, "time"), _answer)
     conversions = Counter((m.concept, m.unit) for m in numbers.kept if m.unit)
+    studies = with_measurements(alive.those(out.imaging, "time"), numbers.kept, out)
     return Mapped(
         subject=_subject(out.subjects),
         measurements=tuple(numbers.kept),
         coded=tuple(answers.kept),
         conditions=_ordered(alive.those(out.conditions, "onset"), "onset"),
-        imaging=_ordered(alive.those(out.imaging, "time"), "time"),
+        imaging=_ordered(studies, "time"),
         medications=_ordered(alive.those(out.medications, "start"), "start"),
         procedures=_ordered(alive.those(out.procedures, "start"), "start"),
         encounters=_ordered(alive.those(out.encounters, "start"), "start"),

@@ -20,6 +20,7 @@ from mappings.to_fhir.twin_facts import (
     coded,
     observations,
 )
+from mappings.to_fhir.twin_imaging import measured_on
 from mappings.to_fhir.wording import narrative
 
 TWIN = "urn:twinport:twin"
@@ -86,8 +87,17 @@ def ips_bundle(document: Mapping[str, Any], cards: Cards, written: datetime | No
         "identifier": _identifier(document),
         "type": "document",
         **dated,
-        "entry": [_entry(resource) for resource in (composition, *kept)],
+        "entry": [_entry(resource) for resource in (composition, *_closed(kept))],
     }
+
+
+def _closed(resources: Sequence[Json]) -> Iterator[Json]:
+    """A document holds all it refers to; imaging studies have no section of it."""
+    there = {url(resource) for resource in resources}
+    for resource in resources:
+        kept = [one for one in resource.get("derivedFrom", ()) if one["reference"] in there]
+        bare = {key: value for key, value in resource.items() if key != "derivedFrom"}
+        yield bare | {"derivedFrom": kept} if kept else bare
 
 
 class _Resources:
@@ -100,7 +110,8 @@ class _Resources:
         self.device = _device(document)
         self.provenance = _provenance(document, self.patient, self.device)
         clock = Clock.of(document["twin"], url(self.provenance))
-        self._frame = Frame(twin, url(self.patient), clock, pseudonyms)
+        measured = measured_on(document["imaging"])
+        self._frame = Frame(twin, url(self.patient), clock, pseudonyms, measured)
         self.observations = list(observations(document, self._frame))
         self.entries = [
             resource

@@ -5,7 +5,7 @@ from our tables. What R4 requires and a twin does not know is marked absent, nev
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +13,7 @@ from mappings import vocabulary
 from mappings.to_fhir.codings import LOINC, UCUM
 from mappings.to_fhir.common import resource_id
 from mappings.to_fhir.relative import OWN, Clock, absent, own_extension
+from mappings.to_fhir.twin_imaging import Measured, derived_from, imaging
 from mappings.vocabulary import genomics
 from mappings.vocabulary.units import unit_label
 
@@ -51,6 +52,8 @@ class Frame:
     subject: str
     clock: Clock
     pseudonyms: Sequence[str]
+    measured: Measured = field(default_factory=dict)
+    """What was measured on which imaging studies"""
 
     def resource(self, kind: str, src: int, *about: str) -> Json:
         """An empty resource of one source. `about` tells apart several made of one source."""
@@ -163,7 +166,11 @@ def _category(concept: str) -> str:
 
 def _number(concept: str, fact: Mapping[str, Any], frame: Frame, *about: str) -> Json:
     made = _observation(concept, fact, frame, _category(concept), *about)
-    return made | {"valueQuantity": _quantity(concept, fact)}
+    made["valueQuantity"] = _quantity(concept, fact)
+    studies = frame.measured.get((concept, fact["src"]))
+    if studies:
+        made["derivedFrom"] = derived_from(studies, frame.twin, frame.pseudonyms)
+    return made
 
 
 def _pressures(parts: list[tuple[str, Mapping[str, Any]]], frame: Frame) -> Iterator[Json]:
@@ -349,34 +356,6 @@ def allergies(entries: Part, frame: Frame) -> Iterator[Json]:
             )
         made |= {"code": _codeable(entry), "patient": frame.reference()}
         yield made | _onset(entry, frame)
-
-
-def imaging(entries: Part, frame: Frame) -> Iterator[Json]:
-    for entry in entries:
-        made = frame.resource("ImagingStudy", entry["src"])
-        made |= {"status": entry["status"], "subject": frame.reference()}
-        if "modalities" in entry:
-            made["modality"] = [_modality(code) for code in entry["modalities"]]
-        if "t" in entry:
-            made["_started"] = frame.clock.at(entry["t"], entry.get("precision", "day"))
-        if "series" in entry:
-            made["series"] = [_series(series) for series in entry["series"]]
-        yield made
-
-
-def _modality(code: str) -> Json:
-    return {"system": vocabulary.uri("dcm"), "code": code}
-
-
-def _series(series: Mapping[str, Any]) -> Json:
-    """A UID leads back to the images, so there is none."""
-    made: Json = {"_uid": {"extension": [absent("masked")]}}
-    made["modality"] = _modality(series["modality"]) if "modality" in series else unknown_concept()
-    if "bodySite" in series:
-        made["bodySite"] = {"system": vocabulary.uri("snomed"), "code": series["bodySite"]}
-    if "instances" in series:
-        made["numberOfInstances"] = series["instances"]
-    return made
 
 
 def family(entries: Part, frame: Frame) -> Iterator[Json]:

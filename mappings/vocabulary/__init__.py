@@ -2,6 +2,11 @@
 
 from importlib import resources
 
+from mappings.vocabulary.acquisition import (
+    Parameter,
+    acquisition_parameters,
+    body_site_of_part,
+)
 from mappings.vocabulary.answers import (
     body_site_labels,
     coded_answers,
@@ -54,12 +59,15 @@ __all__ = [
     "Converted",
     "Medicine",
     "Membership",
+    "Parameter",
     "Refused",
     "Rule",
     "UnitRule",
     "VocabularyError",
+    "acquisition_parameters",
     "attribution",
     "body_site_labels",
+    "body_site_of_part",
     "coded_answers",
     "concept",
     "concept_for",

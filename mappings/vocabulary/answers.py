@@ -44,6 +44,8 @@ _IMAGING = _read_imaging()
 _HL7 = _read_hl7()
 MODALITIES = frozenset(_IMAGING["modality"])
 BODY_SITES = frozenset(_IMAGING["body-site"])
+LATERALITIES = {code: label.lower() for code, label in _IMAGING["laterality"].items()}
+"""SNOMED CT code of a side -> our word: left, right, bilateral."""
 
 
 def smoking_status(system: str, code: str) -> str | None:

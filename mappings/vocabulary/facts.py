@@ -52,10 +52,32 @@ class ConditionFact(NamedTuple):
     recorded: int | None = None
 
 
+class ImagingParameter(NamedTuple):
+    """How a series was acquired, in one respect: numbers, words of DICOM, or a yes or no."""
+
+    id: str
+    numbers: tuple[float, ...] = ()  # the one value, or the lowest and the highest
+    words: tuple[str, ...] = ()
+    flag: bool | None = None
+
+
+class ImagingMeasure(NamedTuple):
+    """A pointer to what was measured on a study: the fact of this concept from this source."""
+
+    concept: str
+    source: str
+    body_site: str = ""
+
+
 class ImagingSeries(NamedTuple):
     modality: str
     body_site: str = ""
     instances: int | None = None
+    laterality: str = ""
+    time: int | None = None
+    precision: str = "day"
+    read: int = 0  # instances whose acquisition was read
+    parameters: tuple[ImagingParameter, ...] = ()
 
 
 class ImagingFact(NamedTuple):
@@ -65,6 +87,9 @@ class ImagingFact(NamedTuple):
     source: str
     time: int | None = None
     precision: str = "day"
+    series_total: int | None = None  # as the study states them; more than are listed, at times
+    instances: int | None = None
+    measurements: tuple[ImagingMeasure, ...] = ()
 
 
 class MedicationFact(NamedTuple):

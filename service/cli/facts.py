@@ -66,7 +66,13 @@ def _medication(fact: Fact) -> str:
 def _imaging(fact: Fact) -> str:
     kinds = [words.modality(code) for code in fact.get("modalities", ())]
     sites = [words.body_site(s["bodySite"]) for s in fact.get("series", ()) if "bodySite" in s]
-    return f"{words.listed(kinds) or 'Imaging study'}{' of ' if sites else ''}{words.listed(sites)}"
+    title = words.listed(kinds) or "Imaging study"
+    if sites:
+        title += f" of {words.listed(sites)}"
+    told = [words.acquired(s["parameters"]) for s in fact.get("series", ()) if "parameters" in s]
+    told += [f"measured: {words.concept(m['concept'])}" for m in fact.get("measurements", ())]
+    more = "; ".join(filter(None, dict.fromkeys(told)))
+    return f"{title} ({more})" if more else title
 
 
 def _family(fact: Fact) -> str:

@@ -194,9 +194,16 @@ def _study(entry: Json, clock: TwinClock) -> Item:
     modalities = words.listed(words.modality(m) for m in entry.get("modalities", ()))
     sites = {words.body_site(s["bodySite"]) for s in entry.get("series", ()) if "bodySite" in s}
     when = entry.get("t", entry.get("start"))
+    how = {words.acquired(s["parameters"]) for s in entry.get("series", ()) if "parameters" in s}
+    measured = {words.concept(one["concept"]) for one in entry.get("measurements", ())}
     return Item(
         title=modalities or "Study without a known modality",
-        state=_joined(words.listed(sorted(sites)), words.plain(entry.get("status", "")).lower()),
+        state=_joined(
+            words.listed(sorted(sites)),
+            words.plain(entry.get("status", "")).lower(),
+            *sorted(how - {""}),
+            f"measured: {words.listed(sorted(measured)).lower()}" if measured else "",
+        ),
         when=clock.ago(when, entry.get("precision", entry.get("startPrecision", "day"))),
     )
 

@@ -202,6 +202,26 @@ def body_site(code: str) -> str:
     return vocabulary.body_site_labels().get(code, code)
 
 
+# The few of many parameters that tell a reader what kind of picture it was.
+TELLING = ("contrast", "slice-thickness", "field-strength", "tube-voltage", "injected-activity")
+
+
+def acquired(parameters: Mapping[str, Mapping[str, Any]]) -> str:
+    """How a series was acquired, in a few words."""
+    known = vocabulary.acquisition_parameters()
+    return ", ".join(
+        _acquired(known[name].label.lower(), parameters[name])
+        for name in TELLING
+        if name in parameters
+    )
+
+
+def _acquired(label: str, told: Mapping[str, Any]) -> str:
+    if "given" in told:
+        return label if told["given"] else f"no {label}"
+    return f"{label} {' to '.join(f'{value:g}' for value in told['v'])} {told['unit']}"
+
+
 def rule(rule_id: str) -> str:
     found = vocabulary.rules().get(rule_id)
     return found.sentence if found else plain(rule_id)

@@ -23,10 +23,13 @@ def plain(value: Any) -> Any:
 
 
 def fields(fact: Any, wanted: Any) -> Any:
-    """The fields of a fact that the case writes down."""
-    if not isinstance(wanted, dict):
-        return plain(fact)
-    return {name: plain(getattr(fact, name)) for name in wanted}
+    """The fields of a fact that the case writes down; of facts inside a fact, too."""
+    if isinstance(wanted, dict):
+        return {name: fields(getattr(fact, name), inner) for name, inner in wanted.items()}
+    if isinstance(wanted, list) and any(isinstance(inner, dict) for inner in wanted):
+        padded = wanted + [{}] * len(fact)
+        return [fields(inner, padded[i]) for i, inner in enumerate(fact)]
+    return plain(fact)
 
 
 def shown(mapped: Mapped, expected: dict[str, Any]) -> dict[str, Any]:

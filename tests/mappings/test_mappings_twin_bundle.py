@@ -207,6 +207,7 @@ def assessed() -> Json:
             Measurement("hdl-cholesterol", 800, 45.0, pseudonym("hdl")),
             Measurement("creatinine", 800, 0.9, pseudonym("crea")),
             Measurement("body-mass-index", 801, 27.4, pseudonym("bmi")),
+            Measurement("tumour-size", 640, 14.0, pseudonym("nodule")),
         ),
         set_aside=(),
     )
@@ -250,6 +251,38 @@ def test_nothing_is_lost_on_the_way() -> None:
     }
     for part, kind in parts.items():
         assert kinds[kind] == len({entry["src"] for entry in document[part]}), part
+
+
+def test_a_study_keeps_its_acquisition_and_what_was_measured_on_it() -> None:
+    document = twin(everything())
+    made = twin_bundle(document, CARDS)
+    (study,) = of(made, "ImagingStudy")
+    (series,) = study["series"]
+    told = {
+        parts["parameter"]["code"]: [v for k, v in parts.items() if k != "parameter"]
+        for parts in (
+            {part["url"]: next(v for k, v in part.items() if k != "url") for part in e["extension"]}
+            for e in series["extension"]
+            if "extension" in e
+        )
+    }
+    assert told["contrast"] == [False]
+    assert told["patient-position"] == ["HFS"]
+    assert [v["value"] for v in told["slice-thickness"]] == [1.25]
+    assert [(v["value"], v["code"]) for v in told["tube-current"]] == [(120, "mA"), (310, "mA")]
+    assert told.keys() == document["imaging"][0]["series"][0]["parameters"].keys()
+    (measured,) = [o for o in of(made, "Observation") if "derivedFrom" in o]
+    assert measured["derivedFrom"] == [{"reference": f"urn:uuid:{study['id']}"}]
+    assert measured["valueQuantity"]["value"] == 14
+    Bundle.model_validate(made)
+
+
+def test_a_summary_refers_to_nothing_that_it_does_not_hold() -> None:
+    made = ips_bundle(assessed(), CARDS)
+    there = {entry["fullUrl"] for entry in made["entry"]}
+    pointed = re.findall(r'"reference":"(urn:uuid:[^"]+)"', orjson.dumps(made).decode())
+    assert pointed
+    assert set(pointed) <= there
 
 
 # -- the summary -----------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from mappings.vocabulary.facts import (
     FamilyFact,
     GenomicFact,
     ImagingFact,
+    ImagingMeasure,
+    ImagingParameter,
     ImagingSeries,
     Mapped,
     Measurement,
@@ -74,6 +76,16 @@ def twin(
     return build(mapped, header(**changes), completeness or complete(), parent)
 
 
+def _chest() -> ImagingSeries:
+    parameters = (
+        ImagingParameter("contrast", flag=False),
+        ImagingParameter("patient-position", words=("HFS",)),
+        ImagingParameter("slice-thickness", numbers=(1.25,)),
+        ImagingParameter("tube-current", numbers=(120.0, 310.0)),
+    )
+    return ImagingSeries("CT", "51185008", 120, read=3, parameters=parameters)
+
+
 def everything() -> Mapped:
     """One fact of every kind, and one exception to every default."""
     return Mapped(
@@ -89,6 +101,7 @@ def everything() -> Mapped:
                 "total-cholesterol", 512, 201.0, pseudonym("tc"), precision="month", unit="mmol/L"
             ),
             Measurement("body-mass-index", 801, 27.4, pseudonym("bmi"), origin="derived"),
+            Measurement("tumour-size", 640, 14.0, pseudonym("nodule")),
         ),
         coded=(CodedValue("smoking-status", 805, "never", pseudonym("smoking")),),
         conditions=(
@@ -108,7 +121,12 @@ def everything() -> Mapped:
         ),
         imaging=(
             ImagingFact(
-                ("CT",), (ImagingSeries("CT", "51185008", 120),), "available", pseudonym("ct"), 640
+                ("CT",),
+                (_chest(),),
+                "available",
+                pseudonym("ct"),
+                640,
+                measurements=(ImagingMeasure("tumour-size", pseudonym("nodule"), "39607008"),),
             ),
         ),
         medications=(

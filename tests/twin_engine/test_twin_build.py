@@ -14,6 +14,10 @@ from support.twins_example import example
 from mappings.vocabulary.facts import (
     CodedValue,
     ConditionFact,
+    ImagingFact,
+    ImagingMeasure,
+    ImagingParameter,
+    ImagingSeries,
     Mapped,
     Measurement,
     MedicationFact,
@@ -321,6 +325,27 @@ def test_the_clinical_digest_ignores_age_and_the_unit_a_value_came_in() -> None:
     one = facts(SubjectFact("female", B, 54), measurements=[value])
     other = facts(SubjectFact("female", B, 55), measurements=[value._replace(unit="mmHg")])
     assert clinical_digest(twin(one)) == clinical_digest(twin(other))
+
+
+def test_the_clinical_digest_looks_into_a_study_but_not_at_how_it_was_acquired() -> None:
+    size = Measurement("tumour-size", 640, 14.0, A)
+    series = ImagingSeries("CT", "51185008", 120, time=640)
+    study = ImagingFact(
+        ("CT",), (series,), "available", B, 640, measurements=(ImagingMeasure("tumour-size", A),)
+    )
+
+    def of(study: ImagingFact, *more: Measurement, moved: int = 0) -> str:
+        sizes = [one._replace(time=one.time + moved) for one in (size, *more)]
+        return clinical_digest(twin(facts(measurements=sizes, imaging=[study])))
+
+    same = of(study)
+    told = (ImagingParameter("slice-thickness", (1.25,)),)
+    assert of(study._replace(series=(series._replace(read=3, parameters=told),))) == same
+    later = study._replace(time=650, series=(series._replace(time=650),))
+    assert of(later, moved=10) == same
+    assert of(study._replace(measurements=())) != same
+    assert of(study._replace(series=(series._replace(time=641),))) != same
+    assert of(study._replace(series=(series._replace(laterality="left"),))) != same
 
 
 def test_an_empty_record_has_a_clinical_digest_too() -> None:

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 from support.twins import complete, facts, header, pseudonym, twin
 
-from mappings.vocabulary.facts import ConditionFact, Mapped, Measurement, SubjectFact
+from mappings.vocabulary.facts import (
+    ConditionFact,
+    ImagingFact,
+    ImagingMeasure,
+    Mapped,
+    Measurement,
+    SubjectFact,
+)
 from twin_engine.document import (
     Twin,
     affected,
@@ -158,3 +165,23 @@ def test_a_next_version_keeps_the_pseudonym_and_the_unit_of_time() -> None:
         next_version(first(), FIRST, header(twin=pseudonym("other")), complete())
     with pytest.raises(ValueError, match="begin a new twin"):
         next_version(first(), FIRST, header(time_unit="min"), complete())
+
+
+def test_a_new_source_does_not_correct_a_study_that_points_at_an_old_one() -> None:
+    """Positions move when a source is added; what is measured on the study does not."""
+    size = Measurement("tumour-size", 640, 14.0, pseudonym("zzz"))
+    links = (ImagingMeasure("tumour-size", pseudonym("zzz")),)
+    study = ImagingFact(("CT",), (), "available", pseudonym("ct"), 640, measurements=links)
+    before = read(dump(twin(facts(measurements=[size], imaging=[study]))))
+    more = [Measurement("body-weight", 700, 80.0, pseudonym(f"w{i}")) for i in range(40)]
+    after = next_version(
+        before, facts(measurements=[size, *more], imaging=[study]), header(now=830), complete()
+    )
+    moved = [d["imaging"][0]["measurements"][0]["src"] for d in (before.document, after)]
+    assert moved[0] != moved[1]
+    assert after["changes"]["corrected"] == []
+    gone = study._replace(measurements=())
+    third = next_version(
+        before, facts(measurements=[size], imaging=[gone]), header(now=830), complete()
+    )
+    assert len(third["changes"]["corrected"]) == 1

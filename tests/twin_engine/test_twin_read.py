@@ -105,6 +105,8 @@ def test_a_document_larger_than_allowed_is_not_even_parsed() -> None:
         (("signals", "systolic-bp", "t"), [801, 810.0], "writes a whole number with a fraction"),
         (("signals", "systolic-bp", "src"), [7, 9.0], "writes a whole number with a fraction"),
         (("subject", "src"), 99, "names a source that is not listed"),
+        (("imaging", 0, "measurements", 0, "src"), 99, "names a source that is not listed"),
+        (("imaging", 0, "series", 0, "read"), 3.0, "writes a whole number with a fraction"),
         (("sources", 0, "ids"), DOCUMENT["sources"][1]["ids"], "names a pseudonym twice"),
     ],
 )

@@ -12,6 +12,8 @@ from mappings.vocabulary.facts import (
     ConditionFact,
     FamilyFact,
     GenomicFact,
+    ImagingFact,
+    ImagingMeasure,
     Measurement,
     MedicationFact,
     ProcedureFact,
@@ -530,3 +532,43 @@ def test_no_genotype_in_an_incomplete_record_may_be_one_not_seen() -> None:
     found = genotype(Observation="partial")
     assert isinstance(found, Missing)
     assert found.reason == "slice-incomplete"
+
+
+# -- imaging ---------------------------------------------------------------------------------------
+
+
+def study(name: str, time: int | None, *measured: str, **more: Any) -> ImagingFact:
+    made = tuple(ImagingMeasure("tumour-size", pseudonym(one)) for one in measured)
+    fact = ImagingFact(("CT",), (), "available", pseudonym(name), time, measurements=made)
+    return fact._replace(**more)
+
+
+def test_studies_are_newest_first_with_what_was_measured_on_them() -> None:
+    sizes = [
+        Measurement("tumour-size", 640, 14.0, pseudonym("s1")),
+        Measurement("tumour-size", 700, 17.0, pseudonym("s2")),
+        Measurement("tumour-size", 700, 2.0, pseudonym("s3"), comparator="<"),
+    ]
+    found = State(
+        twin(
+            facts(measurements=sizes, imaging=[study("a", 640, "s1"), study("b", 700, "s2", "s3")])
+        )
+    ).studies("CT", "MR")
+    assert [(s.t, [m.value for m in s.measurements]) for s in found] == [(700, [17]), (640, [14])]
+    assert found[0].age_days == 112
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        study("a", None),
+        study("a", 813),
+        study("a", 640, status="registered"),
+        study("a", 640, status="cancelled"),
+        study("a", 640, modalities=("MR",)),
+        study("a", 400),
+    ],
+    ids=["undated", "of the future", "not done yet", "cancelled", "another kind", "too old"],
+)
+def test_a_study_that_says_nothing_about_now(fact: ImagingFact) -> None:
+    assert State(twin(facts(imaging=[fact]))).studies("CT", within_days=300) == ()

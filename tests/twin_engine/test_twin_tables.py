@@ -41,10 +41,18 @@ NOW = 812
 # -- flat ------------------------------------------------------------------------------------------
 
 
+def inside(study: dict[str, Any]) -> int:
+    """Series, parameters (both ends of a range) and measurements of a study."""
+    told = [p for s in study["series"] for p in s.get("parameters", {}).values()]
+    ends = sum(len(p.get("v") or p.get("words") or [p["given"]]) for p in told)
+    return len(study["series"]) + ends + len(study["measurements"])
+
+
 def test_every_fact_has_its_row() -> None:
     document = example()
     counted = sum(len(c["t"]) for part in ("signals", "coded") for c in document[part].values())
     counted += sum(len(document[part]) for part in ENTRIES) + len(document["quality"]["setAside"])
+    counted += sum(map(inside, document["imaging"]))
     rows = list(long_rows([document]))
     assert len(rows) == counted
     assert {row.source for row in rows} <= {i for s in document["sources"] for i in s["ids"]}
@@ -65,6 +73,25 @@ def test_a_reading_with_all_that_is_known_of_it() -> None:
     assert (row.value, row.comparator, row.came_in) == (201, "<", "mmol/L")
     assert (row.status, row.origin) == ("amended", "derived")
     assert (row.source, row.source_type) == (A, "Observation")
+
+
+def test_a_study_has_rows_for_its_series_its_acquisition_and_its_measurements() -> None:
+    document = twin(everything())
+    found = [row for row in long_rows([document]) if row.kind not in ("signal", "coded")]
+    of = {kind: [row for row in found if row.kind == kind] for kind in {r.kind for r in found}}
+    assert [(r.system, r.code, r.t) for r in of["imaging"]] == [("dcm", "CT", 640)]
+    assert [(r.label, r.value, r.unit) for r in of["series"]] == [("Thorax", 120, "{image}")]
+    told = {(r.concept, r.value, r.unit, r.answer) for r in of["acquisition"]}
+    assert told == {
+        ("contrast", None, None, "false"),
+        ("patient-position", None, None, "HFS"),
+        ("slice-thickness", 1.25, "mm", None),
+        ("tube-current", 120, "mA", None),
+        ("tube-current", 310, "mA", None),
+    }
+    (measured,) = of["measured-on"]
+    assert (measured.concept, measured.label) == ("tumour-size", "Lung")
+    assert (measured.source, measured.answer) == (pseudonym("nodule"), pseudonym("ct"))
 
 
 def test_a_value_set_aside_has_a_rule_and_no_value() -> None:

@@ -17,6 +17,8 @@ from mappings.vocabulary.facts import (
     FamilyFact,
     GenomicFact,
     ImagingFact,
+    ImagingMeasure,
+    ImagingParameter,
     ImagingSeries,
     Mapped,
     Measurement,
@@ -86,7 +88,7 @@ def build(
         "signals": _signals(mapped.measurements, sources.position),
         "coded": _coded(mapped.coded, sources.position),
         "conditions": _entries(mapped.conditions, _condition, sources.position, codes),
-        "imaging": _entries(mapped.imaging, _imaging, sources.position, codes),
+        "imaging": _imaging(mapped.imaging, sources.position, codes),
         "medications": _entries(mapped.medications, _medication, sources.position, codes),
         "procedures": _entries(mapped.procedures, _procedure, sources.position, codes),
         "encounters": _entries(mapped.encounters, _encounter, sources.position, codes),
@@ -348,23 +350,50 @@ def _condition(fact: ConditionFact, codes: _Codes) -> Document:
     }
 
 
-def _imaging(fact: ImagingFact, _: _Codes) -> Document:
-    return {
-        "t": fact.time,
-        "precision": _precision(fact.precision),
-        "modalities": sorted(set(fact.modalities)),
-        "series": sorted((_series(series) for series in fact.series), key=dump),
-        "status": _status(fact.status, "imaging-status"),
-    }
+def _imaging(
+    facts: Iterable[ImagingFact], index: Mapping[str, int], codes: _Codes
+) -> list[Document]:
+    def study(fact: ImagingFact, _: _Codes) -> Document:
+        return {
+            "t": fact.time,
+            "precision": _precision(fact.precision),
+            "modalities": sorted(set(fact.modalities)),
+            "seriesTotal": fact.series_total,
+            "instances": fact.instances,
+            "series": sorted((_series(series) for series in fact.series), key=dump),
+            "measurements": [_measured(one, index) for one in fact.measurements],
+            "status": _status(fact.status, "imaging-status"),
+        }
+
+    return _entries(facts, study, index, codes)
 
 
 def _series(series: ImagingSeries) -> Document:
     made = {
         "modality": series.modality,
         "bodySite": series.body_site,
+        "laterality": series.laterality,
+        "t": series.time,
+        "precision": _precision(series.precision),
         "instances": series.instances,
+        "read": series.read or None,
+        "parameters": {one.id: _parameter(one) for one in sorted(series.parameters)} or None,
     }
     return _present(made)
+
+
+def _parameter(parameter: ImagingParameter) -> Document:
+    if parameter.flag is not None:
+        return {"given": parameter.flag}
+    if parameter.words:
+        return {"words": sorted(set(parameter.words))}
+    unit = load().acquisition[parameter.id].unit
+    return {"unit": unit, "v": [_shortest(value) for value in parameter.numbers]}
+
+
+def _measured(measure: ImagingMeasure, index: Mapping[str, int]) -> Document:
+    made = {"concept": measure.concept, "bodySite": measure.body_site}
+    return _present(made) | {"src": index[measure.source]}
 
 
 def _medication(fact: MedicationFact, codes: _Codes) -> Document:

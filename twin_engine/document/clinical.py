@@ -8,7 +8,8 @@ day, gives the same clinical digest. To that end it is taken over
 - numbers as doubles, lists as sets of rows sorted by their own content.
 
 It leaves out the heading, age (it follows `now`), completeness, quality, the unit a value came in,
-changes and assessments. A twin in minutes and one in days differ, as their content does.
+how an image was acquired (which says nothing about the person, and is had only where an archive may
+be asked), changes and assessments. A twin in minutes and one in days differ, as their content does.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +22,8 @@ from twin_engine.document.octets import digest
 
 TIMES = frozenset({"t", "onset", "abatement", "recorded", "start", "end", "deceasedAt"})
 SUBJECT = ("sex", "deceased", "deceasedAt", "deceasedPrecision")
-LEFT_OUT = frozenset({"src", "from"})
+INSIDE = frozenset({"series", "measurements"})  # lists of rows within a row
+LEFT_OUT = frozenset({"src", "from", "read", "parameters"})
 
 Row = dict[str, Any]
 
@@ -51,16 +53,37 @@ def _parts(document: Mapping[str, Any]) -> Iterator[tuple[str, list[Row]]]:
 
 
 def _kept(row: Mapping[str, Any]) -> Row:
-    return {name: value for name, value in row.items() if name not in LEFT_OUT}
+    return {
+        name: [_kept(one) for one in value] if name in INSIDE else value
+        for name, value in row.items()
+        if name not in LEFT_OUT
+    }
 
 
 def _times(parts: Iterable[list[Row]]) -> Iterator[int]:
-    return (value for part in parts for row in part for name, value in row.items() if name in TIMES)
+    for part in parts:
+        for row in part:
+            for name, value in row.items():
+                if name in TIMES:
+                    yield value
+                elif name in INSIDE:
+                    yield from _times([value])
 
 
 def _canonical(row: Row, anchor: int) -> bytes:
-    moved = {
-        name: value - anchor if name in TIMES else float(value) if name == "v" else value
-        for name, value in row.items()
-    }
-    return orjson.dumps(moved, option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(_moved(row, anchor), option=orjson.OPT_SORT_KEYS)
+
+
+def _moved(row: Row, anchor: int) -> Row:
+    return {name: _moved_value(name, value, anchor) for name, value in row.items()}
+
+
+def _moved_value(name: str, value: Any, anchor: int) -> Any:
+    if name in TIMES:
+        return value - anchor
+    if name in INSIDE:
+        return sorted(
+            (_moved(one, anchor) for one in value),
+            key=lambda one: orjson.dumps(one, option=orjson.OPT_SORT_KEYS),
+        )
+    return float(value) if name == "v" else value

@@ -12,6 +12,8 @@ from twin_engine.document.schema import MEDIA_TYPE, SCHEMA_ID, schema
 
 Node = Mapping[str, Any]
 
+# Objects of which every name is a word of a list: the words stand elsewhere.
+ENUMERATED = frozenset({"dropped", "parameters"})
 # Longer lists of words are not spelled out, nor counted: a new word is no reason for a new page.
 FEW = 16
 
@@ -66,7 +68,7 @@ def _fields(node: Node, path: tuple[str, ...]) -> Iterator[tuple[str, str, str]]
         here = (*path, name)
         shown = ".".join(here[1:]) if len(here) > 1 else name
         yield shown + ("" if name in required else "?"), _holds(inner), note(here)
-        if name != "dropped":
+        if name not in ENUMERATED:
             yield from _fields(inner, here)
 
 

@@ -126,11 +126,20 @@ def _facts(document: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
         for concept, column in document[part].items():
             for src, fact in rows(column):
                 yield src, {"part": part, "concept": concept} | fact
+    ids = source_ids(document)
     for part in ENTRIES:
         for entry in document[part]:
-            yield entry["src"], {"part": part} | _without(entry, "src")
+            yield entry["src"], {"part": part} | _named(_without(entry, "src"), ids)
     for entry in document["quality"]["setAside"]:
         yield entry["src"], {"part": "setAside"} | _without(entry, "src")
+
+
+def _named(entry: dict[str, Any], ids: list[str]) -> dict[str, Any]:
+    """What points at another source names it: positions change from version to version."""
+    if "measurements" not in entry:
+        return entry
+    measured = [one | {"src": ids[one["src"]]} for one in entry["measurements"]]
+    return entry | {"measurements": sorted(measured, key=dump)}
 
 
 def _without(entry: Mapping[str, Any], *names: str) -> dict[str, Any]:

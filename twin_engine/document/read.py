@@ -115,6 +115,7 @@ def _check_positions(document: Mapping[str, Any]) -> None:
             _check_column(f"{part}/{concept}", column, count)
     for part in ENTRIES:
         _check_entries(part, document[part], count)
+    _check_studies(document["imaging"], count)
     _check_entries("quality/setAside", document["quality"]["setAside"], count)
     _check_entries("subject", [document["subject"]], count)
     for change in ("added", "corrected"):
@@ -140,6 +141,13 @@ def _check_entries(path: str, entries: Sequence[Mapping[str, Any]], count: int) 
     for entry in entries:
         _check_whole(path, entry.values())
     _check_sources(path, [entry["src"] for entry in entries if "src" in entry], count)
+
+
+def _check_studies(studies: Sequence[Mapping[str, Any]], count: int) -> None:
+    for study in studies:
+        _check_entries("imaging/measurements", study.get("measurements", ()), count)
+        for series in study.get("series", ()):
+            _check_whole("imaging/series", (v for k, v in series.items() if k != "parameters"))
 
 
 def _check_sources(path: str, sources: Sequence[int], count: int) -> None:

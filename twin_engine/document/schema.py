@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from mappings.vocabulary import Parameter
 from mappings.vocabulary.genomics import STAR
 from twin_engine.document.codes import FORMS
 from twin_engine.document.terms import OTHER_UNIT, Terms, load, words
@@ -227,21 +228,46 @@ def _conditions(terms: Terms) -> Node:
 
 
 def _imaging(terms: Terms) -> Node:
-    modality = _enum(terms.modalities)
+    modality, site = _ref("modality"), _ref("bodySite")
+    instances = _integer(0, MOST_INSTANCES)
     parts = {
         "modality": modality,
-        "bodySite": _enum(terms.body_sites),
-        "instances": _integer(0, MOST_INSTANCES),
+        "bodySite": site,
+        "laterality": _word("laterality"),
+        "t": TIME,
+        "precision": _word("precision"),
+        "instances": instances,
+        "read": instances,
+        "parameters": _acquisition(terms),
     }
     series = _object({}, parts)
+    measured = _object({"concept": _enum(terms.units), "src": SRC}, {"bodySite": site})
     required = {"status": _word("imaging-status"), "src": SRC}
     optional = {
         "t": TIME,
         "precision": _word("precision"),
         "modalities": _list(modality, minItems=1, uniqueItems=True),
+        "seriesTotal": instances,
+        "instances": instances,
         "series": _list(series, minItems=1),
+        "measurements": _list(measured, minItems=1, uniqueItems=True),
     }
     return _list(_object(required, optional))
+
+
+def _acquisition(terms: Terms) -> Node:
+    """As with signals: nothing can be written that is not possible for the parameter."""
+    known = {name: _parameter(row) for name, row in sorted(terms.acquisition.items())}
+    return _object({}, known, minProperties=1)
+
+
+def _parameter(row: Parameter) -> Node:
+    if row.kind == "flag":
+        return _object({"given": BOOL})
+    if row.kind == "code":
+        return _object({"words": _list(_enum(row.words), minItems=1, uniqueItems=True)})
+    ends = _list(_number(*row.plausible), minItems=1, maxItems=2)
+    return _object({"unit": {"type": "string", "const": row.unit}, "v": ends})
 
 
 def _medications(terms: Terms) -> Node:
@@ -433,6 +459,8 @@ def _definitions(terms: Terms) -> Node:
         "name": _pattern(NAME),
         "code": _any_code(),
         "coding": _coding(),
+        "modality": _enum(terms.modalities),
+        "bodySite": _enum(terms.body_sites),
         "resultUnit": _enum({*terms.units.values(), "1", "a"}),
         "signal": _signal(terms),
         "answers": _answers(terms),

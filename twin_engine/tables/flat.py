@@ -20,7 +20,7 @@ class Long(NamedTuple):
 
     twin: str
     version: int
-    kind: str  # signal, coded, conditions, medications, ... or set-aside
+    kind: str  # signal, coded, conditions, ..., series, acquisition, measured-on or set-aside
     concept: str | None  # concept, group, or classes joined by blanks
     label: str | None
     system: str | None
@@ -33,7 +33,7 @@ class Long(NamedTuple):
     value: float | None
     comparator: str | None
     unit: str | None
-    answer: str | None  # the word of a coded answer
+    answer: str | None  # the word of a coded answer, a side, a word of DICOM, or a study
     status: str | None
     origin: str | None
     came_in: str | None  # the unit the value came in, where it was converted
@@ -70,6 +70,8 @@ def long_rows(documents: Iterable[Document]) -> Iterator[Long]:
         yield from maker.columns("coded")
         for part in ENTRIES:
             yield from (maker.entry(part, entry) for entry in document[part])
+        for study in document["imaging"]:
+            yield from maker.study(study)
         yield from (maker.aside(entry) for entry in document["quality"]["setAside"])
 
 
@@ -132,12 +134,59 @@ class _Maker:
             concept=" ".join(names) or entry.get("kind") or entry.get("gene"),
             answer=" ".join(filter(None, genes)) or None,
             label="; ".join(labels.get(name, name) for name in names) or None,
-            system=entry.get("system"),
-            code=entry.get("code"),
+            system="dcm" if "modalities" in entry else entry.get("system"),
+            code=" ".join(entry.get("modalities", ())) or entry.get("code"),
             precision=_first(entry, _PRECISIONS) or "day",
             end=_first(entry, _ENDS),
             status=" ".join(said) or None,
         )
+
+    def study(self, study: Mapping[str, Any]) -> Iterator[Long]:
+        """The series of a study, how each was acquired, and what was measured on it."""
+        for series in study.get("series", ()):
+            when = series.get("t", study.get("t"))
+            yield self._series(study["src"], when, series)
+            for name, told in series.get("parameters", {}).items():
+                yield from self._acquired(study["src"], when, series, name, told)
+        for one in study.get("measurements", ()):
+            yield self._row(
+                "measured-on",
+                one["src"],
+                study.get("t"),
+                concept=one["concept"],
+                label=vocabulary.body_site_labels().get(one.get("bodySite", "")),
+                answer=self._ids[study["src"]],
+            )
+
+    def _series(self, src: int, when: int | None, series: Mapping[str, Any]) -> Long:
+        return self._row(
+            "series",
+            src,
+            when,
+            label=vocabulary.body_site_labels().get(series.get("bodySite", "")),
+            **_modality(series),
+            value=series.get("instances"),
+            unit="{image}" if "instances" in series else None,
+            answer=series.get("laterality"),
+        )
+
+    def _acquired(
+        self,
+        src: int,
+        when: int | None,
+        series: Mapping[str, Any],
+        name: str,
+        told: Mapping[str, Any],
+    ) -> Iterator[Long]:
+        """One row; two where the images differ, the lowest and the highest."""
+        label = vocabulary.acquisition_parameters()[name].label
+        words = [str(told["given"]).lower()] if "given" in told else told.get("words", ())
+        cells: list[dict[str, Cell]] = [{"answer": word} for word in words]
+        cells += [{"value": value, "unit": told["unit"]} for value in told.get("v", ())]
+        for cell in cells:
+            yield self._row(
+                "acquisition", src, when, concept=name, label=label, **_modality(series), **cell
+            )
 
     def aside(self, entry: Mapping[str, Any]) -> Long:
         return self._row(
@@ -147,6 +196,11 @@ class _Maker:
             concept=entry.get("concept"),
             rule=entry["rule"],
         )
+
+
+def _modality(series: Mapping[str, Any]) -> dict[str, Cell]:
+    known = series.get("modality")
+    return {"system": "dcm", "code": known} if known else {}
 
 
 def _first(entry: Mapping[str, Any], names: Iterable[str]) -> Any:

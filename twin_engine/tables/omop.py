@@ -7,7 +7,7 @@ where our table confirms one; the source codes stand beside them (`LOINC:2160-0`
 with the vocabulary that every OMOP installation has.
 
 What OMOP cannot say is left out and counted in `left_out`: facts without a date, what is suspected,
-refuted, not done or not taken, and preliminary values. A censored value stands in
+refuted, not done or not taken, preliminary values, and imaging studies. A censored value stands in
 `value_source_value` ("<5") without a number.
 """
 
@@ -107,6 +107,8 @@ class _Person:
         self._allergies()
         self._genomics()
         self._family()
+        for _ in self._document["imaging"]:
+            self._leave_out("imaging study: no table for it")
 
     # -- rows ----------------------------------------------------------------------------------
 

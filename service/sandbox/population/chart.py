@@ -87,6 +87,13 @@ class Chart:
         self.resources.append(resource)
         return resource
 
+    def nearest(self, kind: str, element: str, at: datetime) -> Resource | None:
+        """The resource of a kind closest in time, if it was within two months."""
+        found = [r for r in self.resources if r["resourceType"] == kind]
+        gaps = [(abs(datetime.fromisoformat(r[element]) - at), r["id"], r) for r in found]
+        gap, _, resource = min(gaps, default=(timedelta.max, "", None), key=lambda row: row[:2])
+        return resource if gap.days < 60 else None
+
     def encounter_near(self, at: datetime) -> Resource:
         """`{"encounter": …}` with the visit closest in time if it was within a week, else empty."""
         visits = [r for r in self.resources if r["resourceType"] == "Encounter"]

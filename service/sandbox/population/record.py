@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from service.sandbox.population import measurements as measure
-from service.sandbox.population.chart import Chart, Resource, narrative, stamp
+from service.sandbox.population.chart import Chart, Resource, narrative, reference, stamp
 from service.sandbox.population.identity import any_doctor
 from service.sandbox.population.tables import coding, concept, drugs
 
@@ -224,7 +224,10 @@ def add_imaging(chart: Chart) -> None:
 def add_tumour(chart: Chart) -> None:
     for years, size in chart.spec.get("tumour", []):
         at = chart.moment(-float(years))
-        measure.add_number(chart, "tumour-size", float(size), at, None)
+        measured = measure.add_number(chart, "tumour-size", float(size), at, None)
+        study = chart.nearest("ImagingStudy", "started", at)
+        if study is not None:
+            measured["derivedFrom"] = [reference(study)]
 
 
 # -- the rest --------------------------------------------------------------------------------------
