@@ -19,13 +19,17 @@ import orjson
 from mappings.to_fhir.twin_bundle import ips_bundle, twin_bundle
 from privacy.signing import envelope
 from service.cli.exits import CommandError, Exit
+from service.cli.locks import ENDING, lock_options, locker
 from service.cli.output import emit, say
 from service.cli.trust import trusted_keys
 from service.cli.verify import check_bytes, check_file
 from service.config import load_config
+from service.pipeline.package import package
+from service.pipeline.runtime import open_runtime
+from service.portable import sphr
 from service.stores import open_database
 from service.stores.twins import TwinStore
-from twin_engine.document import Twin
+from twin_engine.document import MEDIA_TYPE, Twin
 from twin_engine.models.cards import card
 from twin_engine.models.registry import all_models
 from twin_engine.tables import (
@@ -46,6 +50,7 @@ class Written(NamedTuple):
 
     name: str
     data: bytes
+    kind: str = "application/octet-stream"
 
 
 class Given(NamedTuple):
@@ -65,8 +70,8 @@ class Given(NamedTuple):
     "--to",
     "form",
     required=True,
-    type=click.Choice(["twin", "fhir", "ips", "csv", "parquet", "omop"]),
-    help="twin: the signed file; the others lose the signature.",
+    type=click.Choice(["twin", "sphr", "fhir", "ips", "csv", "parquet", "omop"]),
+    help="twin: the signed file; sphr: a signed package; the others lose the signature.",
 )
 @click.option(
     "--out",
@@ -82,6 +87,7 @@ class Given(NamedTuple):
     type=click.Path(path_type=Path, dir_okay=False),
     help="The issuer's key set (JWKS). Default: this installation's own keys.",
 )
+@lock_options
 @click.option("--json", "as_json", is_flag=True, help="What was written, as one JSON object.")
 def command(
     files: tuple[Path, ...],
@@ -92,11 +98,13 @@ def command(
     dated: bool,
     keys: Path | None,
     as_json: bool,
+    **lock: Any,
 ) -> None:
     """Write twins as FHIR, as a patient summary, as tables, or an earlier version as it was.
 
     Several FILES make one set of tables, or one Bundle each. `--dated` lets a receiver work out
-    when things happened; without it an IPS document lacks dates that IPS requires.
+    when things happened; without it an IPS document lacks dates that IPS requires. A package
+    (sphr) is made with --twin alone: it holds what the ledger says of the twin.
 
     \b
     twinport export here/twin.json --to fhir --out there
@@ -107,11 +115,16 @@ def command(
         raise click.UsageError("give twin files, or --twin ID (and --version N)")
     if dated and form != "ips":
         raise click.UsageError("--dated belongs to --to ips")
+    if form == "sphr" and not pseudonym:
+        raise click.UsageError("--to sphr takes --twin ID: a package is made where the twin is")
+    locked = locker(**lock)
     given = [_stored(pseudonym, number)] if pseudonym else [_read(path, keys) for path in files]
     try:
         written = _FORMS[form](given, dated)
     except OmopError as error:
         raise CommandError(str(error), Exit.INPUT) from None
+    if locked is not None:
+        written = [Written(f"{w.name}{ENDING}", locked(w.data, w.kind)) for w in written]
     _write(out, written)
     if as_json:
         emit({"out": str(out), "files": [one.name for one in written]})
@@ -145,7 +158,17 @@ def _stored(pseudonym: str, number: int | None) -> Given:
 
 
 def _twin_files(given: Sequence[Given], _: bool) -> list[Written]:
-    return [Written(f"{_name(one, given)}twin.json", one.file) for one in given]
+    return [Written(f"{_name(one, given)}twin.json", one.file, MEDIA_TYPE) for one in given]
+
+
+def _package(given: Sequence[Given], _: bool) -> list[Written]:
+    runtime = open_runtime()
+    try:
+        data = package(runtime, given[0].twin.id, given[0].twin.version)
+    finally:
+        runtime.close()
+    assert data is not None  # it was read from the same database a moment ago
+    return [Written("record.sphr", data, sphr.MEDIA_TYPE)]
 
 
 def _name(one: Given, given: Sequence[Given]) -> str:
@@ -208,6 +231,7 @@ def _omop(given: Sequence[Given], _: bool) -> list[Written]:
 
 _FORMS: Mapping[str, Callable[[Sequence[Given], bool], list[Written]]] = {
     "twin": _twin_files,
+    "sphr": _package,
     "fhir": _fhir,
     "ips": _ips,
     "csv": _csv_files,
