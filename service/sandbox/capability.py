@@ -2,13 +2,16 @@
 
 from typing import Any
 
+from service.sandbox.export.manners import DEFINITION, INSTANTIATES, NAMES, Manners
 from service.sandbox.persona import Settings
 from service.sandbox.search import include_values, parameter_table
 
 SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
 
-def capability_statement(base: str, settings: Settings, date: str, version: str) -> dict[str, Any]:
+def capability_statement(
+    base: str, settings: Settings, exports: Manners, date: str, version: str
+) -> dict[str, Any]:
     rest: dict[str, Any] = {
         "mode": "server",
         "security": _security(settings),
@@ -16,7 +19,8 @@ def capability_statement(base: str, settings: Settings, date: str, version: str)
     }
     if settings.transactions:
         rest["interaction"] = [{"code": "transaction"}, {"code": "batch"}]
-    return {
+    _add_exports(rest, exports)
+    statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",
         "name": "TwinportSandbox",
         "title": "Twinport sandbox FHIR server",
@@ -31,6 +35,9 @@ def capability_statement(base: str, settings: Settings, date: str, version: str)
         "format": ["application/fhir+json"],
         "rest": [rest],
     }
+    if exports.levels:
+        statement["instantiates"] = [f"{INSTANTIATES}|{exports.guide}"]
+    return statement
 
 
 def _security(settings: Settings) -> dict[str, Any]:
@@ -64,3 +71,13 @@ def _resource(kind: str, settings: Settings) -> dict[str, Any]:
         definition = "http://hl7.org/fhir/OperationDefinition/Patient-everything"
         row["operation"] = [{"name": "everything", "definition": definition}]
     return row
+
+
+def _add_exports(rest: dict[str, Any], exports: Manners) -> None:
+    """At each level the operation of the guide, in the version whose dialect is spoken."""
+    rows = {row["type"]: row for row in rest["resource"]}
+    places = {"system": rest, "patient": rows["Patient"], "group": rows["Group"]}
+    for level in exports.levels:
+        definition = f"{DEFINITION}/{NAMES[level]}|{exports.guide}"
+        listed = places[level].setdefault("operation", [])
+        listed.append({"name": "export", "definition": definition})

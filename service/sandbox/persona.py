@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from flask import Request, Response
 
 from service.sandbox.errors import FhirError, outcome_of
+from service.sandbox.export.manners import Manners
 from service.sandbox.search import Query
 from service.sandbox.store import Resource
 
@@ -59,6 +60,8 @@ class Persona:
     page_parameter = "_page"
     offers: Mapping[str, str] | None = None
     """Type -> letters of INTERACTIONS. None: every type, every interaction."""
+    exports = Manners()
+    """How it exports in bulk."""
 
     def settings(self, given: Settings) -> Settings:
         return given

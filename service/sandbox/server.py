@@ -11,20 +11,20 @@ from hmac import compare_digest
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-import orjson
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
+from service.sandbox.answers import FHIR_JSON, as_answer, base_url, here
 from service.sandbox.capability import capability_statement
 from service.sandbox.errors import FhirError, outcome
+from service.sandbox.export import ENDPOINTS, OPEN, Exports, add_routes
 from service.sandbox.paging import OpenSearch, Pages
 from service.sandbox.persona import Persona, Settings
 from service.sandbox.population import PatientBundle
 from service.sandbox.search import Query, everything, included, known_types, parse_query, run_query
-from service.sandbox.store import Clock, Resource, Store, instant, utc_now
+from service.sandbox.store import Clock, Resource, Store, everyone, instant, utc_now
 from service.sandbox.writes import Writer, Written, check_id, etag, known, same_version
 
-FHIR_JSON = "application/fhir+json"
 ACCEPTED = {FHIR_JSON, "application/json", "application/*", "*/*", "application/json+fhir"}
 FORMATS = {"json", FHIR_JSON, "application/json", "application/fhir json"}
 SOFTWARE_VERSION = "1"
@@ -49,6 +49,7 @@ class Sandbox:
     settings: Settings
     persona: Persona
     pages: Pages
+    exports: Exports
     prefix: str
     started: datetime
     requests: deque[LoggedRequest] = field(default_factory=lambda: deque(maxlen=10_000))
@@ -72,13 +73,16 @@ def create_sandbox(
     store = Store(clock, persona.version)
     for patient in population:
         store.load(patient.resources)
+    store.load(everyone(store))
     app = Flask("twinport.sandbox")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     pages = Pages(
         settings.page_lifetime_seconds, settings.max_open_searches, expired=persona.expired
     )
-    app.extensions["sandbox"] = Sandbox(store, settings, persona, pages, prefix, clock())
+    exports = Exports(persona.exports)
+    app.extensions["sandbox"] = Sandbox(store, settings, persona, pages, exports, prefix, clock())
     _add_routes(app, prefix)
+    add_routes(app, prefix)
     _add_hooks(app)
     return app
 
@@ -86,14 +90,6 @@ def create_sandbox(
 def sandbox_of(app: Flask) -> Sandbox:
     found: Sandbox = app.extensions["sandbox"]
     return found
-
-
-def _here() -> Sandbox:
-    return sandbox_of(current_app)
-
-
-def base_url() -> str:
-    return request.host_url.rstrip("/") + _here().prefix
 
 
 # -- routes --------------------------------------------------------------------------------------
@@ -118,54 +114,58 @@ def _add_routes(app: Flask, prefix: str) -> None:
 
 
 def metadata() -> Response:
-    sandbox = _here()
+    sandbox = here()
     statement = capability_statement(
-        base_url(), sandbox.settings, instant(sandbox.started), SOFTWARE_VERSION
+        base_url(),
+        sandbox.settings,
+        sandbox.exports.manners,
+        instant(sandbox.started),
+        SOFTWARE_VERSION,
     )
-    return _json(sandbox.persona.capability(statement))
+    return as_answer(sandbox.persona.capability(statement))
 
 
 def read(kind: str, identity: str) -> Response:
-    _here().persona.allow(known(kind), "r")
-    resource = _here().store.read(kind, check_id(identity))
+    here().persona.allow(known(kind), "r")
+    resource = here().store.read(kind, check_id(identity))
     if resource is None:
         raise FhirError(404, "not-found", f"no such {kind}")
     seen = request.headers.get("If-None-Match")
     if seen and same_version(seen, resource):
         return _with_version(Response(status=304), resource)
-    return _with_version(_json(resource), resource)
+    return _with_version(as_answer(resource), resource)
 
 
 def vread(kind: str, identity: str, version: str) -> Response:
-    _here().persona.allow(known(kind), "r")
-    resource = _here().store.version(kind, check_id(identity), version)
+    here().persona.allow(known(kind), "r")
+    resource = here().store.version(kind, check_id(identity), version)
     if resource is None:
         raise FhirError(404, "not-found", f"no such version of this {kind}")
-    return _with_version(_json(resource), resource)
+    return _with_version(as_answer(resource), resource)
 
 
 def create(kind: str) -> Response:
     condition = request.headers.get("If-None-Exist")
-    return _written(_here().writer().create(kind, _body(), condition))
+    return _written(here().writer().create(kind, _body(), condition))
 
 
 def update(kind: str, identity: str) -> Response:
     match, none_match = request.headers.get("If-Match"), request.headers.get("If-None-Match")
-    return _written(_here().writer().update(kind, identity, _body(), match, none_match))
+    return _written(here().writer().update(kind, identity, _body(), match, none_match))
 
 
 def conditional_update(kind: str) -> Response:
     query = request.query_string.decode("ascii", "replace")
     if not query:
         raise FhirError(400, "required", "PUT needs an id or a condition in the URL")
-    writer = _here().writer()
+    writer = here().writer()
     return _written(
         writer.conditional_update(kind, query, _body(), request.headers.get("If-Match"))
     )
 
 
 def bundle() -> Response:
-    return _json(_here().writer().bundle(_body()))
+    return as_answer(here().writer().bundle(_body()))
 
 
 def search(kind: str) -> Response:
@@ -177,11 +177,11 @@ def post_search(kind: str) -> Response:
     if request.mimetype != "application/x-www-form-urlencoded":
         raise FhirError(415, "not-supported", "_search takes application/x-www-form-urlencoded")
     form = parse_qsl(request.get_data(as_text=True), keep_blank_values=True)
-    return _search(kind, _here().persona.posted(_query_pairs(), form))
+    return _search(kind, here().persona.posted(_query_pairs(), form))
 
 
 def patient_everything(identity: str) -> Response:
-    sandbox = _here()
+    sandbox = here()
     if not sandbox.settings.everything:
         raise FhirError(404, "not-supported", "$everything is not supported")
     if sandbox.store.read("Patient", check_id(identity)) is None:
@@ -208,10 +208,10 @@ def next_page() -> Response:
 
 def _continued(pairs: list[tuple[str, str]]) -> Response | None:
     """The next page of an open search, where the URL carries this persona's page parameter."""
-    persona = _here().persona
+    persona = here().persona
     for name, value in pairs:
         if name == persona.page_parameter:
-            return _page(_here().pages.resume(persona.token(value)), request.url)
+            return _page(here().pages.resume(persona.token(value)), request.url)
     return None
 
 
@@ -223,7 +223,7 @@ def _query_pairs() -> list[tuple[str, str]]:
 
 
 def _search(kind: str, pairs: list[tuple[str, str]]) -> Response:
-    sandbox = _here()
+    sandbox = here()
     settings = sandbox.settings
     sandbox.persona.allow(known(kind), "s")
     pairs = sandbox.persona.asked(kind, pairs)
@@ -243,7 +243,7 @@ def _search(kind: str, pairs: list[tuple[str, str]]) -> Response:
 
 def _visible(found: list[Resource], query: Query) -> list[Resource]:
     """Without what was written so recently that this server's index does not have it yet."""
-    sandbox = _here()
+    sandbox = here()
     lag = sandbox.settings.search_lag_seconds
     if not lag or not sandbox.persona.lags(query):
         return found
@@ -254,7 +254,7 @@ def _visible(found: list[Resource], query: Query) -> list[Resource]:
 
 
 def _page(page: OpenSearch, self_link: str) -> Response:
-    sandbox = _here()
+    sandbox = here()
     query = page.query
     end = page.offset + query.count
     answer: dict[str, Any] = {
@@ -270,13 +270,13 @@ def _page(page: OpenSearch, self_link: str) -> Response:
             answer["link"].append({"relation": "next", "url": link})
         if entries := _entries(page, end):
             answer["entry"] = entries
-    return _json(sandbox.persona.page(answer, query))
+    return as_answer(sandbox.persona.page(answer, query))
 
 
 def _entries(page: OpenSearch, end: int) -> list[dict[str, Any]]:
     matched = page.found[page.offset : end]
     entries = [_entry(resource, "match") for resource in matched]
-    entries += [_entry(r, "include") for r in included(_here().store, page.query, matched)]
+    entries += [_entry(r, "include") for r in included(here().store, page.query, matched)]
     if page.query.ignored and page.offset == 0:
         text = f"{len(page.query.ignored)} unknown parameter(s) ignored; see the self link"
         note = outcome("not-supported", text, "warning")
@@ -302,17 +302,6 @@ def _body() -> Any:
         raise FhirError(400, "structure", "the body is not JSON") from None
 
 
-def _raw_number(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return orjson.Fragment(str(value))
-    raise TypeError(type(value).__name__)
-
-
-def _json(body: dict[str, Any], status: int = 200) -> Response:
-    data = orjson.dumps(body, default=_raw_number)
-    return Response(data, status=status, content_type=f"{FHIR_JSON}; charset=utf-8")
-
-
 def _with_version(response: Response, resource: Resource) -> Response:
     updated = datetime.fromisoformat(resource["meta"]["lastUpdated"]).astimezone(UTC)
     response.headers["ETag"] = etag(resource)
@@ -326,9 +315,9 @@ def _written(written: Written) -> Response:
     if "return=minimal" in prefer:
         response = Response(status=written.status)
     elif "return=OperationOutcome" in prefer:
-        response = _json(outcome("informational", "stored", "information"), written.status)
+        response = as_answer(outcome("informational", "stored", "information"), written.status)
     else:
-        response = _json(resource, written.status)
+        response = as_answer(resource, written.status)
     version = resource["meta"]["versionId"]
     location = f"{base_url()}/{resource['resourceType']}/{resource['id']}/_history/{version}"
     response.headers["Location"] = location
@@ -349,8 +338,8 @@ def _add_hooks(app: Flask) -> None:
 
 
 def _check_token() -> None:
-    token = _here().settings.bearer_token
-    if token is None or request.endpoint == "metadata":
+    token = here().settings.bearer_token
+    if token is None or request.endpoint in {"metadata", *OPEN}:
         return
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and compare_digest(given.encode(), token.encode()):
@@ -362,10 +351,12 @@ def _check_token() -> None:
 
 
 def _intercept() -> Response | None:
-    return _here().persona.intercept(request)
+    return here().persona.intercept(request)
 
 
 def _check_accept() -> None:
+    if request.endpoint in ENDPOINTS:
+        return  # JSON that is no resource, and lines of resources
     asked = request.args.get("_format")
     if asked is not None:
         if asked.split(";")[0].strip() not in FORMATS:
@@ -377,7 +368,7 @@ def _check_accept() -> None:
 
 
 def _finish(response: Response) -> Response:
-    sandbox = _here()
+    sandbox = here()
     response.headers["Cache-Control"] = "no-store"
     kind = (request.view_args or {}).get("kind", "")
     sandbox.requests.append(
@@ -393,7 +384,7 @@ def _finish(response: Response) -> Response:
 
 
 def _fhir_error(error: FhirError) -> Response:
-    response = _json(_here().persona.error(error), error.status)
+    response = as_answer(here().persona.error(error), error.status)
     response.headers.update(error.headers)
     return response
 
@@ -409,7 +400,7 @@ _HTTP_CODES = {
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
-    response = _json(outcome(_HTTP_CODES.get(status, "processing"), error.name), status)
+    response = as_answer(outcome(_HTTP_CODES.get(status, "processing"), error.name), status)
     for name, value in error.get_headers():
         if name in ("Allow", "Retry-After"):
             response.headers[name] = value
@@ -419,4 +410,4 @@ def _http_error(error: HTTPException) -> Response:
 def _bug(error: Exception) -> Response:
     """A defect of the sandbox itself: only its type is told, the message might hold a value."""
     current_app.logger.error("sandbox: %s on %s", type(error).__name__, request.endpoint)
-    return _json(outcome("exception", f"internal error: {type(error).__name__}", "fatal"), 500)
+    return as_answer(outcome("exception", f"internal error: {type(error).__name__}", "fatal"), 500)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 Resource = dict[str, Any]
 Clock = Callable[[], datetime]
@@ -32,6 +32,25 @@ def subject_id(resource: Resource) -> str | None:
     return reference.rsplit("/", 1)[1] if "Patient/" in reference else None
 
 
+EVERYONE = "everyone"
+
+
+def everyone(store: "Store") -> list[Resource]:
+    """One Group with all patients in it, to export; none where there are no patients."""
+    members = [{"entity": {"reference": f"Patient/{r['id']}"}} for r in store.all("Patient")]
+    group = {"resourceType": "Group", "id": EVERYONE, "type": "person", "actual": True}
+    return [{**group, "quantity": len(members), "member": members}] if members else []
+
+
+class Gone(NamedTuple):
+    """A resource that was deleted."""
+
+    time: datetime
+    kind: str
+    id: str
+    patient: str | None
+
+
 class Store:
     def __init__(self, clock: Clock = utc_now, version: Callable[[int], str] = str) -> None:
         self.lock = threading.RLock()
@@ -39,6 +58,7 @@ class Store:
         self._version = version
         self._versions: dict[str, Table] = {}
         self._of_patient: dict[tuple[str, str], OrderedDict[str, None]] = {}
+        self._gone: list[Gone] = []
 
     def now(self) -> datetime:
         return self._clock()
@@ -100,6 +120,16 @@ class Store:
             table[identity] = (*versions, stored)
             self._index(stored)
             return stored
+
+    def delete(self, kind: str, identity: str) -> None:
+        """As its owner would on the server itself; over HTTP nobody deletes here."""
+        with self.lock:
+            newest = self._table(kind).pop(identity)[-1]
+            self._unindex(newest)
+            self._gone.append(Gone(self._clock(), kind, identity, subject_id(newest)))
+
+    def gone(self) -> list[Gone]:
+        return list(self._gone)
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ import orjson
 from flask import Request, Response
 
 from service.sandbox.errors import FhirError, outcome
+from service.sandbox.export.manners import Manners
 from service.sandbox.persona import Persona, Settings
 from service.sandbox.search import Query
 
@@ -23,6 +24,8 @@ class Azure(Persona):
     name = "azure"
     prefix = ""  # [D] host only
     page_parameter = "ct"
+    # [C] GET at all three levels; the files go to Blob storage, which wants its own credentials.
+    exports = Manners(methods=("GET",), token_for_files=False, own_credentials=True)
 
     def __init__(self, throttle_every: int = 0) -> None:
         self._throttle_every = throttle_every

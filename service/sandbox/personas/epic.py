@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from service.sandbox.errors import FhirError, outcome
+from service.sandbox.export.manners import Manners
 from service.sandbox.persona import Pairs, Persona, Settings
 from service.sandbox.search import Query, parameter_table
 
@@ -23,6 +24,16 @@ class Epic(Persona):
     name = "epic"
     prefix = "/api/FHIR/R4"  # [CS] the sandbox's path below the instance
     page_parameter = "sessionID"
+    exports = Manners(
+        # [CS] group-export on Group, and no other export; the id of a Group is given by the site.
+        levels=("group",),
+        methods=("GET",),
+        guide="1.0.0",
+        files="Binary/{file}",  # with the token
+        # [SF] one export for each client and group, until it is deleted.
+        jobs_per_client=1,
+        held_until_deleted=True,
+    )
     # [CS] of the 59 types those that the sandbox holds. Not among the 59: MedicationStatement,
     # RiskAssessment. Provenance cannot be searched, Device not be created.
     offers = {  # noqa: RUF012 - a constant
@@ -34,6 +45,7 @@ class Epic(Persona):
         "Encounter": "rs",
         "Endpoint": "rs",
         "FamilyMemberHistory": "rs",
+        "Group": "rs",
         "ImagingStudy": "rs",
         "Immunization": "rs",
         "Location": "rs",

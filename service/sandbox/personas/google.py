@@ -9,7 +9,11 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
+import orjson
+from flask import Response, request
+
 from service.sandbox.errors import FhirError, outcome
+from service.sandbox.export.manners import Manners
 from service.sandbox.persona import Pairs, Persona, Settings
 from service.sandbox.search import RESULT_PARAMETERS, Query
 
@@ -21,6 +25,11 @@ class Google(Persona):
     # [G] a base of many segments.
     prefix = "/v1/projects/p/locations/l/datasets/d/fhirStores/s/fhir"
     page_parameter = "_page_token"
+    exports = Manners(
+        levels=("system", "group"),  # [G] bulk-export and bulk-export-group
+        methods=("GET",),
+        status="operations/{job}",
+    )
 
     def __init__(self, lag_seconds: float = 1.0) -> None:
         self._lag = lag_seconds
@@ -48,6 +57,15 @@ class Google(Persona):
         if len(bundle["link"]) > 1:
             bundle["total"] += 7  # [G] an estimate until the last page
         return bundle
+
+    def respond(self, response: Response) -> Response:
+        # [G] the state of an export is a long-running operation of Google's, not a manifest; the
+        # files are objects in Cloud Storage (gs://).
+        if request.endpoint == "export-status" and response.status_code in (200, 202):
+            done = response.status_code == 200
+            body = {"name": "operations/1", "done": done}
+            response = Response(orjson.dumps(body), content_type="application/json")
+        return response
 
     def condition(self, query: str) -> None:
         names = {pair.split("=")[0] for pair in query.lstrip("?").split("&")}

@@ -1,13 +1,15 @@
 """HAPI FHIR JPA server as hapi-fhir-jpaserver-starter configures it.
 
 Sources: [ST] github.com/hapifhir/hapi-fhir-jpaserver-starter, application.yaml and AppProperties;
-[IS] issues of github.com/hapifhir/hapi-fhir; [FDP] github.com/google/fhir-data-pipes issues.
+[IS] issues of github.com/hapifhir/hapi-fhir; [SRC] that repository's source; [FDP]
+github.com/google/fhir-data-pipes issues.
 """
 
 from dataclasses import replace
 from typing import Any
 
 from service.sandbox.errors import FhirError, outcome
+from service.sandbox.export.manners import Manners
 from service.sandbox.persona import Persona, Settings
 from service.sandbox.search import Query
 
@@ -15,6 +17,12 @@ from service.sandbox.search import Query
 class Hapi(Persona):
     name = "hapi"
     page_parameter = "_getpages"
+    exports = Manners(
+        # [SRC] JpaConstants.OPERATION_EXPORT_POLL_STATUS; files are Binary resources.
+        status="$export-poll-status?_jobId={job}",
+        files="Binary/{file}",
+        lifetime_seconds=7200,  # [ST] bulk_export_file_retention_period_hours: 2
+    )
 
     def settings(self, given: Settings) -> Settings:
         return replace(

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from service.sandbox.errors import FhirError
+from service.sandbox.export.manners import Manners
 from service.sandbox.persona import Pairs, Persona, Settings
 from service.sandbox.search import Query
 
@@ -22,6 +23,11 @@ class HealthLake(Persona):
     name = "healthlake"
     prefix = "/datastore/0123456789abcdef0123456789abcdef/r4"  # [D]
     page_parameter = "page"
+    # [D] POST at every level, one export at a time; the files go to a bucket of one's own in S3,
+    # which no link of the manifest opens without credentials for it.
+    exports = Manners(
+        methods=("POST",), jobs_per_client=1, token_for_files=False, own_credentials=True
+    )
 
     def __init__(self, lag_seconds: float = 1.0) -> None:
         self._lag = lag_seconds

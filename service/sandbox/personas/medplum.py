@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from flask import Response
 
 from service.sandbox.errors import FhirError
+from service.sandbox.export.manners import Manners
 from service.sandbox.persona import Persona, Settings
 from service.sandbox.search import Query
 
@@ -23,6 +24,8 @@ class Medplum(Persona):
     name = "medplum"
     prefix = "/fhir/R4"
     page_parameter = "_cursor"
+    # [R] server/src/fhir/operations: GET and POST, and where the status is.
+    exports = Manners(status="bulkdata/export/{job}", files="binary/{file}")
 
     def settings(self, given: Settings) -> Settings:
         return replace(

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from service.sandbox.errors import FhirError
+from service.sandbox.export.manners import Manners
 from service.sandbox.persona import Pairs, Persona, Settings
 from service.sandbox.search import Query, parameter_table
 
@@ -21,6 +22,19 @@ class Oracle(Persona):
     name = "oracle"
     prefix = "/r4/ec2458f2-1e24-41c8-b71b-0e701af7583d"  # [D] tenant of the public sandbox
     page_parameter = "-pageContext"
+    exports = Manners(
+        levels=("patient", "group"),  # [CS] Group export; Patient export since 2026
+        methods=("GET",),  # [D] bulk data
+        guide="1.0.0",
+        status="bulk-export/jobs/{job}",  # [D]
+        files="bulk-export/files/{file}",  # [D]
+        redirect=True,  # [D] 307 to a pre-signed link of another host, gzip, at most 50 MB
+        progress="in-progress",  # [D]
+        retry_after="600",  # [D]
+        repeated_types=False,  # [D] one comma-separated _type
+        jobs_per_client=1,  # [D] 429 while another one is running
+        lifetime_seconds=30 * 86400,  # [D]
+    )
     # [CS] those of its 44 types that the sandbox holds. Not there: RiskAssessment, ImagingStudy,
     # MedicationStatement, Medication.
     offers = {  # noqa: RUF012 - a constant
@@ -31,6 +45,7 @@ class Oracle(Persona):
         "DocumentReference": "crsu",
         "Encounter": "crs",
         "FamilyMemberHistory": "crsu",
+        "Group": "r",
         "Immunization": "crsu",
         "Location": "rs",
         "MedicationRequest": "crs",
