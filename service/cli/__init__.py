@@ -13,6 +13,7 @@ from service.cli.exits import MEANING, Exit
 # Loaded when asked for, so that `--help` and `--version` do not import the whole product.
 COMMANDS = {
     "run": ("service.cli.run", "Pull or read patients, make their twins, predict, write back."),
+    "bulk": ("service.cli.bulk", "Whole populations by Bulk Data export: run, resume, cancel."),
     "serve": ("service.cli.serve", "Run the service."),
     "demo": ("service.cli.demo", "Show the whole path on three synthetic patients."),
     "sandbox": ("service.cli.sandbox", "Run the built-in FHIR server with its synthetic patients."),

@@ -21,6 +21,8 @@ class Exit(IntEnum):
     WRITE_BACK = 6
     NOT_VERIFIED = 7
     SETUP = 8
+    PARTIAL = 9
+    NOT_READY = 10
     INTERRUPTED = 130
 
 
@@ -34,6 +36,8 @@ MEANING = {
     Exit.WRITE_BACK: "the twin was made, but its results are not all on the server yet",
     Exit.NOT_VERIFIED: "a signature, digest, ledger or recomputation does not agree",
     Exit.SETUP: "configuration, keys, database or a folder need attention first",
+    Exit.PARTIAL: "all that could be done is done; part of the export is missing, see its report",
+    Exit.NOT_READY: "the server is still preparing the export; go on with it later",
     Exit.INTERRUPTED: "stopped from the keyboard",
 }
 
@@ -89,6 +93,7 @@ def _asked_wrongly(error: BaseException) -> Exit | None:
 def _table() -> list[tuple[tuple[type[BaseException], ...], Exit]]:
     """The first that fits decides. Imported here so that `twinport --help` stays instant."""
     from privacy.errors import KeyRefusedError, PolicyError, PrivacyError, VaultError
+    from service.bulk.errors import InHand, NotReady
     from service.config import ConfigError
     from service.fhir.errors import FhirError, SetupError, SourceError
     from service.pipeline.errors import Blocked, NotConfigured, RunError, WriteBackFailed
@@ -96,7 +101,8 @@ def _table() -> list[tuple[tuple[type[BaseException], ...], Exit]]:
     from twin_engine.document import DocumentError
 
     return [
-        ((ConfigError, SetupError, NotConfigured, StoreError), Exit.SETUP),
+        ((NotReady,), Exit.NOT_READY),
+        ((ConfigError, SetupError, NotConfigured, StoreError, InHand), Exit.SETUP),
         ((KeyRefusedError, PolicyError, VaultError), Exit.SETUP),
         ((SourceError, DocumentError), Exit.INPUT),
         ((FhirError,), Exit.SERVER),

@@ -24,20 +24,24 @@ class TwinFolder:
         self._folder, self._runtime = folder, runtime
 
     def write(self, made: Made, scale: str, summary: Summary) -> None:
+        self.write_own(made, scale, summary)
+        write_proofs(self._folder, self._runtime)
+
+    def write_own(self, made: Made, scale: str, summary: Summary) -> None:
+        """What is this twin's alone: ledger and keys may stand once beside many twins."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         parcels = self._runtime.deliverer.parcels(made, scale)
-        self._put("twin.json", made.file)
-        self._put("assessments.json", _json(as_bundle(parcels)))
-        self._put("ledger.jsonl", self._ledger())
-        self._put("report.json", _json(report(made, summary)))
-        self._put("keys.json", _json(self._runtime.jwks()))
+        put(self._folder / "twin.json", made.file)
+        put(self._folder / "assessments.json", as_json(as_bundle(parcels)))
+        put(self._folder / "report.json", as_json(report(made, summary)))
 
-    def _ledger(self) -> bytes:
-        store = SqlLedgerStore(self._runtime.database)
-        return b"".join(line + b"\n" for line in ledger.export(store, self._runtime.signer))
 
-    def _put(self, name: str, data: bytes) -> None:
-        put(self._folder / name, data)
+def write_proofs(folder: Path, runtime: Runtime) -> None:
+    """What twins are verified with: the ledger, and the public keys."""
+    store = SqlLedgerStore(runtime.database)
+    lines = b"".join(line + b"\n" for line in ledger.export(store, runtime.signer))
+    put(folder / "ledger.jsonl", lines)
+    put(folder / "keys.json", as_json(runtime.jwks()))
 
 
 def prepare(folder: Path) -> None:
@@ -79,5 +83,5 @@ def report(made: Made, summary: Summary) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"

@@ -24,8 +24,8 @@ class Bar:
     """A progress bar that knows its length, or a counter that does not."""
 
     def __init__(self, label: str, total: int | None) -> None:
-        self._label, self._total, self._done = label, total, 0
-        self._shows = sys.stderr.isatty()
+        self._label, self.total, self._done = label, total, 0
+        self.shows = sys.stderr.isatty()
         self._last = 0.0
 
     def update(self, count: int) -> None:
@@ -33,20 +33,20 @@ class Bar:
 
     def update_to(self, done: int) -> None:
         self._done = done
-        if self._shows and (time.monotonic() - self._last > 0.1 or done == self._total):
+        if self.shows and (time.monotonic() - self._last > 0.1 or done == self.total):
             self._last = time.monotonic()
             self._draw()
 
     def _draw(self) -> None:
-        if self._total:
-            full = round(28 * self._done / self._total)
-            line = f"{self._label} [{'#' * full}{'-' * (28 - full)}] {self._done}/{self._total}"
+        if self.total:
+            full = round(28 * self._done / self.total)
+            line = f"{self._label} [{'#' * full}{'-' * (28 - full)}] {self._done}/{self.total}"
         else:
             line = f"{self._label} {self._done:,}"
         click.echo(f"\r\033[K{line}", err=True, nl=False)
 
     def clear(self) -> None:
-        if self._shows:
+        if self.shows:
             click.echo("\r\033[K", err=True, nl=False)
 
 

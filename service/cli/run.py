@@ -107,7 +107,7 @@ def command(
         job = _Job(runtime, wish, out, as_json)
         if server:
             assert patient is not None
-            return job.from_server(_server(runtime, server), patient, dry_run)
+            return job.from_server(configured_server(runtime, server), patient, dry_run)
         return job.from_files(_records(source, patient))
     finally:
         runtime.close()
@@ -128,7 +128,7 @@ def _as_of(text: str | None, default: str) -> dict[str, Any]:
         raise click.UsageError("--as-of takes today, last-record or YYYY-MM-DD") from None
 
 
-def _server(runtime: Runtime, text: str) -> ServerConfig:
+def configured_server(runtime: Runtime, text: str) -> ServerConfig:
     """The operator at the command line may give any URL; callers over HTTP may not."""
     if "://" not in text:
         return runtime.server(text)

@@ -103,12 +103,29 @@ def _server(path: str, server: Server) -> Iterator[Problem]:
         yield from _https(here, origin, allow_plain=server.allow_plain_http)
         if urlsplit(origin).path.strip("/") or urlsplit(origin).query:
             yield Problem(here, "is more than an origin", "give scheme, host and port only")
+    yield from _bulk(f"{path}.bulk", server)
     if server.ca_file and not Path(server.ca_file).is_file():
         yield Problem(f"{path}.ca_file", "is not a file", "correct the path")
     yield from _cds(f"{path}.cds", server.cds)
     yield from _server_auth(f"{path}.auth", server.auth)
     if server.auth.token_url:
         yield from _https(f"{path}.auth.token_url", server.auth.token_url)
+
+
+def _bulk(path: str, server: Server) -> Iterator[Problem]:
+    bulk = server.bulk
+    if bulk.level == "group" and not bulk.group:
+        yield Problem(f"{path}.group", "is needed for level group", "ask the operator for its id")
+    for number, origin in enumerate(bulk.file_origins):
+        here = f"{path}.file_origins.{number}"
+        any_host = origin.startswith("https://*.")
+        address = origin.replace("*.", "", 1) if any_host else origin
+        yield from _https(here, address, allow_plain=server.allow_plain_http)
+        if "*" in address or urlsplit(address).path.strip("/") or urlsplit(address).query:
+            step = "give `https://HOST`, or `https://*.DOMAIN`"
+            yield Problem(here, "is more than an origin", step)
+        elif any_host and "." not in (urlsplit(address).hostname or ""):
+            yield Problem(here, "covers a whole top-level domain", "name a domain below it")
 
 
 def _cds(path: str, client: CdsClient) -> Iterator[Problem]:

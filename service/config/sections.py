@@ -197,6 +197,50 @@ class CdsClient:
 
 
 @dataclass(frozen=True)
+class ServerBulk:
+    """How a whole population is exported from one server (Bulk Data `$export`)."""
+
+    level: str = setting(
+        "patient",
+        _choice("group", "patient", "system"),
+        "What `twinport bulk` exports: one group, all patients, or the whole server.",
+    )
+    group: str = setting("", _text(), "Id of the Group (level `group`); its operator gives it out.")
+    types: tuple[str, ...] = setting(
+        (),
+        fields.List(_text(validate.Regexp(r"^[A-Z][A-Za-z]{2,49}\Z"))),
+        "Types to export. Empty: all that Twinport reads and the server exports.",
+    )
+    dialect: str = setting(
+        "auto",
+        _choice("auto", "get", "post"),
+        "How the export is asked for: GET with commas, POST of Parameters, or what the server's "
+        "statement suggests, and then the other.",
+    )
+    file_origins: tuple[str, ...] = setting(
+        (),
+        fields.List(_text(validate.Length(1))),
+        "Where the files may lie besides the server itself: `https://HOST`, or `https://*.DOMAIN` "
+        "for public addresses. They never get the server's credentials.",
+    )
+    partial_manifests: bool = setting(
+        False, fields.Boolean(), "Take files before the export is done, where the server can."
+    )
+    empty_means_none: bool = setting(
+        False,
+        fields.Boolean(),
+        "A type that was asked for and has no file is taken as empty, not as unknown. Only where "
+        "the server's operator says so.",
+    )
+    wait_hours: int = setting(24, _whole(1, 720), "Longest wait for the export to be ready.")
+    longest_pause_seconds: int = setting(
+        300, _whole(0, 86_400), "Longest pause between two looks, whatever the server asks for."
+    )
+    file_seconds: int = setting(3600, _whole(1, 86_400), "Longest time for one file.")
+    parallel: int = setting(4, _whole(1, 16), "Files fetched at once.")
+
+
+@dataclass(frozen=True)
 class Server:
     """One FHIR server that callers may name. Callers over HTTP can never give a URL."""
 
@@ -226,6 +270,7 @@ class Server:
         False, fields.Boolean(), "Write each model's card beside its results (DocumentReference)."
     )
     cds: CdsClient = field(default_factory=CdsClient)
+    bulk: ServerBulk = field(default_factory=ServerBulk)
     ca_file: str = setting("", _text(), "Extra certificate authority for this server.")
     timeout_seconds: int = setting(30, _whole(1, 600), "Longest wait for one answer.")
     page_size: int = setting(200, _whole(1, 1000), "`_count` asked for when searching.")
@@ -255,6 +300,22 @@ class Jobs:
         0.5, fields.Float(validate=validate.Range(0.01, 60)), "Pause between looks at the queue."
     )
     stop_seconds: int = setting(20, _whole(0, 600), "How long a stop waits for runs in hand.")
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """Exports of whole populations: the sealed spool they pass through."""
+
+    folder: str = setting(
+        "", _text(), "Where the sealed spool lies while it lasts. Empty: `spool` in the home."
+    )
+    keep_days: int = setting(
+        7, _whole(1, 90), "An unfinished export nobody went on with is destroyed after so long."
+    )
+    files: int = setting(200_000, _whole(1, 10**7), "Most files of one export.")
+    total_bytes: int = setting(
+        1_099_511_627_776, _whole(1024, 2**50), "Most bytes of one export, unpacked."
+    )
 
 
 @dataclass(frozen=True)
@@ -320,6 +381,7 @@ class Config:
     oauth: OAuth = field(default_factory=OAuth)
     servers: Mapping[str, Server] = table_of(Server, "name")
     jobs: Jobs = field(default_factory=Jobs)
+    bulk: Bulk = field(default_factory=Bulk)
     limits: Limits = field(default_factory=Limits)
     logging: Logging = field(default_factory=Logging)
     models: Models = field(default_factory=Models)
@@ -331,6 +393,10 @@ class Config:
     @property
     def keys_dir(self) -> Path:
         return self.home / "keys"
+
+    @property
+    def spool_dir(self) -> Path:
+        return Path(self.bulk.folder) if self.bulk.folder else self.home / "spool"
 
 
 def is_loopback_http(url: str) -> bool:

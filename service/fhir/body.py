@@ -20,12 +20,19 @@ def read_capped(
     """The whole body. `read` gives what is there, up to n bytes, and b"" at the end."""
     parts: list[bytes] = []
     size = 0
-    for part in _unpacked(_pieces(read, still_time), encoding, what):
+    for part in unpacked(read, encoding, what, still_time):
         size += len(part)
         if size > cap:
             raise TooLarge(what)
         parts.append(part)
     return b"".join(parts)
+
+
+def unpacked(
+    read: Callable[[int], bytes], encoding: str, what: str, still_time: Callable[[], object]
+) -> Iterator[bytes]:
+    """The body in bounded pieces, for what is too large to be held as a whole."""
+    return _unpacked(_pieces(read, still_time), encoding, what)
 
 
 def _pieces(read: Callable[[int], bytes], still_time: Callable[[], object]) -> Iterator[bytes]:

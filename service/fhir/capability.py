@@ -1,5 +1,6 @@
 """What a server says it can do. Read with tolerance: many statements are incomplete or wrong."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,11 @@ class Capability:
     fhir_version: str = ""
     types: dict[str, TypeCapability] = field(default_factory=dict)
     interactions: frozenset[str] = frozenset()
+    exports: Mapping[str, str] = field(default_factory=dict)
+    """Level (`system`, `patient`, `group`) → definition of its Bulk Data export"""
+    instantiates: tuple[str, ...] = ()
+    not_exported: frozenset[str] = frozenset()
+    """Types that the server says it leaves out of exports"""
 
     def of(self, kind: str) -> TypeCapability:
         return self.types.get(kind, TypeCapability())
@@ -76,7 +82,36 @@ def parse_capability(statement: Any) -> Capability:
         fhir_version=_text(statement.get("fhirVersion")),
         types=listed,
         interactions=_names(rest.get("interaction"), "code"),
+        exports=_exports(rest),
+        instantiates=tuple(_texts(statement.get("instantiates"))),
+        not_exported=frozenset(_without_export(rest)),
     )
+
+
+def _exports(rest: dict[str, Any]) -> dict[str, str]:
+    """Where `export` is among the operations. A level is where it is listed, and what it is
+    defined as: `group-export` is the group's, wherever a server lists it."""
+    rows = [("system", rest)]
+    rows += [(_text(row.get("type")).lower(), row) for row in _dicts(rest.get("resource"))]
+    found = {}
+    for place, row in rows:
+        for operation in _dicts(row.get("operation")):
+            name = _text(operation.get("name")).lstrip("$")
+            if name in _EXPORTS:
+                found[_EXPORTS[name] or place] = _text(operation.get("definition"))
+    return {level: definition for level, definition in found.items() if level in _LEVELS}
+
+
+_LEVELS = frozenset({"system", "patient", "group"})
+_EXPORTS = {"export": "", "patient-export": "patient", "group-export": "group"}
+# http://hl7.org/fhir/uv/bulkdata/STU3: "not available in bulk", on a type
+_NOT_IN_BULK = "http://hl7.org/fhir/uv/bulkdata/Extension/operation-not-supported"
+
+
+def _without_export(rest: dict[str, Any]) -> Iterator[str]:
+    for row in _dicts(rest.get("resource")):
+        if any(e.get("url") == _NOT_IN_BULK for e in _dicts(row.get("extension"))):
+            yield _text(row.get("type"))
 
 
 def _type(row: dict[str, Any]) -> TypeCapability:

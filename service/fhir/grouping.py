@@ -7,7 +7,7 @@ stays: only a server could say what it means.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -33,6 +33,11 @@ class Claim:
     """`complete`, or the reason why it is not"""
     absent: str
     """`complete`, or the reason why nothing is known"""
+    types: Mapping[str, "Claim"] = field(default_factory=dict)
+    """Where a type is another matter"""
+
+    def of(self, name: str) -> "Claim":
+        return self.types.get(name, self)
 
 
 @dataclass(slots=True)
@@ -48,6 +53,8 @@ class Pile:
     """(type, or "" for any; reason): what could not be read"""
     referring: list[dict[str, Any]] = field(default_factory=list)
     """The objects, at any depth, that have a `reference`"""
+    short: dict[str, str] = field(default_factory=dict)
+    """type, or "" for any → why some of it never arrived"""
     names: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
 
@@ -191,7 +198,8 @@ class _Record:
         return part
 
     def _judge(self, part: Slice, claim: Claim) -> None:
-        word = claim.present if part.matches else claim.absent
+        own = claim.of(part.type)
+        word = own.present if part.matches else own.absent
         if part.matches or word == "complete":
             part.queries = part.pages = part.finished = 1
         if word != "complete":
@@ -201,6 +209,9 @@ class _Record:
                 part.dropped[reason] += count
                 if reason == UNPROVEN:
                     part.lose(reason)
+        for name, reason in self._pile.short.items():
+            if name in ("", part.type):
+                part.lose(reason)
         for (name, reason), count in self._pile.lost.items():
             if name in ("", part.type):
                 part.dropped[reason] += count

@@ -2,7 +2,8 @@
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -36,7 +37,7 @@ from service.fhir.origin import origin_of, resolve_link
 from service.fhir.retry import RETRY_STATUS, Clock, pause_before
 from service.fhir.servers import ServerConfig
 from service.fhir.signin import Credentials, credentials_for
-from service.fhir.wire import RawAnswer, Wire
+from service.fhir.wire import RawAnswer, Stream, Wire
 
 Resource = dict[str, Any]
 
@@ -132,6 +133,26 @@ class FhirClient:
         body = None if resource is None else orjson.dumps(resource)
         raw = self._persist(method, self.url(*path), headers, body, what, _CERTAINLY_NOTHING_DONE)
         return _checked(raw, what, headers)
+
+    def once(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, what: str
+    ) -> RawAnswer:
+        """One exchange, whatever its status. Who asks decides what it means, and whether to ask
+        again: for protocols around FHIR, such as asynchronous jobs."""
+        return self._signed(method, url, headers, body, what)
+
+    @contextmanager
+    def stream(
+        self, url: str, headers: Mapping[str, str], what: str, *, signed: bool, clock: Clock
+    ) -> Iterator[Stream]:
+        """One file, piece by piece. Signed only where wished, and never beyond our origins."""
+        secret = self._credentials.header(self.clock) if signed else None
+        if secret is not None and origin_of(url) in self._origins:
+            headers = {**headers, "Authorization": secret}
+        with self._wire.stream(url, headers=headers, clock=clock, what=what) as stream:
+            if stream.status == 401 and "Authorization" in headers:
+                self._credentials.refused(secret)  # the next try gets a new one
+            yield stream
 
     def url(self, *path: str) -> str:
         if not all(_ID.match(part) for part in path):
@@ -242,6 +263,11 @@ def _parsed(body: bytes) -> Resource | None:
     if isinstance(found, dict) and isinstance(found.get("resourceType"), str):
         return found
     return None
+
+
+def resource_of(raw: RawAnswer) -> Resource | None:
+    """The resource in an answer of any status; None when there is none."""
+    return _parsed(raw.body)
 
 
 _BY_STATUS: Mapping[int, type[Refused]] = {

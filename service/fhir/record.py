@@ -1,6 +1,7 @@
 """One patient's resources as a source gave them, and how complete they are."""
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,8 @@ class PatientRecord:
     safety: list[SafetyEvent] = field(default_factory=list)
     out_of_scope: dict[str, int] = field(default_factory=dict)
     """Resources of types nobody here reads, by type."""
+    deleted: Container[str] = field(default=frozenset(), repr=False)
+    """`Type/id` of what the source says it deleted."""
 
 
 Pulled = PatientRecord

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from service.config.sections import Limits as ConfiguredLimits
 from service.config.sections import Server as ConfiguredServer
-from service.config.sections import ServerAuth
+from service.config.sections import ServerAuth, ServerBulk
 from service.fhir.errors import SetupError, UnsafeAddress
 from service.fhir.origin import Origin, is_loopback, origin_of
 
@@ -52,6 +52,7 @@ class ServerConfig:
     page_size: int = 200
     everything: bool = False
     post_search: str = "fallback"
+    bulk: ServerBulk = field(default_factory=ServerBulk)
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -88,6 +89,7 @@ def from_config(
         page_size=server.page_size,
         everything=server.everything,
         post_search=server.post_search,
+        bulk=server.bulk,
         limits=Limits(
             read_seconds=server.timeout_seconds,
             budget_seconds=bounds.run_seconds,

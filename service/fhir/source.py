@@ -5,7 +5,7 @@ file or its name: both may hold a patient's.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +18,9 @@ from service.fhir.errors import NotFhir, SourceError
 from service.fhir.references import levels
 
 DEFAULT_CAP = 1 << 30
+LONGEST_LINE = 1 << 25
+UNREADABLE = b"{"
+"""Stands for a line that is too long to be looked at; no JSON, and so refused like it."""
 MAX_DEPTH = 64
 _GZIP = b"\x1f\x8b"
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
@@ -65,12 +68,36 @@ def parsed(data: bytes) -> Parsed:
 
 def lines(path: Path, cap: int = DEFAULT_CAP) -> Iterator[bytes]:
     """The non-empty lines of an NDJSON file, one at a time."""
-    rest = b""
-    for chunk in _capped(_chunks(path), cap):
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from (line for line in whole if line.strip())
-    if rest.strip():
-        yield rest
+    for line in split_lines(_capped(_chunks(path), cap)):
+        yield UNREADABLE if line is None else line
+
+
+def split_lines(chunks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[bytes | None]:
+    """The non-empty lines of a stream, None for one that is longer than `longest`.
+
+    Holds one line at a time, and of a line without end no more than that.
+    """
+    parts: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            size += end - start
+            yield from _line([*parts, chunk[start:end]], size, longest)
+            parts, size, start = [], 0, end + 1
+        size += len(chunk) - start
+        if size <= longest:
+            parts.append(chunk[start:])
+        else:
+            parts.clear()
+    yield from _line(parts, size, longest)
+
+
+def _line(parts: list[bytes], size: int, longest: int) -> Iterator[bytes | None]:
+    if size > longest:
+        yield None
+    elif line := b"".join(parts).strip():
+        yield line
 
 
 def _chunks(source: Path | bytes) -> Iterator[bytes]:

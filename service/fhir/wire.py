@@ -6,15 +6,16 @@ proxy variables): what is sent where is decided by the configuration alone.
 
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from service.fhir.body import read_capped
+from service.fhir.body import read_capped, unpacked
 from service.fhir.errors import (
     ConnectionLost,
     TimedOut,
@@ -27,6 +28,8 @@ from service.fhir.patience import POOLS
 from service.fhir.retry import Clock
 from service.fhir.servers import ServerConfig
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
@@ -34,6 +37,16 @@ class RawAnswer:
     url: str
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer whose body is still to come, unpacked and piece by piece."""
+
+    status: int
+    url: str
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes]
 
 
 class Wire:
@@ -57,13 +70,11 @@ class Wire:
         clock: Clock,
         what: str,
     ) -> RawAnswer:
-        try:
-            with _slot(origin_of(url), self._limits.concurrency):
-                return self._exchange(method, url, headers, body, clock, what)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            failure = translate(error, what)
-        # Outside of the handler on purpose: the cause names the URL, and the URL names the patient.
-        raise failure
+        with _slot(origin_of(url), self._limits.concurrency):
+            return _ours(
+                lambda: self._exchange(method, url, headers, body, clock, what),
+                what,
+            )
 
     def _exchange(
         self,
@@ -74,9 +85,38 @@ class Wire:
         clock: Clock,
         what: str,
     ) -> RawAnswer:
+        with self._begin(method, url, headers, body, clock, what) as response:
+            content = read_capped(
+                lambda n: response.raw.read1(n, decode_content=False) or b"",
+                response.headers.get("Content-Encoding", ""),
+                self._limits.body_bytes,
+                what,
+                lambda: clock.left(what),
+            )
+            return RawAnswer(response.status_code, response.url, response.headers, content)
+
+    @contextmanager
+    def stream(
+        self, url: str, *, headers: Mapping[str, str], clock: Clock, what: str
+    ) -> Iterator[Stream]:
+        """A GET whose body may be larger than memory; who reads it sets its own limits."""
+        begin = lambda: self._begin("GET", url, headers, None, clock, what)  # noqa: E731
+        with _slot(origin_of(url), self._limits.concurrency), _ours(begin, what) as response:
+            pieces = _pieces_of(response, clock, what)
+            yield Stream(response.status_code, response.url, response.headers, pieces)
+
+    def _begin(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        clock: Clock,
+        what: str,
+    ) -> requests.Response:
         left = clock.left(what)
         limits = self._limits
-        with self._session.request(
+        return self._session.request(
             method,
             url,
             headers={"Accept-Encoding": "gzip", **headers},
@@ -84,15 +124,7 @@ class Wire:
             stream=True,
             allow_redirects=False,
             timeout=(min(limits.connect_seconds, left), min(limits.read_seconds, left)),
-        ) as response:
-            content = read_capped(
-                lambda n: response.raw.read1(n, decode_content=False) or b"",
-                response.headers.get("Content-Encoding", ""),
-                limits.body_bytes,
-                what,
-                lambda: clock.left(what),
-            )
-            return RawAnswer(response.status_code, response.url, response.headers, content)
+        )
 
     def close(self) -> None:
         self._session.close()
@@ -123,6 +155,34 @@ _SLOTS_LOCK = threading.Lock()
 def _slot(origin: Origin, size: int) -> threading.BoundedSemaphore:
     with _SLOTS_LOCK:
         return _SLOTS.setdefault(origin, threading.BoundedSemaphore(size))
+
+
+_THEIRS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+
+
+def _ours(call: Callable[[], T], what: str) -> T:
+    """The lower libraries' exceptions as ours."""
+    try:
+        return call()
+    except _THEIRS as error:
+        failure = translate(error, what)
+    # Outside of the handler on purpose: the cause names the URL, and the URL names the patient.
+    raise failure
+
+
+def _pieces_of(response: requests.Response, clock: Clock, what: str) -> Iterator[bytes]:
+    try:
+        yield from unpacked(
+            lambda n: response.raw.read1(n, decode_content=False) or b"",
+            response.headers.get("Content-Encoding", ""),
+            what,
+            lambda: clock.left(what),
+        )
+    except _THEIRS as error:
+        failure = translate(error, what)
+    else:
+        return
+    raise failure  # as above
 
 
 def translate(error: Exception, what: str) -> TransportError | UnsafeAddress:

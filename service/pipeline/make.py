@@ -3,7 +3,7 @@
 Identified values are local to one call of `Maker.make`; what leaves it is the twin and counts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
@@ -123,7 +123,8 @@ class Maker:
             raise RunError("the Patient resource can't be used; see the refusals", "no-patient")
         stage("build")
         parent = self._parent(link.twin)
-        document = _document(mapped, self._header(link, session, wish), record, parent)
+        header = self._header(link, session, wish)
+        document = _document(mapped, header, record, parent, _deleted(record, link))
         stage("predict")
         document = with_assessments(document, assess(State(document), wish.models))
         context = (record, session, link, day)
@@ -319,11 +320,21 @@ def _day(record: PatientRecord, wish: Wish) -> date:
 
 
 def _document(
-    mapped: Any, header: Header, record: PatientRecord, parent: tuple[Twin, StoredTwin] | None
+    mapped: Any,
+    header: Header,
+    record: PatientRecord,
+    parent: tuple[Twin, StoredTwin] | None,
+    withdrawn: Mapping[str, str],
 ) -> Json:
     if parent is None:
         return build(mapped, header, record.completeness)
-    return next_version(parent[0], mapped, header, record.completeness)
+    return next_version(parent[0], mapped, header, record.completeness, withdrawn)
+
+
+def _deleted(record: PatientRecord, link: SubjectRecord) -> dict[str, str]:
+    """By pseudonym: what the source says was deleted, of all this twin ever rested on."""
+    ids = link.ids.as_dict() if record.deleted else {}
+    return {name: "deleted" for original, name in ids.items() if original in record.deleted}
 
 
 def _says_the_same(before: Any, after: Any) -> bool:

@@ -54,9 +54,15 @@ class Charted:
 class Chart:
     """One twin's results on one server."""
 
-    def __init__(self, runtime: Runtime, made: Made, client: FhirClient) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        made: Made,
+        client: FhirClient,
+        capability: Capability | None = None,
+    ) -> None:
         self._runtime, self._made, self._client = runtime, made, client
-        self._capability: Capability = read_capability(client)
+        self._capability = capability or read_capability(client)
         self._corrector = Corrector(client, self._capability, runtime.sealer.open)
         self._audit = AuditStore(runtime.database)
         self._start = Rung(client.server.write_as)
@@ -198,6 +204,8 @@ class Chart:
         )
 
 
-def update_chart(runtime: Runtime, made: Made, client: FhirClient) -> Charted:
-    """Everything this twin has to say to its server."""
-    return Chart(runtime, made, client).update()
+def update_chart(
+    runtime: Runtime, made: Made, client: FhirClient, capability: Capability | None = None
+) -> Charted:
+    """Everything this twin has to say to its server. `capability` saves asking for it again."""
+    return Chart(runtime, made, client, capability).update()

@@ -23,7 +23,8 @@ SERVERS = re.compile(r"https://fhir\.example\.org/r4|http://127\.0\.0\.1:8090/fh
 PATIENT = "123"
 # Run by CI itself, or by the test of their own page.
 ELSEWHERE = ("make ", "git ", "cd ", "export ", ".ci/", "curl ", "twinport sandbox", "docker ")
-ELSEWHERE += ("twinport server ",)  # its own tests have servers of every kind to speak to
+# Their own tests have servers of every kind to speak to.
+ELSEWHERE += ("twinport server ", "twinport bulk ")
 
 
 def _examples() -> Iterator[tuple[str, str]]:

@@ -1,0 +1,156 @@
+"""One patient after the other out of the spool, as any other source gives them."""
+
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from service.bulk.coverage import Coverage
+from service.bulk.spool import Kind, Spool
+from service.fhir.grouping import Pile, records
+from service.fhir.merged import LONGEST_CHAIN
+from service.fhir.record import PatientRecord, SafetyEvent
+from service.fhir.references import plain_reference, reference_of, rewrite, rewriter
+from service.fhir.versions import Versions
+
+Resource = dict[str, Any]
+Shape = Callable[[Resource], Resource]
+
+MERGED = "merged"
+"""The record is part of another person's now, who is here too."""
+MERGED_ELSEWHERE = "merged-elsewhere"
+MERGE_CIRCLE = "merge-circle"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Somebody of whom no twin is made, and why, as a word."""
+
+    why: str
+
+
+class Records:
+    def __init__(
+        self,
+        spool: Spool,
+        coverage: Coverage,
+        basis: str,
+        *,
+        base: str = "",
+        bases: tuple[str, ...] = (),
+        shape: Shape = lambda resource: resource,
+    ) -> None:
+        """`base`: what makes ids unique; empty for files, where it is found in the Patient."""
+        self._spool, self._coverage, self._basis = spool, coverage, basis
+        self._base, self._shape = base, shape
+        self._plain = rewriter(bases)
+        self._deleted: Container[str] = Deleted(spool) if spool.any(Kind.DELETED) else frozenset()
+
+    def everybody(self) -> Iterator[tuple[str, PatientRecord | Skipped]]:
+        """Those still to be made."""
+        for who in self._spool.people():
+            yield who, self.of(who)
+
+    def of(self, who: str) -> PatientRecord | Skipped:
+        own = self._resources(who)
+        why = self._moved(who, own)
+        if why:
+            return Skipped(why)
+        earlier = list(self._earlier(who, LONGEST_CHAIN))
+        pile = self._pile([*own, *(r for _, found in earlier for r in found)])
+        (record,) = records(pile, self._basis, self._coverage.claim)
+        safety = [SafetyEvent("patient-merged", "Patient", len(earlier))] if earlier else []
+        return replace(
+            record,
+            base=self._base or record.base,
+            safety=record.safety + safety,
+            deleted=self._deleted,
+        )
+
+    def _resources(self, who: str) -> list[Resource]:
+        return [self._read(line) for line in self._spool.lines(Kind.PATIENT, who)]
+
+    def _read(self, line: bytes) -> Resource:
+        resource: Resource = orjson.loads(line)
+        self._plain(resource)
+        return self._shape(resource)
+
+    # -- records that were merged ------------------------------------------------------------------
+
+    def _moved(self, who: str, own: list[Resource]) -> str:
+        """Whether this person's record has gone into another one."""
+        survivor, seen = replaced_by(own), {who}
+        if survivor is None:
+            return ""
+        while survivor is not None:
+            if survivor in seen:
+                return MERGE_CIRCLE
+            if not self._spool.knows(survivor):
+                return MERGED_ELSEWHERE
+            seen.add(survivor)
+            survivor = replaced_by(self._resources(survivor))
+        return MERGED
+
+    def _earlier(self, who: str, depth: int) -> Iterator[tuple[str, list[Resource]]]:
+        """Ids that say they were replaced by this one, and what was filed under them. An older
+        version may have said so; the newest counts."""
+        ids = {line.decode() for line in self._spool.lines(Kind.EARLIER, who)} - {who}
+        for identity in sorted(ids) if depth else ():
+            found = self._resources(identity)
+            if replaced_by(found) == who:
+                for filed, resources in [
+                    (identity, [r for r in found if r["resourceType"] != "Patient"]),
+                    *self._earlier(identity, depth - 1),
+                ]:
+                    _hand_over(resources, f"Patient/{identity}", f"Patient/{who}")
+                    yield filed, resources
+
+    # -- the record --------------------------------------------------------------------------------
+
+    def _pile(self, resources: list[Resource]) -> Pile:
+        pile = Pile(lost=self._coverage.lost, short=self._coverage.short)
+        for resource in [*resources, *self._medications(resources)]:
+            pile.add(resource, "")
+            name = f"{resource['resourceType']}/{resource['id']}"
+            if name in self._deleted:
+                pile.deleted.add(name)
+        return pile
+
+    def _medications(self, resources: list[Resource]) -> Iterator[Resource]:
+        texts = {reference_of(r, "medicationReference") or "" for r in resources}
+        for text in sorted(texts):
+            if text.startswith("Medication/"):
+                lines = self._spool.lines(Kind.SHARED, text.removeprefix("Medication/"))
+                yield from (self._read(line) for line in lines)
+
+
+def _hand_over(resources: list[Resource], earlier: str, survivor: str) -> None:
+    for resource in resources:
+        rewrite(resource, lambda text: survivor if text == earlier else None)
+
+
+class Deleted:
+    """The names of what was deleted: asked one by one, never held as a whole."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._spool.has(Kind.DELETED, name)
+
+
+def replaced_by(own: list[Resource]) -> str | None:
+    """The id that the newest version of a Patient says it was replaced by."""
+    versions = Versions()
+    for resource in own:
+        if resource["resourceType"] == "Patient":
+            versions.keep(resource)
+    for patient in versions.newest():
+        listed = patient.get("link")
+        for link in listed if isinstance(listed, list) else ():
+            if isinstance(link, dict) and link.get("type") == "replaced-by":
+                plain = plain_reference(reference_of(link, "other") or "", ())
+                if plain and plain.startswith("Patient/"):
+                    return plain.removeprefix("Patient/")
+    return None
