@@ -92,6 +92,7 @@ class Value(NamedTuple):
     origin: str
     use: Use
     conversion: Conversion | None = None
+    arrived: str = ""  # the unit it came in, where that was another; `other`: not kept
 
 
 class Entry(NamedTuple):
@@ -264,6 +265,7 @@ class _Explainer:
                 origin=fact.get("origin", "measured") if "v" in fact else "",
                 use=self._use(fact, latest),
                 conversion=_conversion(self._name, fact["from"]) if "from" in fact else None,
+                arrived=fact.get("from", ""),
             )
 
     def _use(self, fact: Mapping[str, Any], latest: Reading | CodedReading | Missing | None) -> Use:

@@ -104,7 +104,7 @@ def _variation(state: State, concept: str, latest: Reading | Missing) -> Variati
 
 
 def _basis(variation: Variation | None) -> Basis | None:
-    if variation is None or variation.fixed:
+    if variation is None or variation.fixed or not variation.routine:
         return None
     return Basis(variation.log_spread(), variation.citation)
 

@@ -27,6 +27,7 @@ class Variation:
     cap_cv: float
     source: str
     citation: str
+    routine: bool  # measured under conditions that routine care keeps: it can judge a change
 
     @property
     def fixed(self) -> bool:
@@ -80,6 +81,7 @@ def _variation(row: Mapping[str, str], sources: Mapping[str, str]) -> Variation:
         cap_cv=float(row["cap_cv_pct"] or 0) / 100,
         source=row["source"],
         citation=sources[row["source"]],
+        routine=row["routine"] != "no",
     )
 
 

@@ -11,6 +11,7 @@ from service.cli.output import emit
 from service.cli.trust import trusted_keys
 from service.cli.verify import check_file
 from service.pages import courses, words
+from service.pages.courses import ANSWER, MISSING, NOT_USED, PRESENCE
 from twin_engine.explain import (
     Aside,
     Conversion,
@@ -26,31 +27,6 @@ from twin_engine.explain import (
 from twin_engine.models.registry import all_models
 from twin_engine.now import USUAL_DAYS, Now
 from twin_engine.state import Missing, Presence, Reading, Usual
-
-NOT_USED = {
-    "latest": "",
-    "earlier": "",
-    "censored": "not used as a number: below or above a limit",
-    "not-final": "not used: preliminary",
-    "after-now": "not used: dated after this twin's now",
-    "after-death": "not used: dated after death",
-}
-MISSING = {
-    "never-recorded": "never recorded, and the record is complete there",
-    "stale": "too old",
-    "censored": "the newest value is only known to lie below or above a limit",
-    "set-aside": "the newest value can't be used",
-    "slice-incomplete": "none seen, but not everything was seen",
-}
-PRESENCE = {
-    "recorded": "recorded",
-    "not-current": "only ended ones are recorded",
-    "declared-absent": "the record is complete there and holds none",
-    "unconfirmed": "suspected or of unknown status",
-    "unreadable": "an item without a code we can read could be one",
-    "slice-incomplete": "none current seen, but not everything was seen",
-}
-ANSWER = {True: "yes", False: "no", None: "not known"}
 
 
 @click.command("explain")

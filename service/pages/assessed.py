@@ -9,10 +9,13 @@ from markupsafe import Markup
 
 from service.pages import words
 from service.pages.charts import Top, contribution_bar, interval_bar
+from service.pages.explained import concept_of
 from service.pages.times import TwinClock
+from service.web.ports import Expiry
 
 Json = Mapping[str, Any]
 SHOWN = 6  # contributions named one by one; the rest are added up
+NEVER: Mapping[str, Expiry] = {}
 _TOPS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -60,16 +63,22 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class InputRow:
+    """`concept` and `anchor` lead to where the value comes from; empty where it is no fact."""
+
     title: str
     value: str
     when: str
     how: str
     use: str
     used: bool
+    concept: str = ""
+    anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
+    """`past`: what ended it, where it may no longer be shown as current; else until when it may."""
+
     id: str
     title: str
     version: str
@@ -82,22 +91,25 @@ class Assessment:
     inputs_summary: str
     card: Json
     composite_note: bool
-    many: bool
+    past: str
+    until: str
 
 
-def assessments(document: Json, cards: Mapping[str, Json]) -> list[Assessment]:
+def assessments(
+    document: Json, cards: Mapping[str, Json], ends: Mapping[str, Expiry] = NEVER
+) -> list[Assessment]:
     """What every model said, the most useful first; none is left out."""
-    found = sorted(document["assessments"], key=_rank)
-    return [_assessment(item, document, cards.get(item["model"]["id"], {})) for item in found]
+    names = [(item["model"]["id"], item) for item in sorted(document["assessments"], key=rank)]
+    return [assessment(item, document, cards.get(n, {}), ends.get(n)) for n, item in names]
 
 
-def _rank(item: Json) -> tuple[bool, bool, int]:
+def rank(item: Json) -> tuple[bool, bool, int]:
     """Risks before other numbers, many before few, refusals last."""
     results = item["results"]
     return not results, not any(map(is_share, results)), -len(results)
 
 
-def _assessment(item: Json, document: Json, card: Json) -> Assessment:
+def assessment(item: Json, document: Json, card: Json, end: Expiry | None = None) -> Assessment:
     model = item["model"]
     inputs = list(_inputs(item, document, card))
     return Assessment(
@@ -113,8 +125,15 @@ def _assessment(item: Json, document: Json, card: Json) -> Assessment:
         inputs_summary=_summary(inputs, item, TwinClock.of(document)),
         card=card.get("fields", {}),
         composite_note=len({r["outcome"] for r in item["results"]} & _COMPOSITE) > 1,
-        many=len(item["results"]) > 1,
+        past=_ended(end) if end and end.past else "",
+        until=f"current for another {words.span(end.days_left)}" if end and not end.past else "",
     )
+
+
+def _ended(end: Expiry) -> str:
+    if end.cause == "shelf-life":
+        return f"Past its shelf life by {words.span(-end.days_left)}."
+    return f"No longer current: {words.model_input(end.input)} is older than the model accepts."
 
 
 _COMPOSITE = {"total-cvd", "ascvd", "heart-failure", "chd", "stroke"}
@@ -294,7 +313,9 @@ def _titles(refusals: Sequence[Json], card: Json) -> str:
 
 def _inputs(item: Json, document: Json, card: Json) -> Iterator[InputRow]:
     clock = TwinClock.of(document)
+    declared = {one["input"]: one["from"] for one in card.get("inputs", ())}
     for used in item["inputs"]:
+        sources = used.get("src", ())
         yield InputRow(
             title=words.model_input(used["input"]),
             value=_value(used),
@@ -302,6 +323,8 @@ def _inputs(item: Json, document: Json, card: Json) -> Iterator[InputRow]:
             how=words.HOW.get(used["how"], used["how"]),
             use="used" if item["results"] else "read",
             used=True,
+            concept=concept_of(used, declared.get(used["input"], ()), document),
+            anchor=f"f-{sources[0]}" if sources else "",
         )
     yield from _unused(item, document, card)
 
@@ -327,12 +350,15 @@ def _unused(item: Json, document: Json, card: Json) -> Iterator[InputRow]:
     for name in names:
         if name in known:
             continue
-        value, when = _last_seen(name, document, clock)
+        value, when = last_seen(name, document, clock)
         use = f"too old{_limit(name, card)}" if name in stale else "not used"
-        yield InputRow(words.model_input(name), value or "not in the record", when, "", use, False)
+        own = next((one["from"] for one in card.get("inputs", ()) if one["input"] == name), ())
+        concept = concept_of({}, own, document)
+        shown = value or "not in the record"
+        yield InputRow(words.model_input(name), shown, when, "", use, False, concept)
 
 
-def _last_seen(name: str, document: Json, clock: TwinClock) -> tuple[str, str]:
+def last_seen(name: str, document: Json, clock: TwinClock) -> tuple[str, str]:
     signal = document["signals"].get(name)
     if signal is None:
         return "", ""

@@ -9,7 +9,7 @@ from flask import render_template
 
 from service.auth import Role, Scope
 from service.auth.principals import PSEUDONYM
-from service.pages import assessed, model_cards, record, signals, words
+from service.pages import assessed, lacking, model_cards, record, signals, words
 from service.pages.blueprint import pages
 from service.stores.twins import TwinVersion
 from service.web.audiences import closed
@@ -66,13 +66,15 @@ def _twin_page(pseudonym: str, version: int | None) -> str:
     runs = services().runs
     document = runs.document(pseudonym, version)
     known = runs.versions(pseudonym)
+    cards = model_cards.cards([document])
     runs.note_use(principal(), "twin.read", pseudonym)
     return render_template(
         "clinic_twin.html",
         head=record.header(document),
         newest=known[0].version,
         made=record.since(made_at(known, document), datetime.now(UTC)),
-        assessments=assessed.assessments(document, model_cards.cards([document])),
+        assessments=assessed.assessments(document, cards, runs.expiries(pseudonym, version)),
+        lacks=lacking.lacking(document, cards),
         sections=signals.sections(document),
         set_aside=signals.unsigned_set_aside(document),
         conditions=record.conditions(document),

@@ -1,9 +1,35 @@
-"""How a value moved, in words for professionals. A change is never called good or bad."""
+"""What a value is now and how it moved, in words for professionals. A change is never called good
+or bad."""
 
 from service.pages import words
 from twin_engine.course import FEWEST_DAYS, SHORTEST_SPAN, Limits
 from twin_engine.now import TREND_DAYS, Change, Now, Span, Trend
 from twin_engine.state import Missing, Reading
+
+NOT_USED = {
+    "latest": "",
+    "earlier": "",
+    "censored": "not used as a number: below or above a limit",
+    "not-final": "not used: preliminary",
+    "after-now": "not used: dated after this twin's now",
+    "after-death": "not used: dated after death",
+}
+MISSING = {
+    "never-recorded": "never recorded, and the record is complete there",
+    "stale": "too old",
+    "censored": "the newest value is only known to lie below or above a limit",
+    "set-aside": "the newest value can't be used",
+    "slice-incomplete": "none seen, but not everything was seen",
+}
+PRESENCE = {
+    "recorded": "recorded",
+    "not-current": "only ended ones are recorded",
+    "declared-absent": "the record is complete there and holds none",
+    "unconfirmed": "suspected or of unknown status",
+    "unreadable": "an item without a code we can read could be one",
+    "slice-incomplete": "none current seen, but not everything was seen",
+}
+ANSWER = {True: "yes", False: "no", None: "not known"}
 
 NO_BASIS = "no citable variation to judge it by"
 VARIATION = "within-person and measurement variation"

@@ -91,6 +91,7 @@ def _gap(slice_: Json) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
+    type: str
     title: str
     verdict: str
     reason: str
@@ -104,6 +105,7 @@ class Slice:
 def slices(document: Json) -> list[Slice]:
     return [
         Slice(
+            type=s["type"],
             title=words.word("type", s["type"]),
             verdict=words.VERDICTS[s["verdict"]],
             reason=words.word("shortfall", s["reason"]) if "reason" in s else "",
@@ -124,13 +126,15 @@ def slices(document: Json) -> list[Slice]:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line: what, in which state, when, and the code it came under."""
+    """One line: what, in which state, when, the code it came under, and what explains it."""
 
     title: str
     state: str
     when: str
     code: str = ""
     active: bool = True
+    concept: str = ""
+    anchor: str = ""
 
 
 def conditions(document: Json, name: Namer = words.condition) -> list[Item]:
@@ -149,6 +153,8 @@ def _condition(entries: Sequence[Json], document: Json, name: Namer) -> Item:
         when=f"since {when}" if when else "",
         code=_code(first),
         active=clinical not in {"inactive", "remission", "resolved"},
+        concept=_narrowest(entries),
+        anchor=f"f-{first['src']}",
     )
 
 
@@ -169,6 +175,8 @@ def _medication(entry: Json, document: Json) -> Item:
         when=_joined(f"from {start}" if start else "", f"to {end}" if end else ""),
         code=_code(entry),
         active=entry.get("status") in {"active", "unknown", "on-hold", "intended"},
+        concept=next(iter(entry.get("classes", ())), ""),
+        anchor=f"f-{entry['src']}",
     )
 
 
@@ -180,6 +188,8 @@ def procedures(document: Json) -> list[Item]:
             state=words.plain(entries[0].get("status", "")).lower(),
             when=clock.ago(entries[0].get("start"), entries[0].get("startPrecision", "day")),
             code=_code(entries[0]),
+            concept=_narrowest(entries),
+            anchor=f"f-{entries[0]['src']}",
         )
         for entries in _by_source(document["procedures"])
     ][::-1]
@@ -252,6 +262,8 @@ def answers(document: Json) -> list[Item]:
             title=words.plain(concept),
             state=words.plain(columns["code"][-1]).lower(),
             when=clock.ago(columns["t"][-1]),
+            concept=concept,
+            anchor=f"f-{columns['src'][-1]}",
         )
         for concept, columns in document["coded"].items()
     ]
@@ -348,9 +360,13 @@ _WIDE = frozenset({"chd", "cvd-established", "vascular-disease", "diabetes-any",
 
 def _groups(entries: Sequence[Json], name: Namer) -> str:
     """The narrowest group stands for the entry; its code stands beside it."""
+    return name(_narrowest(entries) or OUTSIDE)
+
+
+def _narrowest(entries: Sequence[Json]) -> str:
     own = [e["group"] for e in entries if e.get("group")]
     kept = [g for g in own if g not in _WIDE and not g.endswith("-any")] or own
-    return name(kept[0] if kept else OUTSIDE)
+    return kept[0] if kept else ""
 
 
 def _code(entry: Json) -> str:

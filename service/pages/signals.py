@@ -1,4 +1,4 @@
-"""A twin's signals as small charts with their tables."""
+"""A twin's signals, one row each: the strip of its readings, the latest value, and what moved."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,9 +8,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from service.pages import words
-from service.pages.charts import Band, Point, signal_chart
+from service.pages import courses, words
+from service.pages.series import Band, Point, Series, strip
 from service.pages.times import TwinClock
+from twin_engine.now import Now, value_now
+from twin_engine.state import NOT_FINAL, Missing, State
 
 Json = Mapping[str, Any]
 # Sections in the order a clinician reads; any other category follows.
@@ -27,15 +29,6 @@ _ORDER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One row of the table: newest first."""
-
-    value: str
-    when: str
-    notes: str
-
-
-@dataclass(frozen=True, slots=True)
 class SetAside:
     """So many values not used, and the rule that says so."""
 
@@ -45,16 +38,19 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
+    """`moved`: what repetition does not explain; `remarks`: what else must stand beside it."""
+
     id: str
     title: str
     unit: str
     latest: str
     when: str
+    brief: str
     category: str
-    chart: Markup
-    readings: Sequence[Reading]
-    set_aside: Sequence[SetAside]
-    conflicts: int
+    strip: Markup
+    count: int
+    moved: str
+    remarks: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,68 +73,78 @@ def _rank(category: str) -> int:
 
 
 def _signals(document: Json) -> Iterator[Signal]:
-    clock = TwinClock.of(document)
+    clock, state = TwinClock.of(document), State(document)
     for concept, columns in document["signals"].items():
-        yield _signal(concept, columns, document["quality"], clock)
+        yield _signal(concept, columns, document["quality"], clock, value_now(state, concept))
 
 
-def _signal(concept: str, columns: Json, quality: Json, clock: TwinClock) -> Signal:
-    decimals, title = words.decimals(concept), words.concept(concept)
-    readings = [_reading(columns, i, decimals, clock) for i in range(len(columns["t"]))]
-    newest = readings[-1]
-    conflicts = [c for c in quality["conflicts"] if c["concept"] == concept]
+def _signal(concept: str, columns: Json, quality: Json, clock: TwinClock, now: Now) -> Signal:
+    newest = len(columns["t"]) - 1
     return Signal(
         id=concept,
-        title=title,
+        title=words.concept(concept),
         unit=words.unit(columns["unit"]),
-        latest=newest.value,
-        when=newest.when,
+        latest=value(columns, newest, words.decimals(concept)),
+        when=clock.ago(columns["t"][newest], column(columns, "precision", newest) or "day"),
+        brief=words.brief(clock.days(columns["t"][newest])),
         category=words.category(concept),
-        chart=signal_chart(
-            f"s-{concept}", title, words.unit(columns["unit"]), _points(columns, clock), _NO_BAND
-        ),
-        readings=readings[::-1],
-        set_aside=set_aside(quality, concept),
-        conflicts=len(conflicts),
+        strip=strip(series(concept, columns, quality, clock, now)),
+        count=len(columns["t"]),
+        moved=moved(now),
+        remarks=list(_remarks(concept, quality, now)),
     )
 
 
-# No reference range is drawn: the vocabulary has none with a source.
-_NO_BAND = Band(None, None)
+def moved(now: Now) -> str:
+    """Only what is more than repetition would give; without a citable variation, nothing."""
+    told = []
+    if now.trend and now.trend.limits and now.trend.direction != "no-clear-change":
+        told.append(courses.direction(now.trend))
+    if now.change and now.change.beyond:
+        told.append(f"changed {courses.percent(now.change.share)}")
+    return ", ".join(told)
 
 
-def _points(columns: Json, clock: TwinClock) -> list[Point]:
-    comparators, status = columns.get("comparator", {}), columns.get("status", {})
-    return [
-        Point(-clock.days(t), v, comparators.get(str(i), ""), str(i) in status)
-        for i, (t, v) in enumerate(zip(columns["t"], columns["v"], strict=True))
+def _remarks(concept: str, quality: Json, now: Now) -> Iterator[str]:
+    if isinstance(now.latest, Missing):
+        yield f"not used: {courses.MISSING[now.latest.reason]}"
+    if aside := sum(item.count for item in set_aside(quality, concept)):
+        yield f"{aside} set aside"
+    if conflicts := sum(c["concept"] == concept for c in quality["conflicts"]):
+        yield words.counted(conflicts, "conflict")
+
+
+# -- one column ------------------------------------------------------------------------------------
+
+
+def column(columns: Json, name: str, i: int) -> str:
+    """A cell of a sparse column; empty where the default holds."""
+    return str(columns.get(name, {}).get(str(i), ""))
+
+
+def value(columns: Json, i: int, decimals: int | None) -> str:
+    shown = words.measured(columns["v"][i], "1", decimals)
+    return f"{column(columns, 'comparator', i)}{shown}"
+
+
+def series(concept: str, columns: Json, quality: Json, clock: TwinClock, now: Now | None) -> Series:
+    """Every reading, the crosses of those set aside, and where the usual level lies."""
+    readings = enumerate(zip(columns.get("t", ()), columns.get("v", ()), strict=True))
+    points = [
+        Point(-clock.days(t), v, column(columns, "comparator", i), _unsure(columns, i))
+        for i, (t, v) in readings
     ]
+    aside = [
+        -clock.days(item["t"])
+        for item in quality["setAside"]
+        if item.get("concept") == concept and "t" in item
+    ]
+    span = now.usual_span if now else None
+    return Series(points, Band(span.low, span.high) if span else Band(None, None), aside)
 
 
-def _reading(columns: Json, i: int, decimals: int | None, clock: TwinClock) -> Reading:
-    def column(name: str) -> str:
-        return str(columns.get(name, {}).get(str(i), ""))
-
-    value = words.measured(columns["v"][i], "1", decimals)
-    return Reading(
-        value=f"{column('comparator')}{value}",
-        when=clock.ago(columns["t"][i], column("precision") or "day"),
-        notes="; ".join(
-            _notes(column("comparator"), column("status"), column("origin"), column("from"))
-        ),
-    )
-
-
-def _notes(comparator: str, status: str, origin: str, unit: str) -> Iterator[str]:
-    if comparator:
-        side = "below" if comparator.startswith("<") else "above"
-        yield f"only known to lie {side} this limit"
-    if status:
-        yield f"status: {words.plain(status).lower()}"
-    if origin:
-        yield words.HOW.get(origin, origin)
-    if unit:
-        yield f"converted from {words.unit(unit) if unit != 'other' else 'another spelling'}"
+def _unsure(columns: Json, i: int) -> bool:
+    return column(columns, "status", i) in NOT_FINAL
 
 
 def set_aside(quality: Json, concept: str | None) -> list[SetAside]:
@@ -147,12 +153,12 @@ def set_aside(quality: Json, concept: str | None) -> list[SetAside]:
     return [SetAside(count, words.rule(rule)) for rule, count in sorted(rules.items())]
 
 
-def unsigned_set_aside(document: Json) -> list[tuple[str, SetAside]]:
-    """What was set aside of concepts that have no signal to stand beside."""
+def unsigned_set_aside(document: Json) -> list[tuple[str, str, SetAside]]:
+    """What was set aside of concepts that have no signal: concept, its name, how many and why."""
     quality = document["quality"]
     named = {item.get("concept") for item in quality["setAside"]} - document["signals"].keys()
     return [
-        (words.concept(concept) if concept else "Other", item)
+        (concept or "", words.concept(concept) if concept else "Other", item)
         for concept in sorted(named, key=str)
         for item in set_aside(quality, concept)
     ]

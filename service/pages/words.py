@@ -144,6 +144,13 @@ def span(days: float) -> str:
     return f"{days / _YEAR:.1f} years"
 
 
+def brief(days: float) -> str:
+    """A length of time for a narrow column: `18 d`, `7 mo`, `3.0 y`."""
+    if days < 60:
+        return f"{max(round(days), 0)} d"
+    return f"{round(days / _MONTH)} mo" if days < 730 else f"{days / _YEAR:.1f} y"
+
+
 def age(subject: Mapping[str, Any]) -> str:
     years = subject.get("age")
     if years is None:

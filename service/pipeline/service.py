@@ -3,7 +3,7 @@
 Implements `service.web.ports.RunService`. Who may see what has been decided before a call arrives.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from privacy import ledger
 from privacy.policy import twin_policy_ids
 from privacy.signing import envelope
+from service import whatif
 from service.fhir.errors import (
     Cancelled,
     FhirError,
@@ -34,6 +35,7 @@ from service.pipeline.sweeper import Sweeper
 from service.refresh.chart import Charted, update_chart
 from service.stores import current_revision, head_revision
 from service.stores.audit import AuditEvent, AuditFilter, AuditStore
+from service.stores.database import utc_now
 from service.stores.ledger import SqlLedgerStore
 from service.stores.ledger_index import LedgerIndex, entry_of
 from service.stores.own import Own, OwnFilter, OwnStore, ResultStore
@@ -56,9 +58,15 @@ from service.web.ports import (
     TwinVersion,
     Verified,
 )
+from service.whatif import Question, WhatIfError
 from twin_engine.document import read
+from twin_engine.explain import Explanation, UnknownConceptError, explain, kinds
 from twin_engine.models.cards import card
+from twin_engine.models.contract import Model
+from twin_engine.models.effects import treatments
 from twin_engine.models.registry import UnknownModelError, all_models, get
+from twin_engine.models.shelf import Expiry, expiry
+from twin_engine.state import UNITS_PER_DAY
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
@@ -279,6 +287,24 @@ class Service:
     def assessments(self, pseudonym: str) -> Sequence[Json]:
         return [dict(item) for item in self.document(pseudonym)["assessments"]]
 
+    def expiries(self, pseudonym: str, version: int | None = None) -> Mapping[str, Expiry]:
+        stored = _found(self._twins.get(pseudonym, version))
+        document, models = read(stored.payload).document, all_models()
+        per_day = UNITS_PER_DAY[document["twin"]["timeUnit"]]
+        days = self._days_since(stored.about)
+        found = {
+            item["model"]["id"]: expiry(item, models[item["model"]["id"]], per_day, days)
+            for item in document["assessments"]
+            if item["results"] and item["model"]["id"] in models
+        }
+        return {model: end for model, end in found.items() if end is not None}
+
+    def _days_since(self, about: TwinVersion) -> int:
+        """Since the record was last looked at: a run that finds nothing new makes no version."""
+        confirmed = self._runs.last_done(about.pseudonym, about.version)
+        held = max(filter(None, (about.created, confirmed)))
+        return max(0, (utc_now().date() - held.date()).days)
+
     def ledger(self, pseudonym: str) -> Sequence[Json]:
         self.versions(pseudonym)  # a twin nobody knows is not found, rather than without entries
         return [entry_of(line) for line in self._ledger.entries(self._index.about(pseudonym))]
@@ -311,6 +337,49 @@ class Service:
         head = self._ledger.head()
         last = next(iter(self._audit.search(AuditFilter(action=VERIFIED), limit=1)), None)
         return LedgerState(head.seq, head.digest if head.seq else None, _verified(last))
+
+    def explain(self, document: Mapping[str, Any], name: str) -> Sequence[Explanation]:
+        models = tuple(all_models().values())
+        try:
+            return [explain(document, name, kind, models) for kind in kinds(name)]
+        except UnknownConceptError:
+            raise ServiceError(Failure.NOT_FOUND) from None
+
+    # -- what if -------------------------------------------------------------------------------
+
+    def offer(self, pseudonym: str, model: str) -> Json:
+        self._require_model(model)
+        return self._asked(lambda: whatif.offer(self.document(pseudonym), model, self._settings()))
+
+    def what_if(self, pseudonym: str, question: Question) -> Json:
+        model = self._require_model(question.model)
+        known = {name for one in model.inputs.values() for name in (one.id, one.column)}
+        # Said here in our own words: the engine's would repeat what the caller sent.
+        if not known.issuperset(question.changes):
+            raise _not_askable(f"It has the inputs {', '.join(sorted(model.inputs))}.")
+        if question.treatment and question.treatment not in treatments(model.id):
+            offered = ", ".join(treatments(model.id)) or "none"
+            raise _not_askable(f"Trials of these treatments meet its outcomes: {offered}.")
+        return self._asked(
+            lambda: whatif.answer(self.document(pseudonym), question, self._settings())
+        )
+
+    def _require_model(self, asked: str) -> Model:
+        """`ID` or `ID:VARIANT` of a model that may run here."""
+        try:
+            (found,) = self.runtime.models((asked,))
+        except NotConfigured:
+            raise ServiceError(Failure.UNKNOWN_MODEL) from None
+        return found.model
+
+    def _settings(self) -> Mapping[str, str]:
+        return self.runtime.settings()
+
+    def _asked(self, ask: Callable[[], Json]) -> Json:
+        try:
+            return ask()
+        except WhatIfError as error:
+            raise _not_askable(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
 
     # -- models --------------------------------------------------------------------------------
 
@@ -424,6 +493,10 @@ def written(delivered: Sequence[Delivered]) -> dict[str, int]:
         "written": sum(len(item.result.written) for item in delivered),
         "existing": sum(len(item.result.existing) for item in delivered),
     }
+
+
+def _not_askable(step: str) -> ServiceError:
+    return ServiceError(Failure.NOT_ASKABLE, next_step=step)
 
 
 def _failure_of(run: Run) -> Failure:

@@ -143,6 +143,18 @@ class RunStore:
         with self._database.read() as session:
             return [_run(row) for row in session.scalars(query.limit(limit))]
 
+    def last_done(self, twin: str, version: int) -> datetime | None:
+        """When a run last ended well with this version: made, or found unchanged."""
+        mine = and_(
+            RunRow.twin == twin,
+            RunRow.twin_version == version,
+            RunRow.state == RunState.DONE,
+            RunRow.finished.is_not(None),
+        )
+        newest = select(RunRow.finished).where(mine).order_by(RunRow.finished.desc()).limit(1)
+        with self._database.read() as session:
+            return session.scalar(newest)
+
     def counts_by_state(self) -> dict[str, int]:
         query = select(RunRow.state, func.count().label("number")).group_by(RunRow.state)
         with self._database.read() as session:

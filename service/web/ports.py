@@ -15,11 +15,16 @@ from service.auth import Principal
 from service.stores.audit import AuditEvent
 from service.stores.runs import ENDED, Run, RunState
 from service.stores.twins import TwinVersion
+from service.whatif import Question
+from twin_engine.explain import Explanation
+from twin_engine.models.shelf import Expiry
 
 __all__ = [
     "ENDED",
     "Assessed",
     "AuditEvent",
+    "Expiry",
+    "Explanation",
     "Failure",
     "FhirPage",
     "FhirQuery",
@@ -27,6 +32,7 @@ __all__ = [
     "LedgerState",
     "OwnResource",
     "Principal",
+    "Question",
     "Run",
     "RunRequest",
     "RunService",
@@ -61,6 +67,7 @@ class Failure(StrEnum):
     UPSTREAM_TIMEOUT = "upstream-timeout"
     UPSTREAM_THROTTLED = "upstream-throttled"
     WRITE_BACK_FAILED = "write-back-failed"
+    NOT_ASKABLE = "not-askable"
     BUSY = "busy"
     FAILED = "failed"
 
@@ -221,6 +228,10 @@ class RunService(Protocol):
         """The assessments of the newest version, as the twin document holds them."""
         ...
 
+    def expiries(self, pseudonym: str, version: int | None = None) -> Mapping[str, Expiry]:
+        """By model: until when an assessment of this version may be shown as current."""
+        ...
+
     def ledger(self, pseudonym: str) -> Sequence[Json]:
         """The ledger's entries about one twin, oldest first."""
         ...
@@ -251,6 +262,20 @@ class RunService(Protocol):
 
     def note_use(self, principal: Principal, action: str, pseudonym: str) -> None:
         """Write down that somebody used a twin."""
+        ...
+
+    def explain(self, document: Mapping[str, Any], name: str) -> Sequence[Explanation]:
+        """Where every value of one concept comes from; two where the name is two things."""
+        ...
+
+    # -- what if -------------------------------------------------------------------------------
+
+    def offer(self, pseudonym: str, model: str) -> Json:
+        """What may be asked of one model about this twin; see `service.whatif.offer`."""
+        ...
+
+    def what_if(self, pseudonym: str, question: Question) -> Json:
+        """The graded answer. `NOT_ASKABLE` with the way it can be asked."""
         ...
 
     # -- models --------------------------------------------------------------------------------

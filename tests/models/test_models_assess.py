@@ -52,6 +52,18 @@ def test_a_complete_record_is_answered() -> None:
     assert "helps" not in found
 
 
+def test_a_whole_number_in_a_twin_has_the_range_of_the_same_decimal() -> None:
+    """JSON may hold 1 for 1.0; draws cut off to integers once gave a range of 93 to 254."""
+
+    def interval(creatinine: float) -> dict[str, float]:
+        one = state(change={"creatinine": signal("mg/dL", (690, creatinine, 4))})
+        (found,) = assess(one, ["ckd-epi-2021"])
+        return dict(found["results"][0]["interval"])
+
+    assert interval(1) == interval(1.0)
+    assert interval(1)["high"] < 1.2 * interval(1)["low"] + 10
+
+
 def test_the_published_example_comes_out_of_a_twin() -> None:
     """Khan 2024: woman of 50, TC 200, HDL 45, SBP 160 treated, diabetes, BMI 35, eGFR 90."""
     found = prevent(

@@ -3,80 +3,15 @@
 import re
 from xml.etree import ElementTree
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from service.pages.charts import (
-    Band,
-    Point,
-    Share,
-    Top,
-    contribution_bar,
-    icon_array,
-    interval_bar,
-    signal_chart,
-)
-
-OPEN_BAND = Band(None, None)
+from service.pages.charts import Share, Top, contribution_bar, icon_array, interval_bar
 
 
 def parse(svg: Markup) -> ElementTree.Element:
     return ElementTree.fromstring(svg)
-
-
-def marks(svg: Markup) -> list[str]:
-    return re.findall(r'class="(mark[^"]*)"', svg)
-
-
-def chart(*points: Point, band: Band = OPEN_BAND) -> Markup:
-    return signal_chart("x", "Systolic blood pressure", "mmHg", points, band)
-
-
-def test_every_reading_is_one_mark_and_no_line_joins_them() -> None:
-    svg = chart(Point(-400, 140), Point(-200, 150), Point(-10, 135))
-    assert marks(svg) == ["mark"] * 3
-    assert "polyline" not in svg
-    assert all(line.get("class") == "grid" for line in parse(svg).iter("line"))
-
-
-def test_its_alternative_text_is_the_message() -> None:
-    svg = chart(Point(-400, 140), Point(-10, 135))
-    text = parse(svg).findtext("desc")
-    assert text is not None
-    assert text.startswith("2 readings, latest 135 mmHg; between 135 and 140.")
-
-
-@pytest.mark.parametrize(("comparator", "path"), [("<", "l4 -6"), (">=", "l4 6")])
-def test_a_censored_value_is_an_open_triangle_pointing_where_the_value_lies(
-    comparator: str, path: str
-) -> None:
-    svg = chart(Point(-10, 5, comparator))
-    assert marks(svg) == ["mark open"]
-    assert path in svg
-
-
-def test_an_uncertain_reading_is_marked_by_shape_too() -> None:
-    assert marks(chart(Point(-10, 5, "", True))) == ["mark uncertain"]
-
-
-def test_a_title_cannot_become_markup() -> None:
-    svg = signal_chart("x", "<script>1</script>", "<b>", [Point(0, 1)], OPEN_BAND)
-    assert "<script>" not in svg
-    assert parse(svg).findtext("title") == "<script>1</script>"
-
-
-values = st.floats(-1e6, 1e6, allow_nan=False).map(lambda v: round(v, 3))
-points = st.builds(Point, st.integers(-20_000, 0), values)
-
-
-@given(st.lists(points, min_size=1, max_size=20))
-def test_any_series_stays_inside_its_frame(series: list[Point]) -> None:
-    root = parse(chart(*series))
-    for circle in root.iter("circle"):
-        assert 0 <= float(circle.get("cx", "-1")) <= 260
-        assert 0 <= float(circle.get("cy", "-1")) <= 104
 
 
 def test_an_interval_is_drawn_on_a_line_that_starts_at_zero() -> None:

@@ -9,7 +9,15 @@ from pages_site import DIED, FULL, HTML, PARTIAL, REFUSED, Site, form_token
 from service.auth import Role
 
 PAGES = {
-    Role.EHR: ["/clinic", "/clinic/twins/{twin}", "/clinic/twins/{twin}/versions/1"],
+    Role.EHR: [
+        "/clinic",
+        "/clinic/twins/{twin}",
+        "/clinic/twins/{twin}/versions/1",
+        "/clinic/twins/{twin}/versions/1/explain/systolic-bp",
+        "/clinic/twins/{twin}/versions/1/explain/hypertension",
+        "/clinic/twins/{twin}/versions/1/explain/gout",
+        "/clinic/twins/{twin}/whatif/prevent",
+    ],
     Role.PATIENT: ["/me", "/me/twin.json"],
     Role.PRIVACY_OFFICER: ["/privacy", "/privacy/twins/{twin}"],
 }

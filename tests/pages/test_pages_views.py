@@ -6,8 +6,25 @@ from typing import Any
 
 import pytest
 from pages_site import AWKWARD, DIED, FULL, PARTIAL, REFUSED, STALE, Site
+from support.twins import facts, pseudonym, twin
 
-from service.pages import assessed, clinic, desk, model_cards, plainly, record, signals
+from mappings.vocabulary.facts import Measurement
+from service.pages import (
+    assessed,
+    clinic,
+    desk,
+    explained,
+    lacking,
+    model_cards,
+    plainly,
+    record,
+    signals,
+)
+from service.web.ports import Expiry
+from twin_engine.document import source_ids
+from twin_engine.explain import explain, kinds
+from twin_engine.now import value_now
+from twin_engine.state import State
 
 Documents = Callable[[str], Mapping[str, Any]]
 
@@ -92,33 +109,156 @@ def test_the_headline_is_a_number_or_the_reason(document: Documents, cards) -> N
     assert (text, refused) == ("The person has died.", True)
 
 
+def rows(document: Mapping[str, Any]) -> dict[str, signals.Signal]:
+    return {s.id: s for section in signals.sections(document) for s in section.signals}
+
+
 @pytest.mark.parametrize("patient", [FULL, AWKWARD, DIED])
-def test_every_reading_is_in_a_chart_and_in_its_table(document: Documents, patient: str) -> None:
+def test_every_reading_is_in_the_strip_of_its_signal(document: Documents, patient: str) -> None:
     twin = document(patient)
-    found = {s.id: s for section in signals.sections(twin) for s in section.signals}
+    found = rows(twin)
     assert found.keys() == twin["signals"].keys()
     for concept, columns in twin["signals"].items():
-        assert len(found[concept].readings) == len(columns["t"])
-        assert found[concept].chart.count('class="mark') == len(columns["t"])
+        assert found[concept].count == len(columns["t"])
+        assert found[concept].strip.count('class="mark') == len(columns["t"])
 
 
 def test_every_value_set_aside_is_counted_once(document: Documents) -> None:
     twin = document(AWKWARD)
     beside = sum(
-        i.count for sec in signals.sections(twin) for s in sec.signals for i in s.set_aside
+        int(remark.partition(" set aside")[0])
+        for signal in rows(twin).values()
+        for remark in signal.remarks
+        if remark.endswith("set aside")
     )
-    apart = sum(item.count for _, item in signals.unsigned_set_aside(twin))
+    apart = sum(item.count for _, _, item in signals.unsigned_set_aside(twin))
     assert beside + apart == len(twin["quality"]["setAside"]) > 0
 
 
-def test_a_censored_reading_and_a_conversion_are_remarked(document: Documents) -> None:
-    found = [
-        r for sec in signals.sections(document(AWKWARD)) for s in sec.signals for r in s.readings
-    ]
-    censored = [r for r in found if r.value.startswith(("<", ">"))]
+def test_a_latest_value_that_no_model_may_use_says_why(document: Documents) -> None:
+    """A urine ratio below its limit."""
+    ratio = rows(document(AWKWARD))["urine-albumin-creatinine-ratio"]
+    assert ratio.latest.startswith("<")
+    assert any("only known to lie below or above a limit" in remark for remark in ratio.remarks)
+
+
+def test_a_tag_is_only_what_repetition_does_not_explain(document: Documents) -> None:
+    for patient in (FULL, AWKWARD, DIED):
+        state = State(document(patient))
+        for concept, row in rows(document(patient)).items():
+            now = value_now(state, concept)
+            judged = now.basis is not None and (now.change or now.trend)
+            assert judged or row.moved == ""
+
+
+# -- where a value comes from ----------------------------------------------------------------------
+
+
+def explained_of(document: Mapping[str, Any], concept: str) -> explained.Explained:
+    return explained.explained(explain(document, concept), document, {})
+
+
+@pytest.mark.parametrize("patient", [FULL, AWKWARD])
+def test_every_fact_leads_to_its_source_unit_conversion_and_slice(
+    document: Documents, patient: str
+) -> None:
+    twin = document(patient)
+    ids = source_ids(twin)
+    for concept, columns in twin["signals"].items():
+        one = explained_of(twin, concept)
+        assert len(one.facts) == len(columns["t"]) == one.chart.count('class="mark')
+        for fact in one.facts:
+            told = dict(fact.lines)
+            assert fact.source.pseudonym in ids
+            assert {"Unit it came in", "Conversion", "Completeness there"} <= told.keys()
+
+
+@pytest.mark.parametrize(
+    ("unit", "arrived", "conversion"),
+    [
+        ("mmol/L", "mmol/L", "× 38.6664 gives mg/dL; kept with 0 decimals"),
+        ("mg/dl", "mg/dl", "the same unit, written mg/dl; kept with 0 decimals"),
+        ("", "mg/dL, as it is kept", "none"),
+        ("hands", "another spelling, which was not kept", "done when the record was read"),
+    ],
+)
+def test_a_conversion_is_shown_with_its_factor(unit: str, arrived: str, conversion: str) -> None:
+    reading = Measurement("total-cholesterol", 800, 201, pseudonym("a"), unit=unit)
+    made = twin(facts(measurements=[reading]))
+    (fact,) = explained_of(made, "total-cholesterol").facts
+    told = dict(fact.lines)
+    assert told["Unit it came in"] == arrived
+    assert told["Conversion"].startswith(conversion[:20])
+    assert ("Rule from" in told) is (unit in ("mmol/L", "mg/dl"))
+
+
+def test_censored_and_set_aside_values_are_shown_as_such(document: Documents) -> None:
+    twin = document(AWKWARD)
+    found = [explained_of(twin, concept) for concept in twin["signals"]]
+    censored = [fact for one in found for fact in one.facts if fact.value.startswith(("<", ">"))]
     assert censored
-    assert all("only known to lie" in r.notes for r in censored)
-    assert any("converted from" in r.notes for r in found)
+    assert all("below or above a limit" in fact.use for fact in censored)
+    crosses = sum(one.chart.count('class="aside"') for one in found)
+    assert crosses == sum(len(one.set_aside) for one in found) > 0
+
+
+@pytest.mark.parametrize("patient", [FULL, PARTIAL, REFUSED, STALE])
+def test_every_input_that_rests_on_a_fact_leads_to_it(
+    site: Site, document: Documents, patient: str
+) -> None:
+    """The link of an input goes to a page that has its anchor."""
+    twin = document(patient)
+    for item in shown(site, twin):
+        for row in item.inputs:
+            if row.anchor:
+                anchors = {
+                    fact.source.anchor
+                    for kind in kinds(row.concept)
+                    for fact in explained.explained(
+                        explain(twin, row.concept, kind), twin, {}
+                    ).facts
+                }
+                assert row.anchor in anchors, row.title
+
+
+def test_what_is_missing_names_the_models_that_asked(site: Site, document: Documents) -> None:
+    twin = document(PARTIAL)
+    with site.app.app_context():
+        found = lacking.lacking(twin, model_cards.cards([twin]))
+    missing = {name for item in twin["assessments"] for name in item["missing"]}
+    assert len(found) >= len(missing) > 0
+    assert [lack.helps for lack in found] == sorted((x.helps for x in found), reverse=True)
+    assert all(lack.models for lack in found)
+
+
+# -- until when ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "past", "until"),
+    [
+        (Expiry(40, "shelf-life"), "", "current for another 40 days"),
+        (Expiry(-3, "shelf-life"), "Past its shelf life by 3 days.", ""),
+        (
+            Expiry(-1, "input-too-old", "systolic-bp"),
+            "No longer current: Systolic blood pressure is older than the model accepts.",
+            "",
+        ),
+        (None, "", ""),
+    ],
+)
+def test_an_assessment_says_when_it_is_no_longer_current(
+    document: Documents, end: Expiry | None, past: str, until: str
+) -> None:
+    item = document(FULL)["assessments"][0]
+    view = assessed.assessment(item, document(FULL), {}, end)
+    assert (view.past, view.until) == (past, until)
+
+
+def test_a_run_that_finds_nothing_new_renews_what_is_current(site: Site) -> None:
+    twin = site.twins[FULL]
+    ends = site.service.expiries(twin)
+    assert 0 < ends["prevent"].days_left <= 365
 
 
 # -- completeness and the record -------------------------------------------------------------------

@@ -35,8 +35,9 @@ def now(concept: str, *readings: tuple[int, float], sex: str = "female", **more:
 
 
 def row(cv_within: float, cv_analytical: float) -> float:
-    return Variation("log", None, cv_within / 100, cv_analytical / 100, None, 0, "", 0, "", "")\
-        .log_spread()  # fmt: skip
+    within, analytical = cv_within / 100, cv_analytical / 100
+    made = Variation("log", None, within, analytical, None, 0, "", 0, "", "", True)
+    return made.log_spread()
 
 
 @pytest.mark.parametrize(
@@ -202,6 +203,13 @@ def test_where_the_person_is_not_known_well_enough_the_widest_row_holds() -> Non
 def test_inflammation_has_no_row() -> None:
     assert now("crp-hs", (10, 3.0)).basis is not None
     assert now("crp-hs", (10, 30.0)).basis is None
+
+
+def test_variation_that_routine_care_does_not_keep_to_judges_no_change() -> None:
+    found = now("body-weight", (10, 90.0), (300, 80.0))
+    assert found.basis is None
+    assert found.change is not None
+    assert found.change.beyond is None
 
 
 def test_a_person_of_unknown_sex_has_no_row_made_for_one() -> None:

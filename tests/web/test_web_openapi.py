@@ -98,6 +98,7 @@ T, GONE = {"pseudonym": TWIN}, {"pseudonym": "C" * 22}
 EXTRA = "surplus=1"
 RUNS, ONE_RUN = "/api/v1/runs", "/api/v1/runs/{run_id}"
 TWINS = "/api/v1/twins/{pseudonym}"
+WHATIF = TWINS + "/whatif"
 VERSION = TWINS + "/versions/{version}"
 CASES = [
     Case("POST", RUNS, 201, body=RUN),
@@ -139,6 +140,11 @@ CASES = [
     Case("GET", "/api/v1/ledger", 422, "privacy-officer", query=EXTRA),
     Case("POST", "/api/v1/ledger/verification", 200, "privacy-officer"),
     Case("POST", "/api/v1/ledger/verification", 422, "privacy-officer", query=EXTRA),
+    Case("POST", WHATIF, 200, values=T, body={"model": "prevent", "treatment": "lower-ldl-1"}),
+    Case("POST", WHATIF, 400, values=T, raw=b"{"),
+    Case("POST", WHATIF, 404, values=GONE, body={"model": "prevent"}),
+    Case("POST", WHATIF, 415, values=T, raw=b"<x/>", headers={"Content-Type": "text/xml"}),
+    Case("POST", WHATIF, 422, values=T, body={"model": "prevent"}),
     Case("GET", "/api/v1/models", 200),
     Case("GET", "/api/v1/models", 422, query=EXTRA),
     Case("GET", "/api/v1/models/{model_id}", 200, values={"model_id": "prevent"}),

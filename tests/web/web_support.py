@@ -22,6 +22,7 @@ from service.web.ports import (
     LedgerCheck,
     LedgerState,
     OwnResource,
+    Question,
     Run,
     RunRequest,
     ServiceError,
@@ -167,6 +168,14 @@ class InProcess:
         self.noted.append((principal.role, action, pseudonym))
 
     # -- models --------------------------------------------------------------------------------
+
+    def what_if(self, pseudonym: str, question: Question) -> dict[str, Any]:
+        self.twin(pseudonym)
+        if question.model != "prevent":
+            raise ServiceError(Failure.UNKNOWN_MODEL)
+        if bool(question.changes) == bool(question.treatment):
+            raise ServiceError(Failure.NOT_ASKABLE)
+        return {"model": {"id": question.model}, "changes": dict(question.changes)}
 
     def models(self) -> Sequence[dict[str, Any]]:
         return [{"id": "prevent", "version": "1.0.0", "title": "PREVENT"}]

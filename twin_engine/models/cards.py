@@ -105,6 +105,7 @@ def _input(declared: Input) -> dict[str, Any]:
         "unit": declared.unit,
         "choices": list(declared.choices),
         "flag": declared.flag,
+        "from": [dict(source) for source in declared.sources],
         "use": "part" if declared.part else "optional" if declared.optional else "required",
         "range": list(declared.bounds) if declared.bounds else None,
         "range_at": {str(years): list(pair) for years, pair in declared.bounds_at.items()},

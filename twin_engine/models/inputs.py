@@ -69,7 +69,8 @@ def gather(state: State, model: Model, settings: Mapping[str, str] = NONE) -> Ga
             found[name] = answer
         elif answer is not None:
             problems[name] = answer.reason
-    columns = {name: np.array([one.value]) for name, one in found.items()}
+    # A twin may hold a whole number as an integer; a column of integers would cut off every draw.
+    columns = {name: np.array([one.value], dtype=np.float64) for name, one in found.items()}
     for name in model.inputs:
         columns.setdefault(name, np.array([np.nan]))
     return Gathered(found, problems, barrier(state, model), columns)

@@ -8,11 +8,13 @@ from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, post_lo
 
 from service.web.answers import JSON, read_json
 from service.web.errors import Fault, WebError, safe_path
-from service.web.ports import RunRequest, RunState
+from service.web.ports import Question, RunRequest, RunState
 
 _NAME = validate.Regexp(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", error="Must be a name.")
 _FHIR_ID = validate.Regexp(r"^[A-Za-z0-9.-]{1,64}\Z", error="Must be a FHIR id.")
 _LONGEST_NAME = validate.Length(1, 2048)
+_MODEL = validate.Regexp(r"^[a-z0-9-]{1,40}(:[a-z0-9-]{1,40})?\Z", error="Must be a model.")
+LONGEST_CELL = 32
 
 
 class StrictBoolean(fields.Field[bool]):
@@ -70,6 +72,43 @@ class RunRequestSchema(Boundary):
             data["policy"],
             data["writeBack"],
         )
+
+
+class Cell(fields.Field[str]):
+    """A number, yes or no, or a word: as a cell of a table of rows holds it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> str:
+        if isinstance(value, bool):
+            return str(int(value))
+        if not isinstance(value, int | float | str) or len(str(value)) > LONGEST_CELL:
+            raise ValidationError("Must be a number, true, false or one of the input's words.")
+        return str(value)
+
+
+class WhatIfSchema(Boundary):
+    """Other inputs of one model, or one treatment."""
+
+    model = fields.String(
+        required=True,
+        validate=_MODEL,
+        metadata={"description": "`ID`, or `ID:VARIANT` to name the variant."},
+    )
+    changes = fields.Dict(
+        keys=fields.String(validate=_NAME),
+        values=Cell(),
+        load_default=dict,
+        validate=validate.Length(max=50),
+        metadata={"description": "Input → value, in the unit on the model's card."},
+    )
+    treatment = fields.String(
+        load_default="",
+        validate=_NAME,
+        metadata={"description": "One treatment that trials measured. Not beside `changes`."},
+    )
+
+    @post_load
+    def build(self, data: dict[str, Any], **_: Any) -> Question:
+        return Question(data["model"], data["changes"], data["treatment"])
 
 
 class RunsQuerySchema(Boundary):

@@ -63,7 +63,7 @@ def read_twin_version(pseudonym: str, version: int) -> Response:
     problems=_FINDING,
 )
 def list_versions(pseudonym: str) -> Response:
-    _may_see(pseudonym)
+    may_see(pseudonym)
     found = services().runs.versions(pseudonym)
     return json_response({"items": VersionSchema(many=True).dump(found)})
 
@@ -76,7 +76,7 @@ def list_versions(pseudonym: str) -> Response:
     problems=_FINDING,
 )
 def list_assessments(pseudonym: str) -> Response:
-    _may_see(pseudonym)
+    may_see(pseudonym)
     found = list(services().runs.assessments(pseudonym))
     services().runs.note_use(principal(), "assessments-read", pseudonym)
     return json_response({"items": found})
@@ -90,7 +90,7 @@ def list_assessments(pseudonym: str) -> Response:
     problems=_FINDING,
 )
 def list_ledger(pseudonym: str) -> Response:
-    _may_see(pseudonym)
+    may_see(pseudonym)
     found = list(services().runs.ledger(pseudonym))
     services().runs.note_use(principal(), "ledger-read", pseudonym)
     return json_response({"items": found})
@@ -144,7 +144,7 @@ def read_model(model_id: str) -> Response:
     return json_response(services().runs.model(model_id))
 
 
-def _may_see(pseudonym: str) -> None:
+def may_see(pseudonym: str) -> None:
     """A patient asking for another's twin and anybody asking for none get the same answer."""
     require_acceptable(JSON)
     read_query()
