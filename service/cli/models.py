@@ -97,6 +97,11 @@ def check_command(name: str, as_json: bool) -> None:
 @click.option(
     "--group", "columns", multiple=True, metavar="COLUMN", help="Beside sex and age band."
 )
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Save the report here: report.html, report.json, and each figure as SVG.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
 def validate_command(
     model_id: str,
@@ -106,6 +111,7 @@ def validate_command(
     horizon: int | None,
     thresholds: tuple[float, ...],
     columns: tuple[str, ...],
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Compare a model's probabilities with what came to pass: discrimination, calibration, Brier
@@ -122,6 +128,8 @@ def validate_command(
     with ExitStack() as stack:
         events = validate.events(_reader(stack, outcomes))
         report = validate.report(asked, _reader(stack, source), events)
+    if out is not None:
+        validate.save(report, out)
     if as_json:
         emit(report)
     else:

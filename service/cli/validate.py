@@ -3,14 +3,18 @@
 The report holds counts and statistics; a row, an id or a value of a person never enters it.
 """
 
+import html
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import tee
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from service.cli.exits import CommandError, Exit
+from service.plots import calibration, decision
 from twin_engine.models.assess import Request, request
 from twin_engine.models.contract import Target
 from twin_engine.models.registry import UnknownModelError
@@ -153,6 +157,48 @@ def _band(row: Row) -> str:
     if not below:
         return f"{AGE_BANDS[-1]} and over"
     return f"under {below[0]}" if below[0] == AGE_BANDS[0] else f"{below[0] - 10} to {below[0] - 1}"
+
+
+# -- saved -------------------------------------------------------------------------------------
+
+
+def figures(found: Json) -> dict[str, str]:
+    """The figures of a report that was judged; none of one that was not."""
+    if "tenths" not in found:
+        return {}
+    return {"calibration.svg": calibration(found), "decision.svg": decision(found)}
+
+
+def save(found: Json, folder: Path) -> None:
+    """A page with the figures in it, the report for programs, and each figure alone."""
+    drawn = figures(found)
+    files = {"report.html": page(found, drawn.values()), **drawn}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.joinpath("report.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+        for name, text in files.items():
+            folder.joinpath(name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"can't write the report ({type(error).__name__})", Exit.INPUT) from None
+
+
+PAGE_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
+    "color:#1b1f24;background:#fff}svg{width:100%;max-width:34rem;height:auto}pre{overflow:auto;"
+    "background:#f6f8fa;padding:1rem}"
+)
+
+
+def page(found: Json, drawn: Iterable[str]) -> str:
+    """A page that stands alone: no script, no file from elsewhere."""
+    model = found["model"]
+    title = f"Validation of {model['id']} {model['version']}"
+    told = html.escape("\n".join(lines(found)))
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{PAGE_STYLE}</style><h1>{html.escape(title)}</h1>{''.join(drawn)}"
+        f"<pre>{told}</pre></html>\n"
+    )
 
 
 # -- words -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 from support.shell import Shell
 
 from service.cli.exits import Exit
-from service.cli.validate import lines
+from service.cli.validate import figures, lines
+from service.plots import calibration, decision
 from twin_engine.models.validation import (
     SMALL,
     brier,
@@ -183,3 +185,59 @@ def test_outcomes_that_cannot_be_read_are_refused_without_their_values(
     ran = run(shell, {**files, "outcomes": wrong})
     assert ran.code == Exit.INPUT
     assert "Zq7" not in ran.error
+
+
+# -- figures -----------------------------------------------------------------------------------
+
+
+def test_a_report_is_saved_with_its_figures(
+    signed: tuple[Shell, Path],
+    files: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TWINPORT_HOME", str(signed[0].home))
+    folder = tmp_path / "report"
+    ran = run(signed[0], files, "--outcome", "ascvd", "--out", folder)
+    assert ran.code == 0
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"report.html", "report.json", "calibration.svg", "decision.svg"}
+    page = folder.joinpath("report.html").read_text()
+    for name in ("calibration.svg", "decision.svg"):
+        drawn = folder.joinpath(name).read_text()
+        root = ElementTree.fromstring(drawn)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root.find("{http://www.w3.org/2000/svg}title") is not None
+        assert drawn in page
+    assert "p17" not in page
+    assert "<script" not in page
+
+
+def test_every_tenth_is_drawn_where_it_lies() -> None:
+    report = validate(RISK, EVENTS)
+    root = ElementTree.fromstring(calibration(report))
+    circles = root.findall("{http://www.w3.org/2000/svg}circle")
+    assert len(circles) == len(report["tenths"]) == 10
+    across = [float(one.attrib["cx"]) for one in circles]
+    down = [float(one.attrib["cy"]) for one in circles]
+    assert across == sorted(across)
+    assert down[0] > down[-1], "more is observed where more is predicted, and up is less y"
+    assert ElementTree.fromstring(decision(report)) is not None
+
+
+def test_a_share_has_wilson_s_interval() -> None:
+    """10 of 100: 0.0552 to 0.1744 (Wilson 1927, as in every textbook)."""
+    predicted = np.repeat(np.arange(10) / 20 + 0.01, 100)
+    observed = np.tile(np.repeat([1.0, 0.0], [10, 90]), 10)
+    tenth = validate(predicted, observed)["tenths"][0]
+    assert (tenth["low"], tenth["high"]) == pytest.approx((0.0552, 0.1744), abs=5e-5)
+
+
+def test_a_small_cell_of_the_histogram_is_not_counted() -> None:
+    counted = [one["people"] for one in validate(RISK, EVENTS)["histogram"]]
+    assert all(people is None or people >= 11 for people in counted)
+    assert None in counted
+
+
+def test_what_was_not_judged_has_no_figure(tmp_path: Path) -> None:
+    assert figures(validate(RISK[:200], EVENTS[:200])) == {}

@@ -37,6 +37,8 @@ def validate(
     report = _judged(predicted, observed, thresholds)
     if "calibration" in report:
         report["tenths"] = _tenths(predicted, observed)
+        report["decisionCurve"] = _decision_curve(predicted, observed)
+        report["histogram"] = _histogram(predicted)
         report["groups"] = {
             name: dict(_by_label(predicted, observed, np.array(labels), thresholds))
             for name, labels in (groups or {}).items()
@@ -216,7 +218,44 @@ def _tenths(predicted: FloatArray, observed: FloatArray) -> list[Report]:
             "people": len(part),
             "predicted": float(predicted[part].mean()),
             "observed": float(observed[part].mean()),
+            **_wilson(float(observed[part].sum()), len(part)),
         }
         for part in np.array_split(order, TENTHS)
         if len(part) >= LEAST_PEOPLE
+    ]
+
+
+def _wilson(events: float, people: int) -> Report:
+    """Wilson's 95 % interval of a share: holds at 0 and 1, where the simple one does not."""
+    share, square = events / people, Z95**2
+    middle = (share + square / (2 * people)) / (1 + square / people)
+    half = (
+        Z95
+        / (1 + square / people)
+        * float(np.sqrt(share * (1 - share) / people + square / (4 * people**2)))
+    )
+    return {"low": max(0.0, middle - half), "high": min(1.0, middle + half)}
+
+
+def _decision_curve(predicted: FloatArray, observed: FloatArray) -> list[Report]:
+    """Net benefit in steps of one percent, as far as anybody is predicted at all, to a half."""
+    last = min(0.5, float(np.quantile(predicted, 0.99)))
+    share = float(observed.mean())
+    return [
+        {
+            "threshold": at,
+            "model": net_benefit(predicted, observed, at),
+            "treatAll": treat_all(share, at),
+        }
+        for at in (step / 100 for step in range(1, max(2, int(last * 100) + 1)))
+    ]
+
+
+def _histogram(predicted: FloatArray) -> list[Report]:
+    """How many are predicted at each twentieth of the range; a small cell is not counted."""
+    top = float(np.quantile(predicted, 0.99))
+    counts, edges = np.histogram(np.minimum(predicted, top), bins=20, range=(0.0, top))
+    return [
+        {"from": float(low), "to": float(high), "people": int(n) if n >= LEAST_PEOPLE else None}
+        for n, low, high in zip(counts, edges[:-1], edges[1:], strict=True)
     ]
