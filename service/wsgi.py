@@ -13,6 +13,8 @@ from service.config import Config, load_config
 from service.pages import pages
 from service.pipeline.runtime import Runtime, open_runtime
 from service.pipeline.service import Service
+from service.sharing.blueprint import links_blueprint
+from service.sharing.desk import Desk as Sharing
 from service.stores.audit import AuditStore
 from service.web.fhir.audit import audit_blueprint
 from service.web.services import Services
@@ -22,7 +24,8 @@ def build() -> Flask:
     """The application over this process's configuration."""
     config = load_config()
     runtime = open_runtime(config)
-    return create_app(config, assembled(runtime), pages=[pages, hooks(runtime), audit(runtime)])
+    parts = [pages, hooks(runtime), audit(runtime), links(runtime)]
+    return create_app(config, assembled(runtime), pages=parts)
 
 
 def hooks(runtime: Runtime) -> Blueprint:
@@ -33,6 +36,12 @@ def hooks(runtime: Runtime) -> Blueprint:
 def audit(runtime: Runtime) -> Blueprint:
     """The audit as FHIR, for the officer and the administrator."""
     return audit_blueprint(AuditStore(runtime.database))
+
+
+def links(runtime: Runtime) -> Blueprint:
+    """SMART Health Links, for whoever was given one."""
+    key = runtime.vault.key_for("health-link-tickets")
+    return links_blueprint(Sharing(runtime), key, runtime.config.web.requests_per_minute)
 
 
 def compose(config: Config) -> Services:

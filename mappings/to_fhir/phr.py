@@ -20,6 +20,7 @@ from mappings.to_fhir.twin_facts import Json, coded
 from mappings.to_fhir.wording import narrative
 
 RECORD = "11503-0"  # LOINC: medical records
+TWIN_TYPE = "application/vnd.twinport.twin+json;version=1"
 TITLE = "Personal health record from a pseudonymous twin"
 
 
@@ -87,6 +88,27 @@ def _document(document: Mapping[str, Any], patient: Json, file: Beside) -> Json:
         "subject": {"reference": url(patient)},
         "description": file.title,
         "content": [{"attachment": attachment}],
+    }
+
+
+def signed_document(document: Mapping[str, Any], file: bytes) -> Json:
+    """The signed twin inside a resource, for channels that carry nothing but FHIR."""
+    head = document["twin"]
+    title = "The signed twin: save the attachment and verify it"
+    return {
+        "resourceType": "DocumentReference",
+        "id": resource_id(head["id"], "signed", str(head["version"])),
+        "status": "current",
+        "description": title,
+        "content": [
+            {
+                "attachment": {
+                    "contentType": TWIN_TYPE,
+                    "data": base64.b64encode(file).decode(),
+                    "title": "twin.json",
+                }
+            }
+        ],
     }
 
 

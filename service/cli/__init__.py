@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": ("service.cli.explain", "Where every value of one concept comes from."),
     "diff": ("service.cli.diff", "What one version of a twin says that another does not."),
     "export": ("service.cli.export", "A twin as a package, FHIR, IPS, CSV, Parquet or OMOP."),
+    "share": ("service.cli.share", "Health links: make, list, update, revoke."),
     "unlock": ("service.cli.locks", "Open an encrypted export."),
     "coverage": ("service.cli.coverage", "Which codes of a record are mapped, and which not."),
     "whatif": ("service.cli.whatif", "Ask a model with other inputs, or about one treatment."),

@@ -1,7 +1,27 @@
 """All tables together, wherever they are declared: what migrations are compared with."""
 
-from service.stores import bulk, cds, ledger_index, own, policies, reidentify, risk, tables
+from service.stores import (
+    bulk,
+    cds,
+    ledger_index,
+    links,
+    own,
+    policies,
+    reidentify,
+    risk,
+    tables,
+)
 
 METADATA = tables.Base.metadata
 
-__all__ = ["METADATA", "bulk", "cds", "ledger_index", "own", "policies", "reidentify", "risk"]
+__all__ = [
+    "METADATA",
+    "bulk",
+    "cds",
+    "ledger_index",
+    "links",
+    "own",
+    "policies",
+    "reidentify",
+    "risk",
+]
