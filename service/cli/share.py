@@ -122,7 +122,7 @@ def update_command() -> None:
     """
     text = sys.stdin.read(1 << 13)
     with _desk() as (desk, _):
-        version = desk.update(read(text))
+        version = desk.update(read(text), ROLE, SUBJECT)
     if version is None:
         sentence = "this link opens nothing any more, or was not made to be updated"
         raise CommandError(sentence, Exit.INPUT)

@@ -24,6 +24,7 @@ ROLES = {
     "patient": "Patient",
     "privacy-officer": "Privacy officer",
     "admin": "Administrator",
+    "recipient": "Holder of a health link",
 }
 
 HOW = {

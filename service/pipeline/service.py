@@ -38,6 +38,7 @@ from service.stores.audit import AuditEvent, AuditFilter, AuditStore
 from service.stores.database import utc_now
 from service.stores.ledger import SqlLedgerStore
 from service.stores.ledger_index import LedgerIndex, entry_of
+from service.stores.links import LinkStore
 from service.stores.own import Own, OwnFilter, OwnStore, ResultStore
 from service.stores.runs import RunStore
 from service.stores.twins import TwinStore
@@ -107,11 +108,12 @@ class Service:
         self._ledger = SqlLedgerStore(database)
         self._index = LedgerIndex(database)
         self._audit = AuditStore(database)
+        self._links = LinkStore(database)
         self._learned: dict[str, set[str]] = {}  # how each server wants to be asked
         self._jobs = JobRunner(
             self._runs, {KIND: self._carry_out}, runtime.config.jobs, runtime.sealer
         )
-        self._sweeper = Sweeper(self.finish_writes, runtime.config.jobs.lease_seconds / 2)
+        self._sweeper = Sweeper(self.sweep, runtime.config.jobs.lease_seconds / 2)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -124,6 +126,10 @@ class Service:
     def stop_workers(self) -> None:
         self._sweeper.stop()
         self._jobs.stop()
+
+    def sweep(self) -> int:
+        """What time and dead processes left behind: unfinished writes, links that have run out."""
+        return self.finish_writes() + self._links.sweep()
 
     def finish_writes(self, limit: int = 10) -> int:
         """Finish writes that an earlier process left in the outbox; how many were confirmed."""

@@ -22,6 +22,7 @@ from service.stores import Database
 from service.stores.audit import NOT_ALLOWED, SAME_PERSON, AuditStore
 from service.stores.database import utc_now
 from service.stores.ledger import SqlLedgerStore
+from service.stores.links import LinkStore
 from service.stores.outbox import SqlOutboxStore
 from service.stores.reidentify import (
     Reidentification,
@@ -53,6 +54,7 @@ class Erased:
     twins: tuple[str, ...]  # nobody's from now on; of files, the ids of their Patient resources
     records: int  # sealed ways back
     results: int  # sealed results of runs
+    links: int  # health links that opened until then
     left: int  # ways back to the same person found afterwards: none
     entry: int = 0
     digest: str = ""
@@ -62,6 +64,7 @@ class Erased:
             "twins": list(self.twins),
             "records": self.records,
             "results": self.results,
+            "links": self.links,
             "left": self.left,
         }
 
@@ -86,6 +89,7 @@ class Desk:
         self._rows = SqlVaultStore(database)
         self._twins = TwinStore(database)
         self._outbox = SqlOutboxStore(database)
+        self._links = LinkStore(database, clock)
 
     # Re-identification ----------------------------------------------------------------------------
 
@@ -165,7 +169,13 @@ class Desk:
             self._rows.delete(index)
         twins = tuple(sorted(name for _, record in gone for name in _names(record)))
         left = sum(_same(record, gone[0][1]) for _, record in self._all())
-        return Erased(twins, records=len(gone), results=self._requests.forget(twins), left=left)
+        return Erased(
+            twins,
+            records=len(gone),
+            results=self._requests.forget(twins),
+            links=sum(map(self._links.revoke_all, twins)),
+            left=left,
+        )
 
     def _keys(self, index: str, twin: str) -> list[str]:
         """Under which results of a twin were or are to be written to its patient's record."""

@@ -121,7 +121,9 @@ class Desk:
         self._note(role, subject, "link-made", twin)
         return Made(identity, shl.Link(url, key, flag, wish.label, expires))
 
-    def update(self, link: shl.Link, twin: str | None = None) -> int | None:
+    def update(
+        self, link: shl.Link, role: str, subject: str, twin: str | None = None
+    ) -> int | None:
         """Put the newest version under a long-term link; which one it is, None where the link
         opens nothing any more, is not long-term, or is not this twin's."""
         token = link.url.rpartition("/")[2]
@@ -130,8 +132,10 @@ class Desk:
             return None
         stored = self._stored(found.twin)
         content = _contents(stored, single=shl.SINGLE in found.flag)
-        done = self._links.replace(found.id, stored.about.version, _sealed(content, link.key))
-        return stored.about.version if done else None
+        if not self._links.replace(found.id, stored.about.version, _sealed(content, link.key)):
+            return None
+        self._note(role, subject, "link-updated", found.twin)
+        return stored.about.version
 
     def links(self, twin: str) -> list[Shown]:
         now = self._clock()

@@ -203,7 +203,7 @@ def test_another_twins_link_cannot_be_revoked_or_looked_into(place: Home) -> Non
     link, other = made(place), twin_of(place.runtime, "demo-008")
     assert not place.desk.revoke(other, link.id, *ME)
     assert place.desk.uses(other, link.id) == []
-    assert place.desk.update(link.link, other) is None
+    assert place.desk.update(link.link, *ME, other) is None
 
 
 def test_what_has_run_out_is_swept_away(place: Home) -> None:
@@ -235,10 +235,10 @@ def test_a_long_term_link_is_brought_up_to_date_by_its_holder(place: Home, clien
     assert {f["status"] for f in before.json["files"]} == {"can-change"}
     assert int(before.headers["Retry-After"]) > 0
     assert twin_of(place.runtime, "demo-001", date(2026, 9, 1)) == place.twin
-    assert place.desk.update(link.link) == 2
+    assert place.desk.update(link.link, *ME) == 2
     after = contents(ask(client, link), link)
     assert after != contents(before, link)
-    assert place.desk.update(made(place).link) is None
+    assert place.desk.update(made(place).link, *ME) is None
 
 
 def test_no_key_address_label_or_name_is_stored(place: Home, client: Any) -> None:
