@@ -52,10 +52,10 @@ class Desk:
         policy = runtime.policy(asked.policy)
         runtime.models(asked.models)  # an unknown one is refused now, and not after the export
         lane = self.lane(asked)
+        since = self._since(asked, lane)
         with FhirClient(server) as client:
             configured = asked.types or server.bulk.types
             types, left_out = types_to_ask(client, read_capability(client), configured)
-        since = self._since(asked, lane)
         partial = server.bulk.partial_manifests
         plan = Plan.new(
             order=Order(asked.level, asked.group, types, since, partial),

@@ -10,19 +10,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from urllib.parse import urljoin
 
+from service.bulk.errors import TooSlow
 from service.fhir.body import gunzip
 from service.fhir.errors import (
     BadAnswer,
     BudgetSpent,
     ForeignOrigin,
     Refused,
-    TimedOut,
     TooLarge,
 )
 from service.fhir.http import MAX_REDIRECTS, FhirClient, refusal
-from service.fhir.origin import origin_of, require_public
+from service.fhir.origin import joined, origin_of, require_public
 from service.fhir.retry import Clock, pause_before
 from service.fhir.source import split_lines
 from service.fhir.wire import Stream
@@ -68,7 +67,7 @@ class Downloads:
                 return stream
             if stream.status not in _REDIRECTS:
                 raise self._refusal(stream)
-            url = urljoin(stream.url, stream.headers.get("Location", ""))
+            url = joined(stream.url, stream.headers.get("Location", ""))
             stack.close()
         raise BadAnswer(WHAT, next_step="It redirects without end.")
 
@@ -120,7 +119,7 @@ class _FileClock(Clock):
         try:
             return min(left, super().left(what))
         except BudgetSpent:
-            raise TimedOut(what) from None
+            raise TooSlow(what) from None
 
 
 def _plain(pieces: Iterator[bytes]) -> Iterator[bytes]:

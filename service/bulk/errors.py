@@ -3,23 +3,43 @@
 
 FhirError
 ├── BadAnswer
-│   └── ExportFailed     the server gave up the export
+│   ├── ExportFailed     the server gave up the export
+│   └── NotFhir › NoResources   a file that holds none at all
 ├── Refused › Gone
 │   └── ExportGone       the server no longer knows the export: it expired, or was deleted
 ├── TransportError
-│   └── NotReady         it is still at work, and our patience is at its end
+│   ├── NotReady         it is still at work, and our patience is at its end
+│   └── TimedOut › TooSlow      one file takes longer than a file may
 ├── SetupError
 │   └── SpoolFailed      no room, or no right to write
+│       └── SpoolLost    it is not where it was
 └── InHand               another process works on it
 """
 
-from service.fhir.errors import BadAnswer, FhirError, Gone, SetupError, TransportError
+from service.fhir.errors import (
+    BadAnswer,
+    FhirError,
+    Gone,
+    NotFhir,
+    SetupError,
+    TimedOut,
+    TransportError,
+)
 
 
 class ExportFailed(BadAnswer):
     code = "export-failed"
     sentence = "the server gave up the export"
     next_step = "Start it again; if that fails too, its operator can say why."
+
+
+class NoResources(NotFhir):
+    sentence = "the file holds no resources"
+
+
+class TooSlow(TimedOut):
+    sentence = "the file did not arrive in the time a file may take"
+    next_step = "Raise `bulk.file_seconds`."
 
 
 class ExportGone(Gone):

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
+from service.bulk.errors import NoResources
 from service.bulk.manifest import DELETED, ERROR
 from service.bulk.spool import File, Kind, Load, Spool
 from service.fhir import kinds, outcome
-from service.fhir.errors import NotFhir, SourceError
+from service.fhir.errors import SourceError
 from service.fhir.grouping import identity_of
 from service.fhir.kinds import KINDS
 from service.fhir.references import plain_reference, reference_of
@@ -86,7 +87,7 @@ class Intake:
                     load.bad.append((number, why))
             self._spool.put(load)
         if tally.bad and tally.bad == tally.read and file.section != ERROR:
-            raise NotFhir("GET {export file}", next_step="It holds no resources at all.")
+            raise NoResources("GET {export file}")
         self._spool.end(load, tally.as_dict(), _short(file, tally))
         return tally
 

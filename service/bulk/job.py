@@ -85,6 +85,8 @@ class Export:
         self._folder: Path = self.runtime.config.spool_dir
         self._client = FhirClient(self.server)
         self._able: Capability | None = None
+        self.patience = self.server.bulk.wait_hours * 3600.0
+        """Seconds to wait for the server to be ready"""
         limits, bulk = self.runtime.config, self.server.bulk
         self._downloads = Downloads(
             self._client,
@@ -148,7 +150,7 @@ class Export:
         if self.plan.listed and spool.number_of_files():
             return
         self.watch.stage("waiting")
-        self._client.clock = Clock(self.server.bulk.wait_hours * 3600)
+        self._client.clock = Clock(self.patience)
         for manifest in self._poller().manifests(self.plan.status_url):
             self._check()
             spool.expect(manifest.files)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from service.bulk.download import WHAT, Downloads
+from service.bulk.errors import NoResources, TooSlow
 from service.bulk.intake import Intake
 from service.bulk.spool import File, Spool
 from service.fhir.errors import (
@@ -102,8 +103,8 @@ class Loading:
             try:
                 with self.downloads.lines(file.url, self.token) as lines:
                     tally = self.intake.take(file, lines)
-            except _PASSING:
-                if attempt == limits.tries:
+            except _PASSING as error:
+                if attempt == limits.tries or isinstance(error, NoResources | TooSlow):
                     raise
             else:
                 # Cut short, perhaps: once more will show. Else the promise was wrong.

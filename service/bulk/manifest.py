@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urljoin
 
 import orjson
 
-from service.fhir.errors import NotFhir
+from service.fhir.errors import NotFhir, UnsafeAddress
+from service.fhir.origin import joined
 
 WHAT = "GET {export status}"
 OUTPUT, DELETED, ERROR = "output", "deleted", "error"
@@ -47,12 +47,12 @@ def parse(body: bytes, found_at: str) -> Manifest:
     found = _object(body)
     items = [(ours, item) for theirs, ours in _SECTIONS for item in _list(found.get(theirs))]
     files = [_listed(section, item, found_at) for section, item in items]
-    link = next((url for url in _next_links(found)), None)
+    link = next(_next_links(found), None)
     return Manifest(
         time=_moment(found.get("transactionTime")),
         token=found.get("requiresAccessToken") is not False,
         files=tuple(file for file in files if file is not None),
-        next=urljoin(found_at, link) if link else None,
+        next=joined(found_at, link) if link else None,
         unreadable=sum(file is None for file in files),
     )
 
@@ -85,11 +85,15 @@ def _listed(section: str, item: Any, found_at: str) -> Listed | None:
     url = item.get("url") if isinstance(item, dict) else None
     if not isinstance(url, str) or not url.strip():
         return None
+    try:
+        url = joined(found_at, url)
+    except UnsafeAddress:
+        return None
     kind, count = item.get("type"), item.get("count")
     return Listed(
         section=section,
         type=kind if isinstance(kind, str) and _TYPE.match(kind) else "",
-        url=urljoin(found_at, url.strip()),
+        url=url,
         count=count if type(count) is int and count >= 0 else None,
     )
 

@@ -1,7 +1,7 @@
 """What came of an export, in counts and words. Names nobody."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,11 @@ class Report:
     bad_lines: tuple[tuple[int, int, str], ...] = ()
     foreign: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def quarantine(self) -> Iterator[dict[str, Any]]:
+        """Where lines are that nobody could read; never what they say."""
+        for file, line, why in self.bad_lines:
+            yield {"file": file, "line": line, "why": why}
 
     @property
     def complete(self) -> bool:

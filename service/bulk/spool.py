@@ -12,11 +12,12 @@ same transaction as their end: a killed process leaves rows that nobody reads.
 import hashlib
 import hmac
 import os
+import secrets
 import sqlite3
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -35,7 +36,6 @@ CREATE TABLE IF NOT EXISTS files (
   n INTEGER PRIMARY KEY, section TEXT NOT NULL, type TEXT NOT NULL, sealed BLOB NOT NULL,
   key BLOB NOT NULL UNIQUE, count INTEGER, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
   load INTEGER UNIQUE, tally TEXT NOT NULL DEFAULT '{}', tries INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS loads (n INTEGER PRIMARY KEY AUTOINCREMENT, file INTEGER);
 CREATE TABLE IF NOT EXISTS rows (
   owner BLOB NOT NULL, kind INTEGER NOT NULL, load INTEGER NOT NULL, sealed BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS people (
@@ -193,31 +193,37 @@ class Spool:
     # -- lines in ----------------------------------------------------------------------------------
 
     def begin(self, file: int) -> Load:
-        with self._transaction():
-            done = self._database.execute("INSERT INTO loads (file) VALUES (?)", (file,))
-            return Load(int(done.lastrowid or 0), file)
+        return Load(secrets.randbits(62), file)
 
-    def put(self, load: Load, *, force: bool = False) -> None:
+    def put(self, load: Load) -> None:
         """Seal and write what was gathered, if it is worth a write."""
-        if load.size < FLUSH_BYTES and not force:
-            return
-        rows = self._rows(load)
-        people = self._people(load)
-        bad = [(load.file, line, why, load.n) for line, why in load.bad]
-        load.lines, load.people, load.bad, load.size = {}, set(), [], 0
-        with self._transaction():
-            self._database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", rows)
-            self._database.executemany("INSERT OR IGNORE INTO people VALUES (?, ?, ?)", people)
-            self._database.executemany("INSERT INTO bad VALUES (?, ?, ?, ?)", bad)
+        if load.size >= FLUSH_BYTES:
+            write = self._writer(load)
+            with self._transaction():
+                write()
 
     def end(self, load: Load, tally: Mapping[str, Any], reason: str = "") -> None:
         """From here on the lines of this file count, and survive whatever comes."""
-        self.put(load, force=True)
+        write = self._writer(load)
         with self._transaction():
+            write()
             self._database.execute(
                 "UPDATE files SET state = 'done', load = ?, tally = ?, reason = ? WHERE n = ?",
                 (load.n, orjson.dumps(tally).decode(), reason, load.file),
             )
+
+    def _writer(self, load: Load) -> Callable[[], None]:
+        """Seals what was gathered, outside of the transaction that it is then written in."""
+        rows, people = self._rows(load), self._people(load)
+        bad = [(load.file, line, why, load.n) for line, why in load.bad]
+        load.lines, load.people, load.bad, load.size = {}, set(), [], 0
+
+        def write() -> None:
+            self._database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", rows)
+            self._database.executemany("INSERT OR IGNORE INTO people VALUES (?, ?, ?)", people)
+            self._database.executemany("INSERT INTO bad VALUES (?, ?, ?, ?)", bad)
+
+        return write
 
     def _rows(self, load: Load) -> list[tuple[bytes, int, int, bytes]]:
         rows = []

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import orjson
 
 from service.bulk.desk import Asked, Desk
 from service.bulk.job import Watch
 from service.bulk.report import Report
 from service.cli.exits import CommandError, Exit, explain
-from service.cli.files import TwinFolder, as_json, prepare, put, write_proofs
+from service.cli.files import TwinFolder, as_json, as_lines, prepare, put, write_proofs
 from service.cli.output import Bar, emit, say
 from service.cli.run import configured_server
 from service.cli.summary import Summary
@@ -23,7 +22,6 @@ from service.refresh.chart import Charted
 from service.stores.bulk import BulkJob
 
 F = TypeVar("F", bound=Callable[..., Any])
-Json = dict[str, Any]
 
 
 @click.group("bulk")
@@ -246,8 +244,7 @@ def _to_the_end(desk: Desk, job: BulkJob, out: Path | None, as_json_: bool) -> i
     done = {"export": job.id, "server": job.server, "level": job.level, **report.as_dict()}
     if out is not None:
         put(out / "report.json", as_json(done))
-        rows = ({"file": file, "line": line, "why": why} for file, line, why in report.bad_lines)
-        put(out / "quarantine.jsonl", b"".join(as_line(row) for row in rows))
+        put(out / "quarantine.jsonl", as_lines(report.quarantine()))
         write_proofs(out, desk.runtime)
     if as_json_:
         emit(done)
@@ -255,10 +252,6 @@ def _to_the_end(desk: Desk, job: BulkJob, out: Path | None, as_json_: bool) -> i
         for line in lines(job, report):
             click.echo(line)
     return _code(report, watch.codes)
-
-
-def as_line(row: Json) -> bytes:
-    return orjson.dumps(row) + b"\n"
 
 
 def _code(report: Report, codes: list[Exit]) -> int:

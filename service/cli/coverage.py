@@ -20,8 +20,10 @@ from privacy.deidentify import Deidentifier, Guards, Refused
 from privacy.policy import load_policy
 from privacy.pseudonyms import Pseudonyms
 from privacy.subject import SubjectContext, draw_epoch
+from service.bulk.folder import opened
 from service.cli.output import emit, progress
-from service.fhir.bundle import read_bundle, read_ndjson
+from service.config import load_config
+from service.fhir.bundle import read_bundle
 from service.fhir.record import PatientRecord
 from service.pages import words
 
@@ -148,7 +150,7 @@ def command(bundles: tuple[Path, ...], ndjson: Path | None, every: bool, as_json
         click.echo(line)
 
 
-def cover(groups: Iterable[Sequence[PatientRecord]], total: int | None = None) -> Coverage:
+def cover(groups: Iterable[Iterable[PatientRecord]], total: int | None = None) -> Coverage:
     deidentifier = Deidentifier(
         load_policy(POLICY), Guards(vocabulary.is_known_code, vocabulary.is_known_unit)
     )
@@ -161,9 +163,10 @@ def cover(groups: Iterable[Sequence[PatientRecord]], total: int | None = None) -
     return found
 
 
-def _records(bundles: Sequence[Path], ndjson: Path | None) -> Iterator[Sequence[PatientRecord]]:
+def _records(bundles: Sequence[Path], ndjson: Path | None) -> Iterator[Iterable[PatientRecord]]:
     if ndjson is not None:
-        yield read_ndjson(ndjson)
+        with opened(ndjson, load_config().spool_dir) as folder:
+            yield folder.records()
     for path in bundles:
         yield read_bundle(path)
 

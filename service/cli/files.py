@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,10 @@ def report(made: Made, summary: Summary) -> dict[str, Any]:
         ],
         "safety": [{"kind": kind, "type": type_, "n": count} for kind, type_, count in made.safety],
     }
+
+
+def as_lines(rows: Iterable[Any]) -> bytes:
+    return b"".join(orjson.dumps(row) + b"\n" for row in rows)
 
 
 def as_json(value: Any) -> bytes:

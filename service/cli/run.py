@@ -1,6 +1,6 @@
 """`twinport run`: patients from a server, a Bundle or NDJSON through the whole path."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 
+from service.bulk import folder as ndjson_folder
+from service.bulk.report import Report
 from service.cli.exits import CommandError, Exit, explain
-from service.cli.files import TwinFolder, prepare
+from service.cli.files import TwinFolder, as_lines, prepare, put, write_proofs
 from service.cli.output import emit, progress, say
 from service.cli.summary import Summary, lines
-from service.fhir.bundle import read_bundle, read_ndjson
+from service.fhir.bundle import read_bundle
 from service.fhir.errors import SetupError, UnsafeAddress
 from service.fhir.http import FhirClient
 from service.fhir.pull import pull_patient
@@ -72,8 +74,8 @@ class Source:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Write twin.json, assessments.json, ledger.jsonl, report.json and keys.json here; with "
-    "several patients one sub-folder each, named by the twin's pseudonym.",
+    help="Write twin.json, assessments.json, report.json, ledger.jsonl and keys.json here; with "
+    "several patients the first three in one sub-folder each, named by the twin's pseudonym.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per patient, one a line.")
 def command(
@@ -108,7 +110,10 @@ def command(
         if server:
             assert patient is not None
             return job.from_server(configured_server(runtime, server), patient, dry_run)
-        return job.from_files(_records(source, patient))
+        if ndjson:
+            return job.from_folder(ndjson, patient)
+        records = _records(source, patient)
+        return job.from_files(records, len(records))
     finally:
         runtime.close()
 
@@ -188,7 +193,8 @@ class _Job:
         self.runtime.note_run(server=place, made=made, counts=summary.counts, started=started)
         if folder is not None:
             scale = server.probability_scale if server else "percent"
-            TwinFolder(folder, self.runtime).write(made, scale, summary)
+            files = TwinFolder(folder, self.runtime)
+            (files.write_own if self.several else files.write)(made, scale, summary)
         if self.as_json:
             emit(summary.as_dict())
         else:
@@ -198,19 +204,57 @@ class _Job:
     # -- files ---------------------------------------------------------------------------------
 
     several = False
+    done = 0
 
-    def from_files(self, records: Sequence[PatientRecord]) -> int:
+    def from_folder(self, folder: Path, patient: str | None) -> int:
+        """Any number of patients, of whom one is held at a time."""
+        config = self.runtime.config
+        shown = nullcontext(None) if self.as_json else progress("files", None)
+        with shown as bar:
+
+            def tell(done: int, total: int) -> None:
+                if bar is not None:
+                    bar.total = total
+                    bar.update_to(done)
+
+            opened = ndjson_folder.opened(
+                folder, config.spool_dir, cap=config.limits.file_bytes, tell=tell
+            )
+            with opened as found:
+                if bar is not None:
+                    bar.clear()
+                self._say_what_was_lost(found.report)
+                code = self.from_files(found.records(patient), 1 if patient else found.people)
+        if self.done == 0:
+            raise CommandError(_NOBODY, Exit.INPUT)
+        return code
+
+    def _say_what_was_lost(self, report: Report) -> None:
+        bad, files = report.coverage.total.bad, report.failures.total()
+        if files:
+            why = ", ".join(f"{reason} {n}" for reason, n in sorted(report.failures.items()))
+            say(f"{files} files can't be read ({why}); no type is complete then")
+        if bad:
+            where = "; see quarantine.jsonl" if self.out else ""
+            say(f"{bad} lines can't be read; the types they may be of are partial{where}")
+        if self.out is not None and report.bad_lines:
+            put(self.out / "quarantine.jsonl", as_lines(report.quarantine()))
+
+    def from_files(self, records: Iterable[PatientRecord], total: int) -> int:
         """One after the other; where one cannot be done, the others still are."""
-        self.several = len(records) > 1
+        self.several = total > 1
         shown = self.several and not self.as_json
         failures: list[Exit] = []
-        with progress("patients", len(records)) if shown else nullcontext() as bar:
+        with progress("patients", total) if shown else nullcontext() as bar:
             for record in records:
+                self.done += 1
                 failures += self._one(record)
                 if bar is not None:
                     bar.update(1)
         if failures and self.several:
-            say(f"{len(failures)} of {len(records)} patients could not be done; see above")
+            say(f"{len(failures)} of {self.done} patients could not be done; see above")
+        if self.out is not None and self.several:
+            write_proofs(self.out, self.runtime)
         return max(failures, default=Exit.OK)
 
     def _one(self, record: PatientRecord) -> list[Exit]:
@@ -231,17 +275,15 @@ class _Job:
 
 
 def _records(source: Source, patient: str | None) -> list[PatientRecord]:
-    records = [r for r in _read(source) if patient is None or r.patient_id == patient]
+    assert source.bundle is not None
+    found = read_bundle(source.bundle)
+    records = [r for r in found if patient is None or r.patient_id == patient]
     if not records:
-        raise CommandError("no such patient in there; leave --patient out to take all", Exit.INPUT)
+        raise CommandError(_NOBODY, Exit.INPUT)
     return records
 
 
-def _read(source: Source) -> list[PatientRecord]:
-    if source.bundle is not None:
-        return read_bundle(source.bundle)
-    assert source.ndjson is not None
-    return read_ndjson(source.ndjson)
+_NOBODY = "no such patient in there; leave --patient out to take all"
 
 
 def _code(charted: Charted | None) -> int:

@@ -1,4 +1,4 @@
-"""Patient records from files: Bundles of every kind, single resources, folders of NDJSON.
+"""Patient records from files: Bundles of every kind, single resources.
 
 What a file lets us conclude from absence is stated in `CLAIMS`, per kind of file. A collection or
 transaction is somebody's statement "this is the record", so a type it does not hold is empty as
@@ -16,7 +16,7 @@ from service.fhir.errors import SourceError
 from service.fhir.grouping import Claim, Pile, identity_of, records
 from service.fhir.paging import link_of
 from service.fhir.record import PatientRecord
-from service.fhir.source import DEFAULT_CAP, lines, parsed, read_parsed
+from service.fhir.source import DEFAULT_CAP, read_parsed
 
 NOT_IN_FILE = "not-in-file"
 WHOLE = Claim("complete", "complete")
@@ -35,7 +35,6 @@ CLAIMS: Mapping[str, Claim] = {
 }
 
 _TYPE_NAME = re.compile(r"[A-Z][A-Za-z]{2,49}\Z")
-_NDJSON = ("*.ndjson", "*.ndjson.gz", "*.jsonl", "*.jsonl.gz")
 
 
 def read_bundle(source: Path | bytes, *, cap: int = DEFAULT_CAP) -> list[PatientRecord]:
@@ -52,17 +51,6 @@ def read_bundle(source: Path | bytes, *, cap: int = DEFAULT_CAP) -> list[Patient
     for entry in _entries(found):
         _add_entry(pile, entry)
     return records(pile, "bundle", claim)
-
-
-def read_ndjson(folder: Path, *, cap: int = DEFAULT_CAP) -> list[PatientRecord]:
-    """The patients of a folder of NDJSON files. A bad line costs completeness, never the run."""
-    paths = sorted({path for pattern in _NDJSON for path in folder.glob(pattern)})
-    if not paths:
-        raise SourceError("holds no NDJSON files", "Give a folder of *.ndjson.", kind="folder")
-    pile = Pile()
-    for path in paths:
-        _add_lines(pile, path, cap)
-    return records(pile, "ndjson", HELD)
 
 
 def _claim(bundle: dict[str, Any]) -> Claim:
@@ -113,26 +101,6 @@ def _add(pile: Pile, resource: dict[str, Any], full_url: str) -> None:
         )
     else:
         pile.lost[name, "no-id"] += 1
-
-
-def _add_lines(pile: Pile, path: Path, cap: int) -> None:
-    bad, names = 0, set()
-    for line in lines(path, cap):
-        try:
-            read = parsed(line)
-        except SourceError:
-            bad += 1
-            continue
-        resource = read.value
-        if _is_resource(resource) and identity_of(resource, ""):
-            names.add(resource["resourceType"])
-            _add(pile, resource, "")
-            pile.referring += read.referring
-        else:
-            bad += 1
-    if bad:
-        # A file of one type loses lines of that type; otherwise it could have been any.
-        pile.lost[names.pop() if len(names) == 1 else "", "bad-line"] += bad
 
 
 def _is_resource(value: Any) -> TypeGuard[dict[str, Any]]:

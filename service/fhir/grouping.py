@@ -198,6 +198,9 @@ class _Record:
         return part
 
     def _judge(self, part: Slice, claim: Claim) -> None:
+        for name, reason in self._pile.short.items():
+            if name in ("", part.type):
+                part.lose(reason)
         own = claim.of(part.type)
         word = own.present if part.matches else own.absent
         if part.matches or word == "complete":
@@ -209,9 +212,6 @@ class _Record:
                 part.dropped[reason] += count
                 if reason == UNPROVEN:
                     part.lose(reason)
-        for name, reason in self._pile.short.items():
-            if name in ("", part.type):
-                part.lose(reason)
         for (name, reason), count in self._pile.lost.items():
             if name in ("", part.type):
                 part.dropped[reason] += count

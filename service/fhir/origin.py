@@ -24,10 +24,18 @@ def origin_of(url: str) -> Origin:
 
 def resolve_link(link: str, response_url: str, allowed: frozenset[Origin], what: str) -> str:
     """A link as RFC 3986 reads it, from where it was found; only towards an allowed origin."""
-    target = urljoin(response_url, link.strip())
+    target = joined(response_url, link)
     if origin_of(target) not in allowed:
         raise ForeignOrigin(what)
     return target
+
+
+def joined(found_at: str, link: str) -> str:
+    """A link as RFC 3986 reads it. `UnsafeAddress` where it is none."""
+    try:
+        return urljoin(found_at, link.strip())
+    except ValueError:
+        raise UnsafeAddress("URL") from None  # the cause quotes the URL
 
 
 def is_loopback(url: str) -> bool:

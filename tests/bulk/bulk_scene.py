@@ -26,6 +26,10 @@ class Exporting(Persona):
         self.exports = replace(Manners(retry_after="0"), **changes)
 
 
+TELLING = (*NAMES, "Aurelia", "MRN-77", "1960-02-03", "c-p1")
+"""What no file, message or name may hold"""
+
+
 def people(*ids: str) -> list[PatientBundle]:
     """Those of the made-up population, or small ones made here: enough for most tests."""
     if ids[0].startswith("demo"):

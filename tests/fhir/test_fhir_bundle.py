@@ -11,7 +11,7 @@ from fhir_servers import outcome
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.fhir.bundle import read_bundle, read_ndjson
+from service.fhir.bundle import read_bundle
 from service.fhir.errors import SourceError
 from service.fhir.record import PatientRecord, SafetyEvent
 
@@ -267,32 +267,6 @@ def test_a_file_is_read_packed_or_not_and_missing_ones_are_refused(tmp_path: Pat
     with pytest.raises(SourceError, match="cannot be read") as caught:
         read_bundle(tmp_path / "Jane_Roe.json")
     assert "Roe" not in str(caught.value)
-
-
-def test_ndjson_bad_lines_cost_completeness_not_the_run(tmp_path: Path) -> None:
-    rows = [observation(n, "Patient/p1") for n in ("a", "b")]
-    (tmp_path / "Patient.ndjson").write_text(json.dumps(patient()) + "\n\n")
-    (tmp_path / "2.Condition.ndjson.gz").write_bytes(
-        gzip.compress(
-            json.dumps(
-                {
-                    "resourceType": "Condition",
-                    "id": "c",
-                    "subject": {"reference": "Patient/p1"},
-                }
-            ).encode()
-        )
-    )
-    (tmp_path / "Observation.ndjson").write_text("\n".join(map(json.dumps, rows)) + "\n{oops\n7\n")
-    (record,) = read_ndjson(tmp_path)
-    assert [r["id"] for r in record.resources] == ["p1", "a", "b", "c"]
-    row = slice_of(record, "Observation")
-    assert (row["verdict"], row["dropped"]) == ("partial", {"bad-line": 2})
-    assert verdicts(record)["Condition"] == "complete"
-    assert verdicts(record)["Procedure"] == "unknown"
-    assert record.completeness["basis"] == "ndjson"
-    with pytest.raises(SourceError, match="holds no NDJSON"):
-        read_ndjson(tmp_path / "nowhere")
 
 
 @given(st.binary(max_size=200))

@@ -250,8 +250,11 @@ def test_a_folder_of_ndjson_gives_one_folder_per_twin(shell: Shell, tmp_path: Pa
     (export / "all.ndjson").write_bytes(b"\n".join(lines))
     ran = shell("run", "--ndjson", export, "--out", out, "--json")
     assert (ran.code, ran.err) == (0, "")
-    assert {folder.name for folder in out.iterdir()} == {one["twin"] for one in ran.jsons}
-    assert all(shell("verify", folder / "twin.json").code == 0 for folder in out.iterdir())
+    folders = [path for path in out.iterdir() if path.is_dir()]
+    assert {folder.name for folder in folders} == {one["twin"] for one in ran.jsons}
+    assert all(shell("verify", folder / "twin.json").code == 0 for folder in folders)
+    files = {path.name for path in out.iterdir() if path.is_file()}
+    assert files == {"ledger.jsonl", "keys.json"}  # once for all
 
 
 def test_the_files_are_for_their_owner_alone(
