@@ -15,10 +15,9 @@ import orjson
 import requests
 
 from bench.harness import Aim, Case, passthrough, passthrough_lines
-from mappings import vocabulary
 from mappings.from_fhir import map_records
 from privacy import gate, ledger
-from privacy.deidentify import Deidentifier, Guards, Refused, Session
+from privacy.deidentify import Deidentifier, Refused, Session
 from privacy.policy import load_policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.signing import SigningKey, envelope
@@ -29,6 +28,7 @@ from service.fhir.http import FhirClient
 from service.fhir.kinds import KINDS
 from service.fhir.pull import pull_patient
 from service.fhir.servers import from_url
+from service.pipeline.guards import GUARDS
 from service.pipeline.make import allowed
 from service.sandbox.population import PatientBundle, generate
 from twin_engine.document import Header, build, dump
@@ -79,8 +79,7 @@ class _Kit:
 
 
 def _kit() -> _Kit:
-    guards = Guards(vocabulary.is_known_code, vocabulary.is_known_unit)
-    return _Kit(Deidentifier(load_policy(POLICY), guards), SigningKey.generate())
+    return _Kit(Deidentifier(load_policy(POLICY), GUARDS), SigningKey.generate())
 
 
 def _link(patient: str) -> SubjectRecord:

@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from privacy.elements import IN_SCOPE, KNOWN_EXTENSIONS, SECURITY_LABELS, elements_of
 from privacy.geography import area
+from privacy.guards import Guards
 from privacy.policy import Leaf, Policy, Verdict, require_verdict
+from privacy.rarity import parent_of
 
 if TYPE_CHECKING:
     from privacy.deidentify import Session
 
 Rule = Callable[[Any, "Session"], Any]
-Guard = Callable[[str, str], bool]
 
 UCUM = "http://unitsofmeasure.org"
 LARGEST = 1e13  # no clinical number is larger; numbers of identifiers and milliseconds may be
 CACHE = 1 << 16  # codes and units kept as known; a full cache starts again
 
+KNOWN, GENERALISED = "known-code", "generalised"  # what is done with a code that may be told
 AGE, BIRTH = 1, 2  # what a code says about the value beside it
 
 # Years in one unit of time, by UCUM code and by the words that sources write.
@@ -48,21 +50,21 @@ class Refusal(Exception):  # noqa: N818 - not an error: the policy's answer
 
 
 class Known(NamedTuple):
-    """A coding that the guard knows, and what it says about the value beside it."""
+    """A coding that the guard knows, as far as it is told, and what it says about the value beside
+    it."""
 
     system: str
     code: str
     special: int
+    action: str
 
 
 class Compiler:
     """Compiles one policy against the caller's guards."""
 
-    def __init__(
-        self, policy: Policy, known_code: Guard, known_unit: Callable[[str], bool]
-    ) -> None:
-        self.policy = policy
-        self.known_code, self.known_unit = known_code, known_unit
+    def __init__(self, policy: Policy, guards: Guards) -> None:
+        self.policy, self.guards = policy, guards
+        self.known_code, self.known_unit = guards.known_code, guards.known_unit
         self.slots: list[tuple[str, str, str]] = []
         self._numbers: dict[tuple[str, str, str], int] = {}
         self._codings: dict[tuple[str, str], Known] = {}
@@ -382,11 +384,20 @@ class Compiler:
             return None
         found = self._codings.get((system, code))
         if found is None and self.known_code(system, code):
-            found = Known(system, code, self.special((system, code)))
+            told = self.told(system, code)
+            action = KNOWN if told == code else GENERALISED
+            found = Known(system, told, self.special((system, code)), action)
             if len(self._codings) >= CACHE:
                 self._codings.clear()
             self._codings[(system, code)] = found
         return found
+
+    def told(self, system: str, code: str) -> str:
+        """A code as far as it is told: no finer than matters, and not if few people have it."""
+        if not self.policy.codes.generalise:
+            return code
+        rare = None if self.guards.needed_code(system, code) else parent_of(system, code)
+        return rare or self.guards.general_code(system, code)
 
     def special(self, coding: tuple[str, str]) -> int:
         age = self.policy.age
@@ -398,8 +409,8 @@ class Compiler:
         if len(judged) < 2:
             return self.object(path, self.keys_dropped(path, "Coding"))
         rest = self.rest(path, "Coding", judged)
-        kept, shape = self.slot(path, "known-code"), self.slot(path, "drop:wrong-type")
-        unknown = self.slot(path, "drop:unknown-code")
+        kept = {action: self.slot(path, action) for action in (KNOWN, GENERALISED)}
+        shape, unknown = self.slot(path, "drop:wrong-type"), self.slot(path, "drop:unknown-code")
         display = self.slot(f"{path}.display", "drop")
         known = self.known
 
@@ -416,7 +427,7 @@ class Compiler:
                 session.hits[display] += 1
             elif len(source) > 2:
                 rest(source, session)
-            session.hits[kept] += 1
+            session.hits[kept[found.action]] += 1
             if found.special:
                 session.special |= found.special
             return {"system": found.system, "code": found.code}

@@ -7,31 +7,25 @@ record = session.apply(resource)                                     # a dict, o
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from privacy.compile import Compiler, Refusal, Rule
 from privacy.elements import IN_SCOPE, RESOURCE_TYPES
+from privacy.guards import Guards
 from privacy.plans import BUNDLES, Odd, Planner
 from privacy.policy import Policy
 from privacy.subject import SubjectContext
 from privacy.times import Clock, day_of, parse
+
+__all__ = ["Count", "Deidentifier", "Guards", "Refused", "Session", "Target"]
 
 Count = tuple[str, str, str]  # resource type, path inside it, what was done
 
 _LITERAL = re.compile(r"([A-Za-z]{1,64})/([A-Za-z0-9\-.]{1,64})")
 _VERSION = re.compile(r"/_history/[A-Za-z0-9\-.]{1,64}\Z")
 _PEOPLE = frozenset({"Patient", "RelatedPerson", "Person", "Practitioner", "Group"})
-
-
-@dataclass(frozen=True, slots=True)
-class Guards:
-    """The caller's vocabulary. `known_unit` judges unit spellings and UCUM codes alike."""
-
-    known_code: Callable[[str, str], bool]
-    known_unit: Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +53,8 @@ class Deidentifier:
 
     def __init__(self, policy: Policy, guards: Guards, *, plans: bool = True) -> None:
         """Without `plans` every resource goes through the rules: slower, the same result."""
-        compiler = Compiler(policy, guards.known_code, guards.known_unit)
-        self.policy = policy
+        compiler = Compiler(policy, guards)
+        self.policy, self.decimals = policy, guards.decimals
         rules = compiler.tables()
         self.slots: tuple[Count, ...] = tuple(compiler.slots)
         self.planner = Planner(compiler)
@@ -80,7 +74,7 @@ class Session:
         policy = deidentifier.policy
         self._tables, self._slots, self._subject = deidentifier.tables, deidentifier.slots, subject
         self.pseudonym, self.epoch = subject.pseudonym, subject.epoch
-        self.policy = policy
+        self.policy, self.decimals = policy, deidentifier.decimals
         self._bundles = deidentifier.planner.bundles
         self.today = subject.now.date() if isinstance(subject.now, datetime) else subject.now
         self.life = subject.life.until(self.today)

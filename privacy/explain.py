@@ -35,7 +35,8 @@ MEANING: Mapping[str, str] = {
     "boolean": "kept as true or false",
     "number": "kept as a number",
     "code": "kept if it is a code of HL7's required list",
-    "known-code": "kept, with its system, if the vocabulary knows it",
+    "known-code": "kept, with its system, if the vocabulary knows it; no finer than matters, of "
+    "a rare diagnosis the parent",
     "code-system": "kept, with its code, if the vocabulary knows it",
     "unit": "kept if it is a known spelling of a unit",
     "unit-system": "kept with the unit's code",
@@ -172,8 +173,14 @@ def _settings(one: Policy, other: Policy) -> Iterator[tuple[str, object, object]
     yield "time in the ledger", one.time.ledger, other.time.ledger
     yield "years told back", one.time.past_years, other.time.past_years
     yield "oldest age told", one.age.top, other.age.top
+    yield "rare codes", _rare(one), _rare(other)
+    yield "digits of other numbers in files", one.files.digits, other.files.digits
     yield "dates in files", one.files.dates, other.files.dates
     yield "makes twins", _yes(one.files.twins), _yes(other.files.twins)
+
+
+def _rare(policy: Policy) -> str:
+    return "generalised" if policy.codes.generalise else "kept"
 
 
 def _yes(value: bool) -> str:

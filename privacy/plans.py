@@ -132,10 +132,10 @@ class Planner:
     def coding_memo(self, path: str, text: str | None, as_list: bool) -> tuple[Memo, Learn]:
         """Judges `(system, code, display?, keys, text?, keys)`; `text` names a concept's text."""
         memo: Memo = {}
-        numbers: dict[tuple[bool, bool], int] = {}
+        numbers: dict[tuple[bool, bool, str], int] = {}
 
-        def slots(display: bool, texted: bool) -> list[int]:
-            found = [self.slot(path, "known-code")]
+        def slots(display: bool, texted: bool, action: str) -> list[int]:
+            found = [self.slot(path, action)]
             found += [self.slot(f"{path}.display", "drop")] if display else []
             return found + ([self.slot(str(text), "drop")] if texted else [])
 
@@ -144,9 +144,9 @@ class Planner:
             known = self.compiler.known(system, code)
             if known is None or known.special or keys != 2 + display or outer != 1 + texted:
                 raise Odd
-            variant = (display, texted)
+            variant = (display, texted, known.action)
             if variant not in numbers:
-                numbers[variant] = self.bundle(slots(display, texted))
+                numbers[variant] = self.bundle(slots(*variant))
             kept: Any = {"system": known.system, "code": known.code}
             kept = kept if text is None else {"coding": [kept]}
             return remember(memo, key, ([kept] if as_list else kept, numbers[variant]))

@@ -88,9 +88,18 @@ class AgeRules:
 
 
 @dataclass(frozen=True, slots=True)
-class FileRules:
-    """How dates stand in de-identified FHIR, and whether the policy may make twins at all."""
+class CodeRules:
+    """Whether codes tell only as much as is needed, and rare ones only their parent."""
 
+    generalise: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FileRules:
+    """How dates stand in de-identified FHIR, how many digits a number keeps that is of no concept
+    we know, and whether the policy may make twins at all."""
+
+    digits: int
     dates: str = "year"
     twins: bool = True
 
@@ -105,6 +114,7 @@ class Policy:
     residual: str
     time: TimeRules
     age: AgeRules
+    codes: CodeRules
     files: FileRules
     verdicts: Mapping[str, Mapping[str, Verdict]]
     digest: str
@@ -182,7 +192,8 @@ def make_policy(table: Table) -> Policy:
             residual=str(table["statement"]["residual"]),
             time=time_rules(table["time"]),
             age=age_rules(table["age"]),
-            files=file_rules(table.get("files", {})),
+            codes=code_rules(table["codes"]),
+            files=file_rules(table["files"]),
             verdicts=verdict_table(table["elements"]),
             digest=digest_of(table),
         )
@@ -225,9 +236,24 @@ def age_rules(table: Table) -> AgeRules:
     return made
 
 
+def code_rules(table: Table) -> CodeRules:
+    rules = dict(table)
+    rare = rules.pop("rare")
+    if rare not in {"generalise", "keep"}:
+        raise PolicyError("[codes] rare is generalise or keep")
+    refuse_leftovers("[codes]", rules)
+    return CodeRules(rare == "generalise")
+
+
 def file_rules(table: Table) -> FileRules:
     rules = dict(table)
-    made = FileRules(str(rules.pop("dates", "year")), bool(rules.pop("twins", True)))
+    made = FileRules(
+        digits=int(rules.pop("digits")),
+        dates=str(rules.pop("dates", "year")),
+        twins=bool(rules.pop("twins", True)),
+    )
+    if not 1 <= made.digits <= 6:
+        raise PolicyError("[files] digits is 1 to 6: more of them single a value out")
     if made.dates not in {"year", "shifted", "true"}:
         raise PolicyError("[files] dates is year, shifted or true")
     if made.twins and made.dates != "year":

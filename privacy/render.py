@@ -7,6 +7,7 @@ secret number of days, or the true date. What R4 requires and the policy has tak
 """
 
 import base64
+import math
 from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from privacy.compile import UCUM
 from privacy.deidentify import Session
 from privacy.elements import QUANTITIES, REQUIRED, Element, elements_of, owner_of
+from privacy.guards import Codings
 from privacy.times import DAYS, MONTH_DAYS, YEAR_DAYS, Moment
 
 ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
@@ -23,6 +25,9 @@ PSEUDONYMIZED = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
     "code": "PSEUDED",
 }
+# Where values stand under a code that says how exact they are.
+OBSERVED = frozenset({"Observation", "Observation.component"})
+NUMBERS = frozenset({"decimal", "integer", "positiveInt", "unsignedInt"})
 SHIFTS = 365  # days, at most, to either side
 
 Json = dict[str, Any]
@@ -43,6 +48,13 @@ def shift_of(epoch: datetime) -> int:
     """The patient's shift in days, never zero: as secret and as random as the sealed epoch."""
     place = epoch.toordinal() % (2 * SHIFTS)
     return place - SHIFTS if place < SHIFTS else place - SHIFTS + 1
+
+
+def significant(number: float, digits: int) -> float:
+    """A whole number stays one."""
+    if not number:
+        return number
+    return round(number, digits - 1 - math.floor(math.log10(abs(number))))
 
 
 def masked() -> Json:
@@ -112,6 +124,8 @@ class Renderer:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._calendar = Calendar(session)
+        self._digits = session.policy.files.digits
+        self._codes: Codings = ()  # under which the values stand that are rendered now
 
     def resource(self, record: Json) -> Json:
         name = record["resourceType"]
@@ -149,6 +163,18 @@ class Renderer:
         return self._calendar.spell(born, "date")
 
     def object(self, owner: str, record: Json) -> Json:
+        if owner in OBSERVED:
+            return self.observed(owner, record)
+        return self.plain(owner, record)
+
+    def observed(self, owner: str, record: Json) -> Json:
+        """Values are rounded as the codes they stand under say."""
+        outer, self._codes = self._codes, record.get("code", {}).get("coding", ())
+        made = self.plain(owner, record)
+        self._codes = outer
+        return made
+
+    def plain(self, owner: str, record: Json) -> Json:
         made: Json = {}
         for key, value in record.items():
             if key == "resourceType":
@@ -175,13 +201,26 @@ class Renderer:
             return self.reference(value)
         if kind == "id":
             return fhir_id(value)
-        if kind[0].islower() or kind in QUANTITIES or kind in {"Coding", "Address"}:
+        if kind in QUANTITIES:
+            return self.quantity(value)
+        if kind in NUMBERS:
+            return significant(value, self._digits)
+        if kind[0].islower() or kind in {"Coding", "Address"}:
             return value
         return self.object(owner_of(owner, key, element), value) or None
 
     def reference(self, value: Json) -> Json:
         name, _, pseudonym = value["reference"].partition("/")
         return {"reference": f"{name}/{fhir_id(pseudonym)}"}
+
+    def quantity(self, value: Json) -> Json:
+        """To clinical precision: more digits would single the value out and mean nothing."""
+        number = value.get("value")
+        if number is None:
+            return value
+        decimals = self._session.decimals(self._codes, value)
+        exact = 0 if decimals is None else round(number, decimals)
+        return {**value, "value": exact or significant(number, self._digits)}
 
     def age(self, years: int) -> Json:
         """An Age is positive: below one year it is "less than one"."""

@@ -4,6 +4,8 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = ("support.databases",)
 
-# How quickly an example is drawn says how busy the machine is, and nothing about the code.
-settings.register_profile("any-machine", suppress_health_check=[HealthCheck.too_slow])
+# How quickly an example is drawn or run says how busy the machine is, and nothing about the code.
+settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any-machine")

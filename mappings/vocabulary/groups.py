@@ -76,8 +76,31 @@ class GroupTable:
         return self.membership(system, code) is not _NOWHERE
 
 
+def _general(system: str, code: str) -> str:
+    """An ICD code no finer than the groups distinguish: its category, where they know no more."""
+    full = normal_code(system, code)
+    wanted = CONDITIONS.membership(system, full)
+    least = _DOTTED[system] + (system == "icd9cm" and full.startswith("E"))
+    shorter = (full[:end] for end in range(least, len(full)) if full[end - 1] != ".")
+    return next((c for c in shorter if CONDITIONS.membership(system, c) == wanted), full)
+
+
+_general_code = lru_cache(maxsize=2**16)(_general)
+
+
 CONDITIONS = GroupTable("conditions.csv")
 PROCEDURES = GroupTable("procedures.csv")
+
+
+def general_code(system: str, code: str) -> str:
+    """As much of a diagnosis code as anybody here needs; codes of other systems as they are."""
+    name = SHORT_NAMES.get(system, "")
+    return _general_code(name, code) if name in _DOTTED else code
+
+
+def is_grouped(system: str, code: str) -> bool:
+    """Whether a diagnosis code belongs to a group, or is declared to be outside one."""
+    return CONDITIONS.holds(system, code)
 
 
 def condition_membership(system: str, code: str) -> Membership:

@@ -1,8 +1,11 @@
 """Units: one dictionary per concept, made once. A unit that is not in it is never guessed."""
 
-from typing import NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from mappings.vocabulary.concept_table import concepts
+from mappings.vocabulary.concept_table import concept_for, concepts
 from mappings.vocabulary.systems import SHORT_NAMES
 from mappings.vocabulary.tables import Row, VocabularyError, read_table
 
@@ -113,6 +116,30 @@ def is_known_unit(text: str) -> bool:
 def unit_spellings() -> frozenset[str]:
     """Every spelling of a unit that our tables list."""
     return _KNOWN
+
+
+def clinical_decimals(
+    codes: Sequence[Mapping[str, Any]], quantity: Mapping[str, Any]
+) -> int | None:
+    """To how many decimals a value under these codes means anything in the unit it stands in.
+
+    Negative: to tens, hundreds and so on. None where no code or no unit of theirs is known.
+    """
+    for coding in codes:
+        rule = concept_for(coding.get("system", ""), coding.get("code", ""))
+        if rule is not None and rule.concept in TABLES:
+            return _decimals_in(rule.concept, quantity.get("code"), quantity.get("unit"))
+    return None
+
+
+@lru_cache(maxsize=2**14)
+def _decimals_in(concept_id: str, code: str | None, unit: str | None) -> int | None:
+    """One step of the concept's precision, in this unit, is not smaller than one of ours."""
+    table = TABLES[concept_id]
+    found = table.get(code or "") or table.get(unit or "")
+    if found is None or found.refused:
+        return None
+    return math.ceil(_DECIMALS[concept_id] + math.log10(found.factor) - 1e-9)
 
 
 def _read_labels() -> dict[str, str]:

@@ -10,9 +10,8 @@ from typing import Any
 
 import orjson
 
-from mappings import vocabulary
 from privacy import ledger
-from privacy.deidentify import Count, Deidentifier, Guards, Refused, Session
+from privacy.deidentify import Count, Deidentifier, Refused, Session
 from privacy.elements import BASES, elements_of
 from privacy.gate import IdentifyingValues, Searcher
 from privacy.policy import Policy
@@ -21,6 +20,7 @@ from privacy.render import Renderer, fhir_id
 from privacy.subject import SubjectContext, draw_epoch
 from privacy.vault import SubjectRecord, Vault
 from service.deidentify.people import People, Person, owner_of
+from service.pipeline.guards import GUARDS
 
 Resource = dict[str, Any]
 
@@ -87,9 +87,8 @@ class Batch:
         today: date,
         keep_open: int = OPEN,
     ) -> None:
-        guards = Guards(vocabulary.is_known_code, vocabulary.is_known_unit)
         self.policy, self.tally = policy, Tally()
-        self._deidentifier = Deidentifier(policy, guards)
+        self._deidentifier = Deidentifier(policy, GUARDS)
         self._vault, self._people, self._today = vault, people, today
         self._project = f"{project}/{policy.id}{FILES}"
         self._shared, self._keep_open = Pseudonyms(), keep_open

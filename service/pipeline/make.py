@@ -10,10 +10,9 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from mappings import vocabulary
 from mappings.from_fhir import map_records
 from privacy import gate, ledger
-from privacy.deidentify import Deidentifier, Guards, Refused, Session
+from privacy.deidentify import Deidentifier, Refused, Session
 from privacy.errors import ConflictError
 from privacy.policy import load_policy, twin_policy_ids
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
@@ -23,6 +22,7 @@ from privacy.vault import SubjectRecord, Vault
 from service.fhir.record import PatientRecord
 from service.pipeline.asof import last_record
 from service.pipeline.errors import Blocked, NotConfigured, RunError
+from service.pipeline.guards import GUARDS
 from service.pipeline.origin import without_own
 from service.risk.rows import traits_of
 from service.risk.snapshot import snapshot
@@ -98,7 +98,6 @@ class Maker:
         self._ledger = SqlLedgerStore(database)
         self._risk = RiskStore(database)
         self._audit = AuditStore(database)
-        self._guards = Guards(vocabulary.is_known_code, vocabulary.is_known_unit)
         self._deidentifiers: dict[str, Deidentifier] = {}
 
     def make(self, record: PatientRecord, wish: Wish, stage: Stage = silent) -> Made:
@@ -174,7 +173,7 @@ class Maker:
         found = self._deidentifiers.get(policy_id)
         if found is None:
             load_policy(policy_id).require_twins()
-            found = Deidentifier(load_policy(policy_id), self._guards)
+            found = Deidentifier(load_policy(policy_id), GUARDS)
             self._deidentifiers[policy_id] = found
         return found
 

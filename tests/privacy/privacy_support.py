@@ -14,17 +14,24 @@ from privacy.subject import SubjectContext
 
 LOINC, SNOMED = "http://loinc.org", "http://snomed.info/sct"
 RXNORM, UCUM = "http://www.nlm.nih.gov/research/umls/rxnorm", "http://unitsofmeasure.org"
+ICD10CM = "http://hl7.org/fhir/sid/icd-10-cm"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 CODES = {
     (LOINC, "8480-6"), (LOINC, "2160-0"), (LOINC, "30525-0"), (LOINC, "21612-7"),
     (LOINC, "21112-8"), (LOINC, "85354-9"), (LOINC, "2339-0"), (SNOMED, "38341003"),
     (SNOMED, "44054006"), (RXNORM, "314076"), (CATEGORY, "vital-signs"),
+    (SNOMED, "58756001"), (ICD10CM, "K21.9"),
 }  # fmt: skip
+GENERAL = {(ICD10CM, "K21.9"): "K21"}
 UNITS = {"mm[Hg]", "mmHg", "mg/dL", "a", "years", "mo", "d", "mg"}
 
 EPOCH = datetime(2018, 5, 17, 9, 41, tzinfo=UTC)
 NOW = date(2021, 3, 1)
-GUARDS = Guards(lambda system, code: (system, code) in CODES, UNITS.__contains__)
+GUARDS = Guards(
+    known_code=lambda system, code: (system, code) in CODES,
+    known_unit=UNITS.__contains__,
+    general_code=lambda system, code: GENERAL.get((system, code), code),
+)
 SAFE_HARBOR = Deidentifier(load_policy("safe-harbor"), GUARDS)
 MINUTES = Deidentifier(load_policy("relative-minutes"), GUARDS)
 

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_generator import MARKER, Generator
-from privacy_support import CODES, GUARDS, LOINC, MINUTES, UCUM, observation, session
+from privacy_support import (
+    CODES,
+    GUARDS,
+    ICD10CM,
+    LOINC,
+    MINUTES,
+    SNOMED,
+    UCUM,
+    observation,
+    session,
+)
 
 from privacy import plans
 from privacy.deidentify import Deidentifier, Session
@@ -197,6 +207,14 @@ def test_what_is_almost_ordinary_goes_through_the_rules(change: dict[str, Any]) 
     """After the ordinary one, whose parts are remembered by then."""
     work = compare([observation(), observation(**change)], "safe-harbor")
     assert any(work.hits) or work.refusals
+
+
+@pytest.mark.parametrize(("system", "code"), [(SNOMED, "58756001"), (ICD10CM, "K21.9")])
+def test_a_code_that_is_generalised_takes_the_plan_too(system: str, code: str) -> None:
+    source = observation(code={"coding": [{"system": system, "code": code}], "text": "x"})
+    work = compare([source, source], "safe-harbor")
+    assert work.counts[("Observation", "code.coding", "generalised")] == 4
+    assert sum(work.bundles) > 0
 
 
 def test_an_ordinary_resource_takes_its_plan() -> None:

@@ -131,6 +131,14 @@ PUBLISHED = {
         "sha256:be9aa1a41e82b8c873d8b2b179580a9fd9fdc2e674d4f5282361e188ea417b99",
     ("limited-data-set", 1):
         "sha256:5c730e80d7c88a0b4593a3795090fd607a52cb1befe2fbc42ec41f6533c7d3e0",
+    ("safe-harbor", 2):
+        "sha256:e0f6d05b94efd886fc4348391c80eec27d055c749ce6a4d1d380e7f80aa15c8f",
+    ("relative-minutes", 2):
+        "sha256:e38263b0f32b437d218d04b78e086488400d251d142c5267b94afeb7a326ba1d",
+    ("date-shift", 2):
+        "sha256:5e280b12ea618709a8963eb081a00a6085d25f83323946ba24d6d2a18fb9dd86",
+    ("limited-data-set", 2):
+        "sha256:7433ded9d4eec2f9573e837a3846c220e7f07abaddf370b2d61bb2f9609d44c3",
 }  # fmt: skip
 
 
@@ -145,14 +153,29 @@ def test_a_policy_that_keeps_dates_makes_no_twin_and_says_which_do(policy_id: st
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({"dates": "all"}, "dates is year, shifted or true"),
-        ({"dates": "true"}, "twins have no calendar"),
-        ({"dates": "true", "twins": False, "x": 1}, "keys that mean nothing: x"),
+        ({"dates": "all", "digits": 4}, "dates is year, shifted or true"),
+        ({"dates": "true", "digits": 4}, "twins have no calendar"),
+        ({"dates": "true", "twins": False, "digits": 4, "x": 1}, "keys that mean nothing: x"),
+        ({"digits": 7}, "digits is 1 to 6"),
+        ({}, "misspells 'digits'"),
     ],
 )
 def test_rules_for_files_are_exact(rules: dict[str, Any], message: str) -> None:
     with pytest.raises(PolicyError, match=message):
         make_policy({**table(), "files": rules})
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"rare": "hide"}, "rare is generalise or keep"),
+        ({"rare": "keep", "x": 1}, "keys that mean nothing: x"),
+        ({}, "misspells 'rare'"),
+    ],
+)
+def test_rules_for_codes_are_exact(rules: dict[str, Any], message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
+        make_policy({**table(), "codes": rules})
 
 
 def test_a_policy_that_changed_has_a_new_version() -> None:

@@ -11,16 +11,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_generator import MARKER, Generator
-from privacy_support import CODES, GUARDS, LOINC, observation, session
+from privacy_support import CODES, GUARDS, LOINC, UCUM, observation, session
 from test_privacy_plans import Ordinary
 
 from privacy.deidentify import Deidentifier, Refused, Session
 from privacy.elements import BASES, IN_SCOPE, REQUIRED
 from privacy.policy import load_policy, policy_ids
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
-from privacy.render import Calendar, Renderer, bundle, fhir_id, shift_of, shifted, spelled, urn
+from privacy.render import (
+    Calendar,
+    Renderer,
+    bundle,
+    fhir_id,
+    shift_of,
+    shifted,
+    significant,
+    spelled,
+    urn,
+)
 from privacy.subject import draw_epoch
 from privacy.times import parse
+from service.pipeline.guards import GUARDS as GUARDS_OF_OURS
 
 DEIDENTIFIERS = {name: Deidentifier(load_policy(name), GUARDS) for name in policy_ids()}
 SCOPE = sorted(IN_SCOPE)
@@ -237,3 +248,78 @@ def test_the_list_of_required_elements_is_that_of_the_published_models() -> None
 
 def test_the_vocabulary_of_these_tests_is_known() -> None:
     assert (LOINC, "8480-6") in CODES
+
+
+# Numbers ------------------------------------------------------------------------------------------
+
+
+def value_of(code: str, value: float, unit: str, **more: Any) -> Any:
+    """What is left of a number under a code and a unit, by our own vocabulary."""
+    source = observation(
+        code={"coding": [{"system": LOINC, "code": code}]},
+        valueQuantity={"value": value, "unit": unit, "system": UCUM, "code": unit},
+        **more,
+    )
+    run = session(deidentifier=Deidentifier(load_policy("safe-harbor"), GUARDS_OF_OURS))
+    return Renderer(run).resource(run.apply(source))
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "unit", "shown"),
+    [
+        ("8480-6", 148.28374652910384, "mm[Hg]", 148),  # a systolic pressure is whole
+        ("2160-0", 1.0837465291038475, "mg/dL", 1.08),
+        ("2160-0", 95.83746529103847, "umol/L", 95.8),  # the same creatinine, in the other unit
+        ("2339-0", 97.4837465, "mg/dL", 97),
+        ("2339-0", 5.4118374652, "mmol/L", 5.41),  # a step of 1 mg/dL is finer than 0.1 mmol/L
+        ("8302-2", 171.28374652910384, "cm", 171.3),
+        ("29463-7", 82.73946520183749, "kg", 82.7),
+        ("29463-7", 182.73946520183749, "[lb_av]", 182.7),
+        ("8480-6", 148.28374652910384, "mg", 148.3),  # not a unit of it: four digits
+        ("30954-2", 12345.678901234, "mg", 12350),  # no concept of ours: four digits
+        ("2160-0", 0.0004837465, "mg/dL", 0.0004837),  # zero would be another value
+    ],
+)  # fmt: skip
+def test_a_value_has_no_more_digits_than_mean_anything(
+    code: str, value: float, unit: str, shown: float
+) -> None:
+    assert value_of(code, value, unit)["valueQuantity"]["value"] == shown
+
+
+def test_each_component_is_rounded_as_its_own_code_says() -> None:
+    quantity = {"value": 81.23456789, "unit": "mm[Hg]", "system": UCUM, "code": "mm[Hg]"}
+    part = {
+        "code": {"coding": [{"system": LOINC, "code": "8462-4"}]},
+        "valueQuantity": quantity,
+        "referenceRange": [{"low": {**quantity, "value": 60.123456789}}],
+    }
+    made = value_of("2160-0", 1.0837465291038475, "mg/dL", component=[part])
+    assert made["component"][0]["valueQuantity"]["value"] == 81
+    assert made["component"][0]["referenceRange"][0]["low"]["value"] == 60
+    assert made["valueQuantity"]["value"] == 1.08  # after the component, its own code again
+
+
+def test_other_numbers_keep_four_digits() -> None:
+    dose = {"value": 12.3456789, "unit": "mg", "system": UCUM, "code": "mg"}
+    source = {
+        "resourceType": "MedicationRequest", "id": "m", "status": "active", "intent": "order",
+        "subject": {"reference": "Patient/p1"},
+        "dosageInstruction": [
+            {"doseAndRate": [{"doseQuantity": dose}], "sequence": 123456789,
+             "timing": {"repeat": {"period": 1.23456789, "frequency": 2}}}
+        ],
+    }  # fmt: skip
+    [made] = render(source)["dosageInstruction"]
+    assert made["doseAndRate"][0]["doseQuantity"]["value"] == 12.35
+    assert made["sequence"] == 123500000
+    assert made["timing"]["repeat"] == {"period": 1.235, "frequency": 2}
+
+
+@given(st.floats(-1e12, 1e12, allow_nan=False), st.integers(1, 6))
+@settings(max_examples=200)
+def test_significant_digits_are_as_many_as_said_and_close(number: float, digits: int) -> None:
+    shown = significant(number, digits)
+    written = f"{abs(shown):.{digits - 1}e}"
+    assert float(written) == pytest.approx(abs(shown), rel=1e-12)
+    assert abs(shown - number) <= abs(number) * 10 ** (1 - digits) / 2 * (1 + 1e-9)
+    assert type(significant(12345, digits)) is int
