@@ -3,37 +3,14 @@
 # ruff: noqa: E501 - the lines of the page
 from pathlib import Path
 
-from privacy.explain import HIPAA, categories, leaves
-from privacy.policy import Policy, judged_by, load_policy
+from privacy.explain import Identifier, identifiers
+from privacy.policy import Policy, load_policy
 
 PAGE = Path("docs/hipaa.md")
-
-# Identifiers that no single R4 element of the types in scope is made for, and where they hide.
-ELSEWHERE = {
-    "E": "As D: R4 holds telephone, fax and e-mail in one element.",
-    "F": "As D: R4 holds telephone, fax and e-mail in one element.",
-    "J": "And every identifier, see H.",
-    "L": "No element of the types in scope is made for them. Text, extensions and identifiers, where they could stand, are left out.",
-    "O": "And every other address on the web, see N.",
-    "P": "No element of the types in scope is made for them. Attachments, sampled data and media are left out.",
-}
-
-# Verdicts that change an identifier of a category instead of leaving it out.
-CHANGED = {"offset": "C", "birth": "C", "death": "C", "age": "C", "pseudonym": "R", "reference": "R",
-           "subject": "R", "about": "R", "medication": "R"}  # fmt: skip
 
 
 def hipaa(policy: Policy) -> str:
     """The eighteen identifiers, and the rules that take each out."""
-    rules: dict[str, set[str]] = {letter: set() for letter in HIPAA}
-    places = dict.fromkeys(HIPAA, 0)
-    for leaf, verdict in leaves(policy):
-        section, key = judged_by(policy, leaf)
-        changed = CHANGED.get(verdict.action)
-        for letter in (changed,) if changed else categories(verdict):
-            mark = f" ({verdict.action})" if changed else ""
-            rules[letter].add(f"`{section}.{key}`{mark}")
-            places[letter] += 1
     head = [
         "# The 18 identifiers and the rules that remove them",
         "",
@@ -47,16 +24,13 @@ def hipaa(policy: Policy) -> str:
         "| | identifier | places | rules (`section.key` of the policy) |",
         "|---|---|---|---|",
     ]
-    return (
-        "\n".join([*head, *(_row(letter, places[letter], rules[letter]) for letter in HIPAA)])
-        + "\n"
-    )
+    return "\n".join([*head, *map(_row, identifiers(policy))]) + "\n"
 
 
-def _row(letter: str, places: int, rules: set[str]) -> str:
-    shown = ", ".join(sorted(rules))
-    text = " ".join(filter(None, [shown, ELSEWHERE.get(letter, "")]))
-    return f"| {letter} | {HIPAA[letter]} | {places or ''} | {text} |"
+def _row(found: Identifier) -> str:
+    shown = ", ".join(f"`{rule}`{f' ({action})' if action else ''}" for rule, action in found.rules)
+    text = " ".join(filter(None, [shown, found.elsewhere]))
+    return f"| {found.letter} | {found.name} | {len(found.places) or ''} | {text} |"
 
 
 if __name__ == "__main__":

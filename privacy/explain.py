@@ -57,6 +57,33 @@ MEANING: Mapping[str, str] = {
     "drop": "left out and counted",
     "refuse": "refuses the whole resource",
 }
+# What stands in the place afterwards, by type. Never a value.
+BECOMES: Mapping[str, str] = {
+    "keep": "the same, without what is judged otherwise below it",
+    "boolean": "boolean",
+    "number": "number",
+    "code": "code, one of HL7's closed list",
+    "known-code": "code, one of our vocabulary",
+    "code-system": "uri, one of our vocabulary's systems",
+    "unit": "string, one of our spellings of units",
+    "unit-system": "uri, UCUM's",
+    "unit-code": "code, one of our units",
+    "pseudonym": "pseudonym, 128 random bits",
+    "reference": "Type/pseudonym",
+    "subject": "Type/pseudonym",
+    "about": "Type/pseudonym",
+    "medication": "Type/pseudonym, or a code of our vocabulary",
+    "contained": "nothing",
+    "offset": "whole number and its precision",
+    "age": "whole number of years, at most 90",
+    "birth": "whole number of years, at most 90",
+    "death": "boolean, and a whole number with its precision",
+    "labels": "code, one of HL7's security labels",
+    "area": "codes of country and state, three digits or none",
+    "area-5": "codes of country and state, five digits",
+    "drop": "nothing",
+    "refuse": "nothing: the resource is refused",
+}
 
 
 class Amount(StrEnum):
@@ -147,6 +174,61 @@ def leaves(policy: Policy) -> Iterator[tuple[Leaf, Verdict]]:
     for name in sorted(IN_SCOPE):
         for leaf in walk(policy, name, name):
             yield leaf, require_verdict(policy, leaf)
+
+
+# Identifiers that no single R4 element of the types in scope is made for, and where they hide.
+ELSEWHERE: Mapping[str, str] = {
+    "E": "As D: R4 holds telephone, fax and e-mail in one element.",
+    "F": "As D: R4 holds telephone, fax and e-mail in one element.",
+    "J": "And every identifier, see H.",
+    "L": "No element of the types in scope is made for them. Text, extensions and identifiers, "
+    "where they could stand, are left out.",
+    "O": "And every other address on the web, see N.",
+    "P": "No element of the types in scope is made for them. Attachments, sampled data and media "
+    "are left out.",
+}
+# Verdicts that change an identifier of a category instead of leaving it out.
+CHANGED_CATEGORY: Mapping[str, str] = {
+    "offset": "C",
+    "birth": "C",
+    "death": "C",
+    "age": "C",
+    "pseudonym": "R",
+    "reference": "R",
+    "subject": "R",
+    "about": "R",
+    "medication": "R",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """One of the eighteen: the places it can stand in, and the rules that judge them."""
+
+    letter: str
+    name: str
+    places: tuple[str, ...]
+    rules: tuple[tuple[str, str], ...]  # `section.key`, and the action where it only changes
+    elsewhere: str
+
+
+def identifiers(policy: Policy) -> list[Identifier]:
+    """The eighteen identifiers, and what this policy does about each."""
+    rules: dict[str, set[tuple[str, str]]] = {letter: set() for letter in HIPAA}
+    places: dict[str, list[str]] = {letter: [] for letter in HIPAA}
+    for leaf, verdict in leaves(policy):
+        section, key = judged_by(policy, leaf)
+        changed = CHANGED_CATEGORY.get(verdict.action)
+        for letter in (changed,) if changed else categories(verdict):
+            rules[letter].add((f"{section}.{key}", verdict.action if changed else ""))
+            places[letter].append(leaf.path)
+    return [
+        Identifier(
+            letter, name, tuple(places[letter]), tuple(sorted(rules[letter])),
+            ELSEWHERE.get(letter, ""),
+        )
+        for letter, name in HIPAA.items()
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

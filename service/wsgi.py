@@ -10,7 +10,8 @@ from service.auth import Access
 from service.cds.blueprint import cds_blueprint
 from service.cds.desk import Desk
 from service.config import Config, load_config
-from service.pages import pages
+from service.office.build import open_office
+from service.pages import officer, pages
 from service.pipeline.runtime import Runtime, open_runtime
 from service.pipeline.service import Service
 from service.sharing.blueprint import links_blueprint
@@ -24,7 +25,7 @@ def build() -> Flask:
     """The application over this process's configuration."""
     config = load_config()
     runtime = open_runtime(config)
-    parts = [pages, hooks(runtime), audit(runtime), links(runtime)]
+    parts = [pages, officer, hooks(runtime), audit(runtime), links(runtime)]
     return create_app(config, assembled(runtime), pages=parts)
 
 
@@ -55,6 +56,7 @@ def assembled(runtime: Runtime) -> Services:
         runs=service,
         access=Access.build(config, runtime.database, runtime.keys.session.material),
         jwks=runtime.jwks,
+        office=open_office(runtime),
         start=service.start_workers,
         stop=service.stop_workers,
     )

@@ -33,6 +33,7 @@ COMMANDS = {
     "risk": ("service.cli.risk", "How recognisable the held twins are, measured."),
     "reidentify": ("service.cli.reidentify", "Who a twin is: asked, approved, told once."),
     "erase": ("service.cli.erase", "Destroy every way back to a person."),
+    "audit": ("service.cli.audit", "Export who did what, for a period."),
     "ledger": ("service.cli.ledger", "Verify or export the de-identification ledger."),
     "keys": ("service.cli.keys", "Create and rotate keys; make API keys and sign-in codes."),
     "db": ("service.cli.db", "Bring the database to the current schema."),

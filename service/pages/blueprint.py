@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, g, redirect, request, url_for
+from flask import Blueprint, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from service.auth import Role
@@ -26,7 +26,7 @@ class Entry:
 NAVIGATION: dict[Role, tuple[tuple[str, str], ...]] = {
     Role.EHR: (("pages.clinic", "Twins"), ("docs.page", "API")),
     Role.PATIENT: (("pages.me", "My twin"),),
-    Role.PRIVACY_OFFICER: (("pages.privacy", "Privacy desk"), ("docs.page", "API")),
+    Role.PRIVACY_OFFICER: (("officer.overview", "Privacy office"), ("docs.page", "API")),
     Role.ADMIN: (("docs.page", "API"),),
 }
 
@@ -35,7 +35,7 @@ NAVIGATION: dict[Role, tuple[tuple[str, str], ...]] = {
 @closed(page=True)
 def home() -> Response:
     """Everybody starts at the first page of their role."""
-    endpoint, _ = NAVIGATION[principal().role][0]
+    endpoint, _ = _served(principal().role)[0]
     return redirect(url_for(endpoint), 303)
 
 
@@ -45,8 +45,14 @@ def frame() -> dict[str, Any]:
     caller = g.get("principal")
     if caller is None:
         return {"navigation": (), "role_name": ""}
-    entries = [_entry(endpoint, label) for endpoint, label in NAVIGATION[caller.role]]
+    entries = [_entry(endpoint, label) for endpoint, label in _served(caller.role)]
     return {"navigation": entries, "role_name": words.ROLES[caller.role.value]}
+
+
+def _served(role: Role) -> list[tuple[str, str]]:
+    """What of the navigation this application was given."""
+    known = current_app.view_functions
+    return [(endpoint, label) for endpoint, label in NAVIGATION[role] if endpoint in known]
 
 
 def _entry(endpoint: str, label: str) -> Entry:

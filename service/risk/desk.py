@@ -5,8 +5,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from privacy import ledger
 from privacy.policy import load_policy
 from privacy.signing import SigningKey
@@ -20,6 +18,7 @@ from service.stores import Database
 from service.stores.audit import AuditStore
 from service.stores.database import utc_now
 from service.stores.ledger import SqlLedgerStore
+from service.stores.ledger_index import EntryFilter, LedgerIndex, entry_of
 from service.stores.risk import RiskSettings, RiskStore, Row
 
 Json = dict[str, Any]
@@ -42,6 +41,7 @@ class RiskDesk:
         self._most = compared
         self._store = RiskStore(database, clock)
         self._ledger = SqlLedgerStore(database)
+        self._index = LedgerIndex(database)
         self._audit = AuditStore(database, clock)
 
     # -- measuring -----------------------------------------------------------------------------
@@ -80,8 +80,9 @@ class RiskDesk:
 
     def history(self, policy: str | None = None, limit: int = 500) -> list[Json]:
         """The snapshots that the ledger binds, oldest first, the newest `limit` of them."""
-        entries = (orjson.loads(ledger.split(line)[0]) for line in self._ledger.lines())
-        return history(entries, policy)[-limit:]
+        made, _ = self._index.entries(EntryFilter("twin-made", policy), limit=limit)
+        lines = self._ledger.entries([entry.seq for entry in made])
+        return history(map(entry_of, lines), policy)
 
     def thresholds(self, policy: str = "safe-harbor") -> list[Json]:
         """Every published threshold and the one in use, against the twins held."""

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, TypeVarTuple
 
 import orjson
-from sqlalchemy import Index, Select, String, delete, func, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Exists, Index, Select, String, delete, exists, func, select
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from privacy.explain import Amount, amounts_to
 from privacy.ledger import split
@@ -33,6 +33,7 @@ class EntryRow(Base):
     __tablename__ = "ledger_entries"
     __table_args__ = (
         Index("ix_ledger_entries_event_seq", "event", "seq"),
+        Index("ix_ledger_entries_passed_seq", "passed", "seq"),
         Index("ix_ledger_entries_policy_seq", "policy", "seq"),
         Index("ix_ledger_entries_twin_seq", "twin", "seq"),
     )
@@ -234,6 +235,24 @@ class LedgerIndex:
         with self._database.read() as session:
             return list(session.scalars(query))
 
+    def blocked(self, *, limit: int, offset: int = 0) -> tuple[list[tuple[Entry, bool]], int]:
+        """Blocked twins, latest first, and of each whether the twin passed later on."""
+        query = select(*_ENTRY, _passed_later()).where(EntryRow.passed.is_(False))
+        page = query.order_by(EntryRow.seq.desc()).limit(limit).offset(offset)
+        counted = select(func.count()).select_from(EntryRow).where(EntryRow.passed.is_(False))
+        with self._database.read() as session:
+            rows = session.execute(page).all()
+            found = [_with_more(row) for row in rows]
+            return found, session.scalar(counted) or 0
+
+    def still_blocked(self) -> int:
+        """Twins whose last try was blocked."""
+        query = select(func.count(EntryRow.twin.distinct())).where(
+            EntryRow.passed.is_(False), ~_passed_later()
+        )
+        with self._database.read() as session:
+            return session.scalar(query) or 0
+
     def events(self) -> dict[str, int]:
         """How many entries there are of each event."""
         query = select(EntryRow.event, func.count()).group_by(EntryRow.event)
@@ -245,6 +264,12 @@ class LedgerIndex:
         query = select(EntryRow.policy_digest, func.count()).group_by(EntryRow.policy_digest)
         with self._database.read() as session:
             return {digest: number for digest, number in session.execute(query) if digest}
+
+    def policies_used(self) -> list[str]:
+        """The names of the policies that entries were made under."""
+        query = select(EntryRow.policy).where(EntryRow.policy.is_not(None)).distinct()
+        with self._database.read() as session:
+            return sorted(name for name in session.scalars(query) if name)
 
     def places(self, kind: str | None = None, path: str | None = None) -> list[Place]:
         """What was done where, over the whole ledger; at one path and below it when named."""
@@ -336,6 +361,18 @@ def _places(policy: str, kind: str, content: bytes) -> Iterator[Place]:
     for place, (entries, leaves, last) in orjson.loads(content).items():
         path, _, action = place.partition(" ")
         yield Place(policy, kind, path, action, amounts_to(action), entries, leaves, last)
+
+
+def _with_more(row: Any) -> tuple[Entry, bool]:
+    *parts, more = row
+    return Entry(*parts), bool(more)
+
+
+def _passed_later() -> Exists:
+    later = aliased(EntryRow)
+    return exists().where(
+        later.twin == EntryRow.twin, later.seq > EntryRow.seq, later.passed.is_(True)
+    )
 
 
 def _filtered(query: Select[*Parts], where: EntryFilter) -> Select[*Parts]:

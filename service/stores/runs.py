@@ -62,6 +62,30 @@ class ClaimedRun:
     sealed_request: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """All given parts must hold. `start` belongs to the period, `end` does not."""
+
+    state: str | None = None
+    server: str | None = None
+    kind: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def clauses(self) -> list[ColumnElement[bool]]:
+        wanted = (
+            (RunRow.state, self.state),
+            (RunRow.server, self.server),
+            (RunRow.kind, self.kind),
+        )
+        found = [column == value for column, value in wanted if value is not None]
+        if self.start is not None:
+            found.append(RunRow.created >= self.start)
+        if self.end is not None:
+            found.append(RunRow.created < self.end)
+        return found
+
+
 class RunStore:
     """Every change of state is one conditional UPDATE: it happens to one caller or to none."""
 
@@ -137,6 +161,21 @@ class RunStore:
             query = query.where(RunRow.requested_by == requested_by)
         with self._database.read() as session:
             return [_run(row) for row in session.scalars(query)]
+
+    def search(self, where: RunFilter, *, limit: int, offset: int = 0) -> tuple[list[Run], int]:
+        """A page, latest first, and how many there are."""
+        clauses = where.clauses()
+        page = select(RunRow).where(*clauses).order_by(RunRow.created.desc(), RunRow.id)
+        counted = select(func.count()).select_from(RunRow).where(*clauses)
+        with self._database.read() as session:
+            rows = session.scalars(page.limit(limit).offset(offset))
+            return [_run(row) for row in rows], session.scalar(counted) or 0
+
+    def servers(self) -> list[str]:
+        """Every server there was a run for."""
+        query = select(RunRow.server).where(RunRow.server.is_not(None)).distinct()
+        with self._database.read() as session:
+            return sorted(name for name in session.scalars(query) if name)
 
     def of_twin(self, twin: str, limit: int = 50) -> list[Run]:
         query = select(RunRow).where(RunRow.twin == twin).order_by(RunRow.created.desc())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -42,6 +42,11 @@ class SqlVaultStore:
     def indexes(self) -> Iterable[str]:
         with self._database.read() as session:
             return list(session.scalars(select(VaultRow.index).order_by(VaultRow.index)))
+
+    def count(self) -> int:
+        """How many sealed records there are."""
+        with self._database.read() as session:
+            return session.scalar(select(func.count()).select_from(VaultRow)) or 0
 
     def load_keys(self) -> Mapping[str, bytes]:
         with self._database.read() as session:

@@ -8,6 +8,7 @@ from flask import Flask, current_app
 
 from service.auth import Access
 from service.config import Config
+from service.office import Office
 from service.web.ports import RunService
 
 _KEY = "twinport"
@@ -24,6 +25,7 @@ class Services:
     runs: RunService
     access: Access
     jwks: Callable[[], Mapping[str, Any]]  # public halves of the signing keys
+    office: Office | None = None  # what the officer's console reads; not without its pages
     start: Callable[[], None] = _nothing  # once per process, after it was forked
     stop: Callable[[], None] = _nothing
 

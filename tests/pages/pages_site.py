@@ -14,7 +14,10 @@ from service.app import create_app
 from service.auth import Access, Principal, Role
 from service.auth.principals import ROLE_SCOPES, Kind
 from service.config import load_config
-from service.pages import pages
+from service.fhir.record import PatientRecord
+from service.office.build import open_office
+from service.pages import officer, pages
+from service.pipeline.make import Wish
 from service.pipeline.runtime import open_runtime
 from service.pipeline.service import Service
 from service.sandbox.testing import population, running_sandbox
@@ -43,14 +46,14 @@ class Site:
     service: Service
     twins: Mapping[str, str]
 
-    def code(self, role: Role, twin: str | None = None) -> str:
-        return self.access.codes.issue(role, twin=twin)
+    def code(self, role: Role, twin: str | None = None, person: str | None = None) -> str:
+        return self.access.codes.issue(role, twin=twin, person=person)
 
-    def client(self, role: Role, twin: str | None = None) -> FlaskClient:
+    def client(self, role: Role, twin: str | None = None, person: str | None = None) -> FlaskClient:
         """Signed in through the form, as a person would."""
         client = self.app.test_client()
         fields = {"csrf_token": form_token(client.get("/sign-in").text)}
-        answer = client.post("/sign-in", data=fields | {"code": self.code(role, twin)})
+        answer = client.post("/sign-in", data=fields | {"code": self.code(role, twin, person)})
         assert answer.status_code == 303
         return client
 
@@ -83,8 +86,9 @@ def running_site(home: Path, patients: tuple[str, ...]) -> Iterator[Site]:
         service.start_workers()
         try:
             twins = {patient: run(service, patient) for patient in patients}
-            built = Services(service, access, runtime.jwks)
-            yield Site(create_app(config, built, pages=[pages]), access, service, twins)
+            built = Services(service, access, runtime.jwks, office=open_office(runtime))
+            app = create_app(config, built, pages=[pages, officer])
+            yield Site(app, access, service, twins)
         finally:
             service.stop_workers()
             runtime.close()
@@ -95,3 +99,50 @@ def run(service: Service, patient: str) -> str:
     assert done.error is None, done.error
     assert done.twin is not None
     return done.twin
+
+
+PERSON = "zorkmidt-7"
+RECORD = (
+    {
+        "resourceType": "Patient",
+        "id": PERSON,
+        "gender": "female",
+        "birthDate": "1961-07-19",
+        "name": [{"family": "Zorkmidt"}],
+    },
+    {
+        "resourceType": "Observation",
+        "id": "bp-1",
+        "status": "final",
+        "subject": {"reference": f"Patient/{PERSON}"},
+        "code": {"coding": [{"system": "http://loinc.org", "code": "8480-6"}]},
+        "effectiveDateTime": "2026-03-02",
+        "valueQuantity": {"value": 142, "system": "http://unitsofmeasure.org", "code": "mm[Hg]"},
+    },
+)
+
+
+def make_small_home(home: Path) -> str:
+    """An installation with one twin of a small record; the twin's pseudonym."""
+    runtime = open_runtime(load_config({"TWINPORT_HOME": str(home)}))
+    record = PatientRecord(PERSON, "urn:test", list(RECORD), {"basis": "bundle", "slices": []})
+    made = runtime.maker.make(record, Wish("safe-harbor", (), "run"))
+    open_office(runtime)
+    runtime.close()
+    return made.twin.id
+
+
+@contextmanager
+def small_site(home: Path, twin: str) -> Iterator[Site]:
+    """That installation, or a copy of it, served; for tests that change things."""
+    settings = {"TWINPORT_HOME": str(home), "TWINPORT_WEB__SIGN_IN_ATTEMPTS": "100"}
+    config = load_config(settings)
+    runtime = open_runtime(config)
+    access = Access.build(config, runtime.database, runtime.keys.session.material)
+    service = Service(runtime)
+    built = Services(service, access, runtime.jwks, office=open_office(runtime))
+    app = create_app(config, built, pages=[pages, officer])
+    try:
+        yield Site(app, access, service, {PERSON: twin})
+    finally:
+        runtime.close()

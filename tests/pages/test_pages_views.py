@@ -12,7 +12,6 @@ from mappings.vocabulary.facts import Measurement
 from service.pages import (
     assessed,
     clinic,
-    desk,
     explained,
     lacking,
     model_cards,
@@ -332,41 +331,3 @@ def test_a_refusal_is_explained_in_everyday_words(document: Documents, cards) ->
     assert any(
         "your record says you have, or had, an illness" in r.sentence.lower() for r in refused
     )
-
-
-# -- the officer's view ----------------------------------------------------------------------------
-
-
-def test_totals_are_the_sums_of_the_ledger(site: Site) -> None:
-    entries = site.service.ledger_entries(100)
-    leaves = sum(item["n"] for entry in entries for item in entry["counts"])
-    sums = desk.totals(entries)
-    assert sums.kept + sums.changed + sums.removed == leaves
-    assert sum(p.count for p in desk.path_rows(entries)) == leaves
-    assert sum(t.kept + t.changed + t.removed for _, t in desk.type_rows(entries)) == leaves
-
-
-def test_a_blocked_twin_says_so() -> None:
-    entry = {
-        "seq": 4,
-        "event": "twin-blocked",
-        "policy": {"id": "safe-harbor", "version": 1, "digest": "sha256:0"},
-        "twin": "A" * 22,
-        "gate": {"passed": False, "searched": 40, "hits": [{"path": "/x", "rule": "date"}]},
-    }
-    row = desk.entry_row(entry)
-    assert (row.event, row.passed) == ("twin blocked by the gate", False)
-    assert row.gate == "blocked; 40 identifying values searched for, 1 found"
-
-
-@pytest.mark.parametrize(
-    ("action", "kind", "text"),
-    [
-        ("drop", "removed", "removed"),
-        ("drop:unknown-code", "removed", "removed: unknown code"),
-        ("offset", "changed", "turned into days from a sealed zero"),
-        ("known-code", "kept", "kept as a code we know"),
-    ],
-)
-def test_actions_in_words(action: str, kind: str, text: str) -> None:
-    assert (desk.kind_of(action), desk.action_words(action)) == (kind, text)

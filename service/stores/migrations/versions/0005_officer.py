@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("refused", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_ledger_entries")),
     )
-    for first in ("event", "policy", "twin"):
+    for first in ("event", "passed", "policy", "twin"):
         op.create_index(f"ix_ledger_entries_{first}_seq", "ledger_entries", [first, "seq"])
     op.create_index(op.f("ix_ledger_entries_recorded"), "ledger_entries", ["recorded"])
     op.create_table(
