@@ -186,7 +186,19 @@ class Compiler:
         if owner == "CodeableConcept":
             return self.concept(leaf.path)
         rule = self.object(leaf.path, self.keys(leaf.path, owner))
+        if owner == "ImagingStudy.series":
+            return self.with_acquisition(rule)
         return self.observed(leaf.path, rule) if owner == "Observation.component" else rule
+
+    def with_acquisition(self, rule: Rule) -> Rule:
+        """Beside what FHIR says of a series stands what the archive says of its acquisition."""
+
+        def apply(source: Any, session: "Session") -> Any:
+            kept = rule(source, session)
+            found = session.acquisition(source)
+            return kept if found is None else {**(kept or {}), "acquisition": found}
+
+        return apply
 
     # Leaving out ----------------------------------------------------------------------------------
 

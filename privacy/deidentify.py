@@ -7,11 +7,13 @@ record = session.apply(resource)                                     # a dict, o
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from privacy.compile import Compiler, Refusal, Rule
+from privacy.dicom.judge import Dataset, Judge
 from privacy.elements import IN_SCOPE, RESOURCE_TYPES
 from privacy.guards import Guards
 from privacy.plans import BUNDLES, Odd, Planner
@@ -58,24 +60,37 @@ class Deidentifier:
         rules = compiler.tables()
         self.slots: tuple[Count, ...] = tuple(compiler.slots)
         self.planner = Planner(compiler)
+        self.dicom = Judge({path: verdict.action for path, verdict in policy.dicom.items()})
         self.tables: dict[str, Rule] = {
             name: self.planner.resource(name, rule) if plans else rule
             for name, rule in rules.items()
         }
+        # What is kept of a study with DICOM metadata depends on more than its shape: the rules.
+        self.with_series = {**self.tables, "ImagingStudy": rules["ImagingStudy"]}
 
-    def session(self, subject: SubjectContext) -> "Session":
-        return Session(self, subject)
+    def session(
+        self, subject: SubjectContext, series: Mapping[str, Sequence[Dataset]] | None = None
+    ) -> "Session":
+        """`series`: DICOM metadata of the patient's series, by the `uid` of the FHIR series."""
+        return Session(self, subject, series or {})
 
 
 class Session:
     """One patient's run through a de-identifier. Not shared between threads."""
 
-    def __init__(self, deidentifier: Deidentifier, subject: SubjectContext) -> None:
+    def __init__(
+        self,
+        deidentifier: Deidentifier,
+        subject: SubjectContext,
+        series: Mapping[str, Sequence[Dataset]],
+    ) -> None:
         policy = deidentifier.policy
-        self._tables, self._slots, self._subject = deidentifier.tables, deidentifier.slots, subject
+        self._tables = deidentifier.with_series if series else deidentifier.tables
+        self._slots, self._subject = deidentifier.slots, subject
         self.pseudonym, self.epoch = subject.pseudonym, subject.epoch
         self.policy, self.decimals = policy, deidentifier.decimals
         self._bundles = deidentifier.planner.bundles
+        self._dicom, self._series = deidentifier.dicom, series
         self.today = subject.now.date() if isinstance(subject.now, datetime) else subject.now
         self.life = subject.life.until(self.today)
         self.top_coded = self.life.may_be_over(policy.age.top, self.today)
@@ -173,6 +188,18 @@ class Session:
             raise Odd
         leaf = self.times[text] = [found[0], found[1]]
         return leaf
+
+    def acquisition(self, series: Any) -> dict[str, Any] | None:
+        """What the policy keeps of the DICOM metadata of one FHIR series; None where none came."""
+        uid = series.get("uid") if type(series) is dict else None
+        datasets = self._series.get(uid, ()) if type(uid) is str else ()
+        if not datasets:
+            return None
+        counts: Counter[tuple[str, str]] = Counter()
+        found = self._dicom.acquisition(datasets, counts)
+        for (attribute, action), times in counts.items():
+            self.extensions[("ImagingStudy", f"series.dicom.{attribute}", action)] += times
+        return found
 
     def reference(self, text: Any) -> Target:
         if type(text) is not str or not text:

@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - the lines of the page
 from pathlib import Path
 
+from privacy.dicom.tables import PROFILE
 from privacy.explain import Identifier, identifiers
 from privacy.policy import Policy, load_policy
 
@@ -16,6 +17,9 @@ def hipaa(policy: Policy) -> str:
         "",
         "Made from the policy by `python -m privacy.docs`; a test fails when it is stale. Letters are those of 45 CFR 164.514(b)(2)(i).",
         f"Policy: `{policy.id}` version {policy.version}, `{policy.digest}`.",
+        "",
+        "DICOM metadata, where an archive is asked for them, are an allow-list of their own: numbers and words of how a series was acquired, and no attribute that",
+        f"PS3.15 Table E.1-1 lists ({len(PROFILE)} rows) but as a yes or no ([imaging](imaging.md)).",
         "",
         "Beside these rules hold for every category: no free text passes whatever it holds, unknown elements, extensions and contained resources are dropped,",
         "resource ids become random pseudonyms, dates become relative times, ages stop at 90. *Places* counts the paths at which the rules apply; a rule",

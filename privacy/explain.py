@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from privacy.dicom.tables import ATTRIBUTES, PROFILE
 from privacy.elements import IN_SCOPE, elements_of
 from privacy.errors import PolicyError
 from privacy.policy import Leaf, Policy, Verdict, judged_by, require_verdict, walk
@@ -128,7 +129,20 @@ def categories(verdict: Verdict) -> tuple[str, ...]:
     return tuple(found[1].split(",")) if found else ()
 
 
+DICOM = "DICOM."
+DICOM_MEANING: Mapping[str, str] = {
+    "number": "kept as numbers; the map keeps the lowest and the highest of a series",
+    "code": "kept if it is a word of DICOM's own list",
+    "present": "told as true or false: whether anything is there",
+    "compare": "held against the patient and the series asked for, then left out",
+    "fhir": "copied into the FHIR resource where that has none, and judged there",
+    "drop": "left out and counted",
+}
+
+
 def explain(policy: Policy, path: str) -> Explanation:
+    if path.startswith(DICOM):
+        return explain_dicom(policy, path.removeprefix(DICOM))
     leaf = find(policy, path)
     verdict = require_verdict(policy, leaf)
     section, key = judged_by(policy, leaf)
@@ -141,6 +155,31 @@ def explain(policy: Policy, path: str) -> Explanation:
         categories=categories(verdict),
         rule=f"[elements.{section}] {key}",
     )
+
+
+def explain_dicom(policy: Policy, path: str) -> Explanation:
+    """One attribute of DICOM metadata, by its keyword; an attribute nobody asks for is dropped."""
+    verdict = policy.dicom.get(path, Verdict("drop", "not asked for"))
+    keyword = path.rpartition(".")[2]
+    profile = next((row.action for row in PROFILE.values() if row.keyword == keyword), "")
+    if path not in policy.dicom and not profile and keyword not in ATTRIBUTES:
+        raise PolicyError(
+            "give a keyword as DICOM.SliceThickness; those asked for: " + _asked(policy)
+        )
+    told = f"PS3.15 Table E.1-1: {profile}" if profile else "not in PS3.15 Table E.1-1"
+    return Explanation(
+        path=DICOM + path,
+        type=ATTRIBUTES[keyword].vr if keyword in ATTRIBUTES else "",
+        action=verdict.action,
+        meaning=DICOM_MEANING[verdict.action],
+        reason=f"{verdict.detail}; {told}" if verdict.detail else told,
+        categories=(),
+        rule=f"[dicom] {path}" if path in policy.dicom else "[dicom]",
+    )
+
+
+def _asked(policy: Policy) -> str:
+    return ", ".join(sorted(policy.dicom))
 
 
 def find(policy: Policy, path: str) -> Leaf:
@@ -241,13 +280,17 @@ class Difference:
 def differences(one: Policy, other: Policy) -> list[Difference]:
     """What the second decides otherwise than the first, in words."""
     found = [Difference(what, str(a), str(b)) for what, a, b in _settings(one, other) if a != b]
-    before = {leaf.path: verdict for leaf, verdict in leaves(one)}
-    after = {leaf.path: verdict for leaf, verdict in leaves(other)}
+    before, after = _all(one), _all(other)
     for path in sorted(before.keys() | after.keys()):
         a, b = before.get(path), after.get(path)
         if a != b:
             found.append(Difference(path, _word(a), _word(b)))
     return found
+
+
+def _all(policy: Policy) -> dict[str, Verdict]:
+    found = {leaf.path: verdict for leaf, verdict in leaves(policy)}
+    return found | {DICOM + path: verdict for path, verdict in policy.dicom.items()}
 
 
 def _settings(one: Policy, other: Policy) -> Iterator[tuple[str, object, object]]:

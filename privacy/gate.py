@@ -75,7 +75,7 @@ _CODES = frozenset({
     "hash", "data", "implicitRules", "valueUri", "valueUrl", "valueOid", "valueUuid", "valueId",
 })  # fmt: skip
 _TEXTS = frozenset({
-    "valueString", "text", "div", "conclusion", "description", "patientInstruction",
+    "valueString", "text", "div", "conclusion", "description", "patientInstruction", "title",
 })  # fmt: skip
 # Keys under which a display names a person or a place.
 _PEOPLE = frozenset({
@@ -105,6 +105,24 @@ class IdentifyingValues:
 
     def __len__(self) -> int:
         return len(self.words) + len(self.codes) + len(self.dates)
+
+    def add_names(self, texts: Iterable[str]) -> None:
+        """Names of people: word by word, and as written."""
+        listed = set(texts)
+        _words(listed, self)
+        self.add_codes(listed)
+
+    def add_codes(self, texts: Iterable[str]) -> None:
+        """Identifiers as written, and the last part of those that have parts."""
+        listed = set(texts)
+        self.codes.update([text[:LONGEST] for text in listed])
+        self.codes.update(_last_parts(listed))
+
+    def add_texts(self, texts: Iterable[str]) -> None:
+        _text(set(texts), self)
+
+    def add_date(self, year: str, month: str, day: str) -> None:
+        self.dates.add((year, month, day))
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +269,8 @@ def _text(texts: set[str], values: IdentifyingValues) -> None:
     for text in texts:
         plain = _TAG.sub(" ", text).strip()[:LONGEST]
         values.dates.update(_DATE.findall(plain))
+        if "^" in plain:  # a name as DICOM writes it: DOE^JANE
+            _words({plain}, values)
         if " " in plain and len(plain) >= SHORTEST_TEXT:
             values.codes.add(plain)
 

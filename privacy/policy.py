@@ -11,6 +11,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
+from privacy.dicom.judge import NUMBERS
+from privacy.dicom.tables import ATTRIBUTES, GROUPS, listed
 from privacy.elements import BASES, IN_SCOPE, Element, elements_of, lineage, owner_of
 from privacy.errors import PolicyError
 
@@ -55,6 +57,8 @@ ONLY_IN: Mapping[str, frozenset[str]] = {
     "area": frozenset({"Patient.address"}),
     "area-5": frozenset({"Patient.address"}),
 }
+# What may be decided about a DICOM attribute.
+DICOM_VERDICTS = frozenset({"number", "code", "present", "compare", "fhir", "drop"})
 NEVER_KEPT = frozenset(
     {"Reference", "Resource", "Extension", "Identifier", "Narrative", "Annotation", "Attachment"}
 )
@@ -117,6 +121,7 @@ class Policy:
     codes: CodeRules
     files: FileRules
     verdicts: Mapping[str, Mapping[str, Verdict]]
+    dicom: Mapping[str, Verdict]  # path of keywords → verdict
     digest: str
 
     def verdict(self, path: str, owner: str, key: str) -> Verdict | None:
@@ -195,6 +200,7 @@ def make_policy(table: Table) -> Policy:
             codes=code_rules(table["codes"]),
             files=file_rules(table["files"]),
             verdicts=verdict_table(table["elements"]),
+            dicom=MappingProxyType({k: Verdict.parse(v) for k, v in table["dicom"].items()}),
             digest=digest_of(table),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -286,6 +292,7 @@ def verdict_table(elements: Table) -> Mapping[str, Mapping[str, Verdict]]:
 
 def check_policy(policy: Policy) -> None:
     """Every reachable key is judged fittingly, and every rule of the policy judges something."""
+    check_dicom(policy)
     used: set[tuple[str, str]] = set()
     for resource_type in sorted(IN_SCOPE):
         for leaf in walk(policy, resource_type, resource_type):
@@ -294,6 +301,43 @@ def check_policy(policy: Policy) -> None:
     if rules - used:
         section, key = min(rules - used)
         raise PolicyError(f"{policy.id}: [elements.{section}] {key} matches nothing")
+
+
+def check_dicom(policy: Policy) -> None:
+    """Every attribute is a published one, judged as its kind allows; none is left unjudged."""
+    used: set[str] = set()
+    for path, verdict in policy.dicom.items():
+        keywords = path.split(".")
+        problem = dicom_misfit(verdict, keywords)
+        if problem:
+            raise PolicyError(f"{policy.id}: [dicom] {path} = {verdict.action!r}: {problem}")
+        used.update(keywords)
+    looked_through = {a.keyword for a in ATTRIBUTES.values() if a.tag in GROUPS}
+    unjudged = ATTRIBUTES.keys() - used - looked_through
+    if unjudged:
+        raise PolicyError(f"{policy.id}: [dicom] {min(unjudged)} has no verdict")
+
+
+def dicom_misfit(verdict: Verdict, keywords: list[str]) -> str:
+    """Why a verdict cannot judge this attribute; empty when it can."""
+    unknown = [keyword for keyword in keywords if keyword not in ATTRIBUTES]
+    if unknown:
+        return f"attributes.csv has no {unknown[0]}"
+    *above, last = (ATTRIBUTES[keyword] for keyword in keywords)
+    if any(attribute.vr != "SQ" for attribute in above):
+        return "only a sequence holds attributes"
+    action = verdict.action
+    if action not in DICOM_VERDICTS:
+        return "no such verdict"
+    if (action in ("drop", "fhir")) != bool(verdict.detail):
+        return "check what follows the colon"
+    if action in ("number", "code") and listed(last.tag) is not None:
+        return "PS3.15 Table E.1-1 lists it as identifying"
+    if action == "number" and last.vr not in NUMBERS:
+        return f"does not judge {last.vr}"
+    if action == "code" and not (last.vr == "CS" and last.words):
+        return "DICOM has no closed list of words here"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

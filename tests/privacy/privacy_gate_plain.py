@@ -111,6 +111,8 @@ def _text(text: str, values: IdentifyingValues) -> None:
     """Free text as a whole: its names are known from where they are names; a word is no text."""
     plain = _TAG.sub(" ", text).strip()[:LONGEST]
     values.dates |= set(_DATE.findall(plain))
+    if "^" in plain:
+        _words(plain, values)
     if " " in plain and len(plain) >= SHORTEST_TEXT:
         values.codes.add(plain)
 

@@ -1,6 +1,6 @@
 """What the privacy tests share: a small vocabulary, a patient, and stores that live in memory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from threading import Lock
 from typing import Any
@@ -45,6 +45,7 @@ def session(
     pseudonyms: Pseudonyms | None = None,
     links: Mapping[str, str] | None = None,
     bases: tuple[str, ...] = ("https://fhir.example.org/r4",),
+    series: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> Session:
     source = {"resourceType": "Patient", "id": "p1", "birthDate": "1960-02-03", **(patient or {})}
     context = SubjectContext.of(
@@ -55,7 +56,7 @@ def session(
         links=links,
         bases=bases,
     )
-    return deidentifier.session(context)
+    return deidentifier.session(context, series)
 
 
 def observation(**changes: Any) -> dict[str, Any]:

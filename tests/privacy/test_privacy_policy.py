@@ -139,6 +139,14 @@ PUBLISHED = {
         "sha256:5e280b12ea618709a8963eb081a00a6085d25f83323946ba24d6d2a18fb9dd86",
     ("limited-data-set", 2):
         "sha256:7433ded9d4eec2f9573e837a3846c220e7f07abaddf370b2d61bb2f9609d44c3",
+    ("safe-harbor", 3):
+        "sha256:a503ccbf2b593d1b8059e7db275c05db754b6bf953daa023e2b738031f6a04b8",
+    ("relative-minutes", 3):
+        "sha256:c74f2b7480ff5bdb2908fdd2d4c1da5c437176d787da5d552e390da0bd33fe82",
+    ("date-shift", 3):
+        "sha256:402e0db9a16f38e5e1c24244c2b8d3dbd242589a6eae730d221fbc63dc4feeff",
+    ("limited-data-set", 3):
+        "sha256:7d492bfb9ddb0d722719ed21e9a46ad793a19bf14b9738da417dce1d42601b62",
 }  # fmt: skip
 
 
