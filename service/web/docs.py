@@ -4,8 +4,9 @@ from flask import Blueprint, Flask, Response, current_app, render_template
 
 from service.web.answers import JSON, json_response, require_acceptable
 from service.web.api import openapi
-from service.web.audiences import closed
+from service.web.audiences import closed, opened
 from service.web.errors import KINDS
+from twin_engine.document import VERSION, schema
 
 _DOCUMENT = "twinport.openapi"
 
@@ -22,6 +23,14 @@ def prepare_docs(app: Flask) -> None:
 def document() -> Response:
     require_acceptable(JSON)
     return json_response(current_app.extensions[_DOCUMENT])
+
+
+@docs.get(f"/schemas/twin-{VERSION}.json")
+@opened
+def twin_schema() -> Response:
+    """The closed schema of the document: whoever is given a twin may check it."""
+    require_acceptable("application/schema+json", JSON)
+    return json_response(schema(), media_type="application/schema+json")
 
 
 @docs.get("/docs")

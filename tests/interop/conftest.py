@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FILES = ("package.json", "package-lock.json", ".npmrc", "server.mjs")
+FILES = ("package.json", "package-lock.json", ".npmrc", "server.mjs", "validate.mjs", "receive.mjs")
 
 
 def installed() -> Path:

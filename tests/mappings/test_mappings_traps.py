@@ -24,25 +24,13 @@ a survey of 615 synthetic patients and 63 published examples found.
 """
 
 import itertools
-from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from mappings_path import Resource, mapped, patient
 
-from mappings import vocabulary
-from mappings.from_fhir import map_records
 from mappings.vocabulary.facts import Mapped
-from privacy.deidentify import Deidentifier, Guards, Refused
-from privacy.policy import load_policy
-from privacy.pseudonyms import Pseudonyms
-from privacy.subject import SubjectContext
 
-Resource = dict[str, Any]
-NOW = date(2021, 3, 1)
-GUARDS = Guards(vocabulary.is_known_code, vocabulary.is_known_unit)
-DEIDENTIFIERS = {
-    name: Deidentifier(load_policy(name), GUARDS) for name in ("safe-harbor", "relative-minutes")
-}
 LOINC, SNOMED = "http://loinc.org", "http://snomed.info/sct"
 UCUM = "http://unitsofmeasure.org"
 COUNT = itertools.count()
@@ -50,15 +38,6 @@ COUNT = itertools.count()
 
 def coded(system: str, code: str, display: str = "") -> Resource:
     return {"coding": [{"system": system, "code": code, "display": display or "x"}]}
-
-
-def patient(**more: Any) -> Resource:
-    return {
-        "resourceType": "Patient",
-        "id": "p1",
-        "gender": "female",
-        "birthDate": "1950-06-12",
-    } | more
 
 
 def observation(code: str, **more: Any) -> Resource:
@@ -75,17 +54,6 @@ def observation(code: str, **more: Any) -> Resource:
 def reading(code: str, value: float, unit: str, **more: Any) -> Resource:
     quantity = {"value": value, "unit": unit, "system": UCUM, "code": unit}
     return observation(code, valueQuantity=quantity, **more)
-
-
-def mapped(*resources: Resource, person: Resource | None = None, policy: str = "") -> Mapped:
-    who = person or patient()
-    subject = SubjectContext.of(
-        who, epoch=datetime(2015, 1, 1, tzinfo=UTC), now=NOW, pseudonym=Pseudonyms()
-    )
-    session = DEIDENTIFIERS[policy or "safe-harbor"].session(subject)
-    kept = [session.apply(resource) for resource in (who, *resources)]
-    records = [record for record in kept if not isinstance(record, Refused)]
-    return map_records(records, session.now, 1440 if policy == "relative-minutes" else 1)
 
 
 def values(found: Mapped) -> list[tuple[str, float]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from sharing_home import Home, home
+from support.issuer import Home, home
 
 
 @pytest.fixture(scope="module")

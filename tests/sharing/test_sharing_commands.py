@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from sharing_home import twin_of
+from support.issuer import twin_of
 from support.shell import Shell
 
 from service.pipeline.runtime import open_runtime
@@ -26,7 +26,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         environment.setenv("TWINPORT_HOME", str(folder))
         environment.setenv("TWINPORT_WEB__PUBLIC_URL", "https://twin.example.org")
         runtime = open_runtime()
-        twin = twin_of(runtime, "demo-001")
+        twin = twin_of(runtime, "demo-001").twin.id
         runtime.close()
         yield Desk(Shell(folder), twin)
 
@@ -49,7 +49,7 @@ def test_a_link_is_said_once_and_listed_without_its_key(desk: Desk, tmp_path: Pa
 def test_a_link_is_updated_from_standard_input_and_revoked(desk: Desk) -> None:
     text = desk.shell("share", "make", "--twin", desk.twin, "--long-term").out
     runtime = open_runtime()
-    assert twin_of(runtime, "demo-001", date(2026, 9, 1)) == desk.twin
+    assert twin_of(runtime, "demo-001", date(2026, 9, 1)).twin.id == desk.twin
     runtime.close()
     assert "version 2" in desk.shell("share", "update", stdin=text).err
     (newest, *_) = desk.shell("share", "list", "--twin", desk.twin, "--json").json

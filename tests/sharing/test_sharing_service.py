@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sharing_home import BASE, Home, twin_of
+from support.issuer import BASE, Home, twin_of
 
 from privacy.signing import b64, open_envelope, verify
 from service.portable import jwe
@@ -200,7 +200,7 @@ def test_revoking_destroys_what_it_opened(place: Home) -> None:
 
 
 def test_another_twins_link_cannot_be_revoked_or_looked_into(place: Home) -> None:
-    link, other = made(place), twin_of(place.runtime, "demo-008")
+    link, other = made(place), twin_of(place.runtime, "demo-008").twin.id
     assert not place.desk.revoke(other, link.id, *ME)
     assert place.desk.uses(other, link.id) == []
     assert place.desk.update(link.link, *ME, other) is None
@@ -234,7 +234,7 @@ def test_a_long_term_link_is_brought_up_to_date_by_its_holder(place: Home, clien
     before = ask(client, link)
     assert {f["status"] for f in before.json["files"]} == {"can-change"}
     assert int(before.headers["Retry-After"]) > 0
-    assert twin_of(place.runtime, "demo-001", date(2026, 9, 1)) == place.twin
+    assert twin_of(place.runtime, "demo-001", date(2026, 9, 1)).twin.id == place.twin
     assert place.desk.update(link.link, *ME) == 2
     after = contents(ask(client, link), link)
     assert after != contents(before, link)

@@ -21,6 +21,7 @@ OPEN_RULES = {
     "/.well-known/jwks.json",
     "/.well-known/oauth-protected-resource",
     "/sign-in",
+    "/schemas/twin-1.json",
     "/static/<path:filename>",
 }
 

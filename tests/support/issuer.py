@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import date
 
 from flask import Flask
+from support.twins import complete
 from werkzeug.serving import make_server
 
 from service.app import create_app
 from service.config import load_config
 from service.fhir.record import PatientRecord
 from service.pages import pages
+from service.pipeline.make import Made
 from service.pipeline.make import Wish as TwinWish
 from service.pipeline.runtime import Runtime, open_runtime
 from service.sandbox.population import generate
@@ -20,6 +22,7 @@ from service.sharing.desk import Desk
 from service.wsgi import assembled, links
 
 BASE = "http://127.0.0.1"
+DAY = date(2026, 6, 1)
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,22 @@ class Home:
 
 
 def home() -> Home:
+    """Where the environment says."""
     runtime = open_runtime()
     app = create_app(load_config(), assembled(runtime), pages=[pages, links(runtime)])
-    return Home(runtime, Desk(runtime), app, twin_of(runtime, "demo-001"))
+    return Home(runtime, Desk(runtime), app, twin_of(runtime, "demo-001").twin.id)
 
 
-def twin_of(runtime: Runtime, name: str, on: date = date(2026, 6, 1)) -> str:
+def twin_of(runtime: Runtime, name: str, on: date = DAY) -> Made:
     person = next(one for one in generate(on) if one.id == name)
-    slices = [{"type": "Patient", "verdict": "complete"}]
     record = PatientRecord(
         patient_id=person.id,
         base="https://ehr.example.org/fhir",
         resources=list(person.resources),
-        completeness={"basis": "bundle", "slices": slices},
+        completeness=complete(),
     )
     wish = TwinWish(policy="safe-harbor", models=runtime.models(), as_of="record")
-    return runtime.maker.make(record, wish).twin.id
+    return runtime.maker.make(record, wish)
 
 
 @contextmanager

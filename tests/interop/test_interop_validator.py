@@ -1,0 +1,88 @@
+"""What we write, judged by Medplum's R4 validator: exports, packages, results for a server."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from conftest import installed
+from support.issuer import twin_of
+
+from mappings.to_fhir.phr import phr_lines, signed_document
+from mappings.to_fhir.twin_bundle import ips_bundle, twin_bundle
+from service.pipeline.make import Made
+from service.pipeline.runtime import Runtime, open_runtime
+from twin_engine.models.cards import card
+from twin_engine.models.registry import all_models
+
+pytestmark = pytest.mark.interop
+Json = dict[str, Any]
+# A full answer, a refusal, imaging with a tumour, a child, somebody very old: the breadth of it.
+PEOPLE = ("demo-001", "demo-003", "demo-008", "demo-012", "demo-020")
+CARDS = {name: card(model) for name, model in all_models().items()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, list[Made]]]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TWINPORT_HOME", str(tmp_path_factory.mktemp("validator")))
+        runtime = open_runtime()
+        yield runtime, [twin_of(runtime, name) for name in PEOPLE]
+        runtime.close()
+
+
+@pytest.fixture(scope="module")
+def validator() -> Path:
+    return installed()
+
+
+def problems(folder: Path, resources: list[Json]) -> list[str]:
+    node = shutil.which("node")
+    assert node, "The interop tests need Node 20 or newer."
+    lines = b"".join(orjson.dumps(resource) + b"\n" for resource in resources)
+    ran = subprocess.run(
+        [node, "validate.mjs"],
+        cwd=folder,
+        input=lines,
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    told = ran.stdout.decode().split("\n")[:-1]
+    assert len(told) == len(resources)
+    return [f"{r['resourceType']}: {t}" for r, t in zip(resources, told, strict=True) if t]
+
+
+def test_it_finds_what_is_wrong(validator: Path) -> None:
+    """A validator that accepts everything would make the tests below say nothing."""
+    wrong = [
+        {"resourceType": "Observation"},
+        {"resourceType": "Patient", "gender": "female", "surprise": 1},
+        {"resourceType": "Patient", "birthDate": 5},
+    ]
+    assert len(problems(validator, wrong)) == len(wrong)
+
+
+def test_every_export_is_valid(validator: Path, made: tuple[Runtime, list[Made]]) -> None:
+    resources: list[Json] = []
+    for one in made[1]:
+        document = one.twin.document
+        bundles = [twin_bundle(document, CARDS), ips_bundle(document, CARDS)]
+        resources += bundles
+        resources += [entry["resource"] for bundle in bundles for entry in bundle["entry"]]
+        resources += phr_lines(document, CARDS, ())
+        resources.append(signed_document(document, one.file))
+    assert problems(validator, resources) == []
+
+
+def test_every_result_for_a_server_is_valid(
+    validator: Path, made: tuple[Runtime, list[Made]]
+) -> None:
+    runtime, twins = made
+    parcels = [parcel for one in twins for parcel in runtime.results(one)]
+    resources = [resource for parcel in parcels for resource in parcel.resources]
+    assert {"RiskAssessment", "Device", "Provenance"} <= {r["resourceType"] for r in resources}
+    assert problems(validator, resources) == []
