@@ -248,11 +248,9 @@ def bundle(entries: Collection[tuple[str, Json]]) -> Json:
     names = {f"{body['resourceType']}/{fhir_id(name)}": urn(name) for name, body in entries}
     for _, body in entries:
         _lead(body, names)
-    return {
-        "resourceType": "Bundle",
-        "type": "collection",
-        "entry": [{"fullUrl": urn(pseudonym), "resource": body} for pseudonym, body in entries],
-    }
+    made: Json = {"resourceType": "Bundle", "type": "collection"}
+    listed = [{"fullUrl": urn(pseudonym), "resource": body} for pseudonym, body in entries]
+    return {**made, "entry": listed} if listed else made  # FHIR has no empty lists
 
 
 def _lead(node: Any, names: Mapping[str, str]) -> None:

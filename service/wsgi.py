@@ -10,6 +10,7 @@ from service.auth import Access
 from service.cds.blueprint import cds_blueprint
 from service.cds.desk import Desk
 from service.config import Config, load_config
+from service.deidentify.operation import Operation
 from service.office.build import open_office
 from service.pages import officer, pages
 from service.pipeline.runtime import Runtime, open_runtime
@@ -18,6 +19,7 @@ from service.sharing.blueprint import links_blueprint
 from service.sharing.desk import Desk as Sharing
 from service.stores.audit import AuditStore
 from service.web.fhir.audit import audit_blueprint
+from service.web.fhir.deidentify import deidentify_blueprint
 from service.web.services import Services
 
 
@@ -25,13 +27,25 @@ def build() -> Flask:
     """The application over this process's configuration."""
     config = load_config()
     runtime = open_runtime(config)
-    parts = [pages, officer, hooks(runtime), audit(runtime), links(runtime)]
+    found = (hooks, deidentification, audit, links)
+    parts = [pages, officer, *(make(runtime) for make in found)]
     return create_app(config, assembled(runtime), pages=parts)
 
 
 def hooks(runtime: Runtime) -> Blueprint:
     """CDS Hooks, for the EHRs whose clients are configured."""
     return cds_blueprint(Desk(runtime), runtime.config.web.requests_per_minute)
+
+
+def deidentification(runtime: Runtime) -> Blueprint:
+    """`$de-identify`, for whoever may hand over identified data."""
+    operation = Operation(
+        project=runtime.config.project.name,
+        database=runtime.database,
+        vault=runtime.vault,
+        signer=runtime.signer,
+    )
+    return deidentify_blueprint(operation)
 
 
 def audit(runtime: Runtime) -> Blueprint:

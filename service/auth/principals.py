@@ -24,6 +24,7 @@ class Scope(StrEnum):
     TWINS_EXPORT = "twins:export"
     FHIR_READ = "fhir:read"
     FHIR_ASSESS = "fhir:assess"
+    FHIR_DEIDENTIFY = "fhir:deidentify"
     LEDGER_READ = "ledger:read"
     AUDIT_READ = "audit:read"
     POLICIES_READ = "policies:read"
@@ -41,6 +42,7 @@ ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
             Scope.TWINS_READ,
             Scope.FHIR_READ,
             Scope.FHIR_ASSESS,
+            Scope.FHIR_DEIDENTIFY,
             Scope.LEDGER_READ,
         }
     ),

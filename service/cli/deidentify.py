@@ -15,6 +15,7 @@ from service.cli.output import emit, progress, say
 from service.deidentify.batch import Batch
 from service.deidentify.files import Inputs, people_of, write
 from service.pipeline.runtime import Runtime, open_runtime
+from service.stores.audit import AuditStore
 from service.stores.ledger import SqlLedgerStore
 
 
@@ -72,10 +73,16 @@ def _run(
     report: dict[str, Any] = {"policy": policy.as_reference()}
 
     def record(outputs: list[dict[str, Any]]) -> None:
-        report.update(outputs=outputs, **batch.close().as_report())
-        store = SqlLedgerStore(runtime.database)
+        tally = batch.close()
+        report.update(outputs=outputs, **tally.as_report())
+        store, audit = SqlLedgerStore(runtime.database), AuditStore(runtime.database)
         with runtime.database.write():
             head = ledger.append(store, runtime.signer, batch.entry(outputs))
+            for person in tally.people:
+                audit.record(
+                    role="system", subject="twinport", action="deidentify", outcome="done",
+                    object=person, policy=policy.short,
+                )  # fmt: skip
         report["ledger"] = f"{head.seq}:{head.digest}"
 
     with progress("de-identifying", None) as bar:

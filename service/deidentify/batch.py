@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from privacy import ledger
-from privacy.deidentify import Count, Deidentifier, Refused, Session
+from privacy.deidentify import Count, Refused, Session
 from privacy.elements import BASES, elements_of
 from privacy.gate import IdentifyingValues, Searcher
 from privacy.policy import Policy
@@ -20,12 +20,13 @@ from privacy.render import Renderer, fhir_id
 from privacy.subject import SubjectContext, draw_epoch
 from privacy.vault import SubjectRecord, Vault
 from service.deidentify.people import People, Person, owner_of
-from service.pipeline.guards import GUARDS
+from service.pipeline.guards import deidentifier_of
 
 Resource = dict[str, Any]
 
 SOFTWARE = version("twinport")
 FILES = "/files"  # ends the project of sealed records that belong to files, not to twins
+NOBODY = ""  # owns what names no patient
 OPEN = 512  # patients whose sessions are held; the one not needed for longest is sealed away
 # Resources that several patients may share: one pseudonym in the whole batch.
 SHARED = frozenset({"Medication", "Endpoint", "Device"})
@@ -40,7 +41,11 @@ class Tally:
     counts: Counter[Count] = field(default_factory=Counter)
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     labels: Counter[tuple[str, str]] = field(default_factory=Counter)
-    patients: int = 0
+    people: list[str] = field(default_factory=list)  # ids of their Patient resources in the output
+
+    @property
+    def patients(self) -> int:
+        return len(self.people)
 
     def take(self, session: Session) -> None:
         self.counts += session.counts
@@ -70,6 +75,7 @@ class _Open:
     session: Session
     record: SubjectRecord
     expected: int
+    known: int  # pseudonyms the vault holds already: with no new one there is nothing to save
     values: IdentifyingValues
     search: Searcher
 
@@ -88,18 +94,18 @@ class Batch:
         keep_open: int = OPEN,
     ) -> None:
         self.policy, self.tally = policy, Tally()
-        self._deidentifier = Deidentifier(policy, GUARDS)
+        self._deidentifier = deidentifier_of(policy.id)
         self._vault, self._people, self._today = vault, people, today
         self._project = f"{project}/{policy.id}{FILES}"
         self._shared, self._keep_open = Pseudonyms(), keep_open
         self._open: OrderedDict[str, _Open] = OrderedDict()
-        self._seen: set[str] = set()
+        self._people_seen: set[str] = set()
 
     def apply(self, resource: Any) -> tuple[str, Resource] | None:
         """The pseudonym of a resource and its de-identified form; None when it was refused."""
         self.tally.read += 1
         identity = owner_of(resource) if type(resource) is dict else None
-        work = self._work(identity or "")
+        work = self._work(identity or NOBODY)
         record = work.session.apply(resource)
         if isinstance(record, Refused):
             return None
@@ -125,7 +131,6 @@ class Batch:
     def close(self) -> Tally:
         while self._open:
             self._put_away()
-        self.tally.patients = len(self._seen - {""})
         return self.tally
 
     # Sessions -------------------------------------------------------------------------------------
@@ -138,7 +143,6 @@ class Batch:
         if len(self._open) >= self._keep_open:
             self._put_away()
         self._open[identity] = self._begin(identity)
-        self._seen.add(identity)
         return self._open[identity]
 
     def _begin(self, identity: str) -> _Open:
@@ -152,7 +156,7 @@ class Batch:
         )
         session = self._deidentifier.session(subject)
         search = Searcher(person.values, fhir_words())
-        return _Open(session, record, expected, person.values, search)
+        return _Open(session, record, expected, len(record.ids), person.values, search)
 
     def _record(self, identity: str, person: Person) -> tuple[SubjectRecord, int]:
         reference = f"Patient/{identity}"
@@ -175,10 +179,17 @@ class Batch:
         return lambda kind, identity: (shared if kind in SHARED else own)(kind, identity)
 
     def _put_away(self) -> None:
-        """Into the vault: the next resource of this patient finds the same pseudonyms there."""
-        _, work = self._open.popitem(last=False)
+        """Into the vault: the next resource of this patient finds the same pseudonyms there. What
+        is nobody's leads back to nobody."""
+        identity, work = self._open.popitem(last=False)
         self.tally.take(work.session)
-        self._vault.save(work.record, work.expected)
+        if identity == NOBODY:
+            return
+        if identity not in self._people_seen:
+            self._people_seen.add(identity)
+            self.tally.people.append(fhir_id(work.record.ids("Patient", identity)))
+        if work.expected == 0 or len(work.record.ids) > work.known:
+            self._vault.save(work.record, work.expected)
 
     # The record of what was done ------------------------------------------------------------------
 

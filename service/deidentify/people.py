@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -33,6 +34,7 @@ class People:
 
     batch: str
     by_id: dict[str, Person] = field(default_factory=dict)
+    strangers: str = ""  # the base of people without a Patient resource; empty: of this batch
 
     def read(self, resources: Iterable[Any]) -> None:
         for resource in resources:
@@ -51,12 +53,24 @@ class People:
                 "holds two people under one id", "Split it, one file or folder for each source."
             )
 
+    def read_all(self, resources: Sequence[Any]) -> None:
+        """The same, holding on to everything that identifies in any resource of a person, and not
+        in the Patient alone. For inputs that are in memory anyhow."""
+        self.read(resources)
+        of_whom: dict[str, list[Resource]] = defaultdict(list)
+        for resource in resources:
+            if type(resource) is dict:
+                of_whom[owner_of(resource) or ""].append(resource)
+        for identity, own in of_whom.items():
+            self.by_id[identity] = replace(self.get(identity), values=collect_identifiers(own))
+
     def get(self, identity: str) -> Person:
         """Somebody without a Patient resource is nobody we know: a stranger of this batch."""
         found = self.by_id.get(identity)
         if found is None:
             patient = {"resourceType": "Patient", "id": identity}
-            found = Person(patient, f"batch:{self.batch}", IdentifyingValues())
+            base = self.strangers or f"batch:{self.batch}"
+            found = Person(patient, base, IdentifyingValues())
         return found
 
 

@@ -22,7 +22,7 @@ from privacy.vault import SubjectRecord, Vault
 from service.fhir.record import PatientRecord
 from service.pipeline.asof import last_record
 from service.pipeline.errors import Blocked, NotConfigured, RunError
-from service.pipeline.guards import GUARDS
+from service.pipeline.guards import deidentifier_of
 from service.pipeline.origin import without_own
 from service.risk.rows import traits_of
 from service.risk.snapshot import snapshot
@@ -98,7 +98,6 @@ class Maker:
         self._ledger = SqlLedgerStore(database)
         self._risk = RiskStore(database)
         self._audit = AuditStore(database)
-        self._deidentifiers: dict[str, Deidentifier] = {}
 
     def make(self, record: PatientRecord, wish: Wish, stage: Stage = silent) -> Made:
         """Raises `Blocked` where the gate finds identity, `RunError` where there is no patient."""
@@ -169,13 +168,8 @@ class Maker:
         return session, [item for item in found if not isinstance(item, Refused)]
 
     def deidentifier(self, policy_id: str) -> Deidentifier:
-        """Compiled once per policy; two threads compiling the same one do no harm."""
-        found = self._deidentifiers.get(policy_id)
-        if found is None:
-            load_policy(policy_id).require_twins()
-            found = Deidentifier(load_policy(policy_id), GUARDS)
-            self._deidentifiers[policy_id] = found
-        return found
+        load_policy(policy_id).require_twins()
+        return deidentifier_of(policy_id)
 
     def _parent(self, pseudonym: str) -> tuple[Twin, StoredTwin] | None:
         stored = self._twins.get(pseudonym)

@@ -39,6 +39,8 @@ _REQUEST = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
 _DEID = "https://profiles.ihe.net/ITI/DeId/CodeSystem/DeIdentificationEntityType"
 _REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _OBSERVER = {"display": "Twinport"}
+_OBJECT = "urn:twinport:object"
+_FILED = re.compile(r"[0-9a-f]{32}")
 _TWIN = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
@@ -189,15 +191,22 @@ def _caller(event: AuditEvent) -> Json:
     }
 
 
+def _system_of(name: str) -> str:
+    """A twin, a patient as de-identified files have it, or anything else."""
+    if _TWIN.fullmatch(name):
+        return "urn:twinport:twin"
+    return "urn:twinport:patient-in-files" if _FILED.fullmatch(name) else _OBJECT
+
+
 def _entities(event: AuditEvent) -> Iterator[Json]:
     if event.object is not None:
-        is_twin = _TWIN.fullmatch(event.object) is not None
-        system = "urn:twinport:twin" if is_twin else "urn:twinport:object"
+        system = _system_of(event.object)
+        is_person = system != _OBJECT
         what: Json = {"identifier": {"system": system, "value": event.object}}
         yield {
-            "what": {"type": "Patient", **what} if is_twin else what,
-            "type": {"system": _ENTITY, "code": "1" if is_twin else "2"},
-            "role": {"system": _ROLE, "code": "1" if is_twin else "20"},
+            "what": {"type": "Patient", **what} if is_person else what,
+            "type": {"system": _ENTITY, "code": "1" if is_person else "2"},
+            "role": {"system": _ROLE, "code": "1" if is_person else "20"},
         }
     if event.policy is not None:
         name, _, version = event.policy.partition("/")

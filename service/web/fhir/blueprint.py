@@ -24,7 +24,7 @@ def agree_on_format() -> None:
     """406 unless the caller takes FHIR JSON of R4. `_format` overrides `Accept`."""
     wanted = request.args.get("_format")
     accept = [wanted] if wanted else ",".join(request.headers.getlist("Accept")).split(",")
-    offers = [_media(text) for text in accept if text.strip()]
+    offers = [media(text) for text in accept if text.strip()]
     if offers and not any(_takes_json(*offer, by_name=bool(wanted)) for offer in offers):
         raise WebError("not-acceptable")
 
@@ -39,7 +39,7 @@ def fhir_response(
 
 def read_fhir_json() -> Any:
     """The body, if it is sent as FHIR JSON of R4."""
-    kind, parameters = _media(request.headers.get("Content-Type", ""))
+    kind, parameters = media(request.headers.get("Content-Type", ""))
     if kind not in FHIR_TYPES or parameters.get("fhirversion", "4.0") not in _VERSIONS:
         raise WebError("unsupported-media-type")
     try:
@@ -55,7 +55,7 @@ def _takes_json(kind: str, parameters: dict[str, str], *, by_name: bool) -> bool
     return not re.fullmatch(r"0(\.0*)?", parameters.get("q", "1"))
 
 
-def _media(text: str) -> tuple[str, dict[str, str]]:
+def media(text: str) -> tuple[str, dict[str, str]]:
     """`application/fhir+json;fhirVersion=4.0` in parts. A browser sends `+` as a space."""
     kind, *rest = text.split(";")
     pairs = (part.partition("=") for part in rest)

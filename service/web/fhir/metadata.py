@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,15 +12,17 @@ from service.web.audiences import closed, opened
 from service.web.discovery import public_base
 from service.web.errors import WebError
 from service.web.fhir.blueprint import facade, fhir_response
-from service.web.fhir.parameters import ASSESS
+from service.web.fhir.parameters import ASSESS, DEIDENTIFY, Parameter
 from service.web.fhir.search import ELSEWHERE, PARAMETERS
+from service.web.ports import Failure
 from service.web.version import SOFTWARE
 
 # When what these two documents say last changed.
-_REVISED = "2026-11-20"
+_REVISED = "2026-11-29"
 _MODES = frozenset({"full", "normative", "terminology"})
 _RULE = re.compile(r"/fhir/(?P<type>[A-Z][A-Za-z]+)(?P<rest>/.*)?")
 _OPERATION = re.compile(r"/<[^>]+>/\$(?P<code>[a-z-]+)")
+_SYSTEM_OPERATION = re.compile(r"/fhir/\$(?P<code>[a-z-]+)")
 
 
 class Served(NamedTuple):
@@ -42,14 +44,19 @@ def served(app: Flask) -> Iterator[Served]:
             yield Served(form["type"], *found)
 
 
+def system_operations(app: Flask) -> list[str]:
+    """The operations that belong to no type."""
+    found = (_SYSTEM_OPERATION.fullmatch(rule.rule) for rule in app.url_map.iter_rules())
+    return sorted({form["code"] for form in found if form is not None})
+
+
 def _meaning(rest: str, methods: set[str]) -> tuple[str, str] | None:
     operation = _OPERATION.fullmatch(rest)
     if operation is not None:
         return "operation", operation["code"]
     if rest == "" and "GET" in methods:
         return "interaction", "search-type"
-    # A fixed id, such as /OperationDefinition/assess, is a read as well.
-    if re.fullmatch(r"/(<[^>]+>|[a-z-]+)", rest) and "GET" in methods:
+    if re.fullmatch(r"/<[^>]+>", rest) and "GET" in methods:
         return "interaction", "read"
     return None  # `_search` is the other form of search-type
 
@@ -63,10 +70,15 @@ def metadata() -> Response:
     return _document(capability_statement(current_app, f"{public_base()}/fhir"))
 
 
-@facade.get("/OperationDefinition/assess")
+@facade.get("/OperationDefinition/<name>")
 @closed()
-def definition() -> Response:
-    return _document(operation_definition(f"{public_base()}/fhir"))
+def definition(name: str) -> Response:
+    base = f"{public_base()}/fhir"
+    if name == "assess":
+        return _document(operation_definition(base))
+    if name == "de-identify" and name in system_operations(current_app):
+        return _document(deidentify_definition(base))
+    raise WebError(Failure.NOT_FOUND)
 
 
 def _document(resource: dict[str, Any]) -> Response:
@@ -103,9 +115,18 @@ def capability_statement(app: Flask, base: str) -> dict[str, Any]:
                     "/.well-known/oauth-protected-resource.",
                 },
                 "resource": [_resource(t, found, base) for t in sorted({s.type for s in found})],
+                **_system(app, base),
             }
         ],
     }
+
+
+def _system(app: Flask, base: str) -> dict[str, Any]:
+    found = [
+        {"name": code, "definition": f"{base}/OperationDefinition/{code}"}
+        for code in system_operations(app)
+    ]
+    return {"operation": found} if found else {}
 
 
 def _resource(resource_type: str, found: list[Served], base: str) -> dict[str, Any]:
@@ -147,12 +168,38 @@ def operation_definition(base: str) -> dict[str, Any]:
         "system": False,
         "type": False,
         "instance": True,
-        "parameter": [*_inputs(), _OUTPUT],
+        "parameter": [*_inputs(ASSESS), _OUTPUT],
     }
 
 
-def _inputs() -> Iterator[dict[str, Any]]:
-    for parameter in ASSESS:
+def deidentify_definition(base: str) -> dict[str, Any]:
+    return {
+        "resourceType": "OperationDefinition",
+        "id": "de-identify",
+        "url": f"{base}/OperationDefinition/de-identify",
+        "version": SOFTWARE,
+        "name": "DeIdentify",
+        "title": "Take the identity out of a resource or Bundle under a named policy",
+        "status": "active",
+        "kind": "operation",
+        "date": _REVISED,
+        "description": "What comes in is de-identified and handed back as valid R4; whatever no "
+        "rule of the policy keeps is dropped, and what cannot be judged is left out and counted. "
+        "A Bundle or resource may be sent by itself, and NDJSON; then the policy stands in the "
+        "address. Pseudonyms and the digest of the answer are kept, sealed and in the ledger.",
+        "affectsState": True,
+        "code": "de-identify",
+        "comment": "Operation, parameters and policy code as in HL7's DARTS guide (1.0.0-ballot, "
+        "http://hl7.org/fhir/us/darts/OperationDefinition/de-identify); file URLs are refused.",
+        "system": True,
+        "type": False,
+        "instance": False,
+        "parameter": [*_inputs(DEIDENTIFY), *_DEIDENTIFIED],
+    }
+
+
+def _inputs(declared: Iterable[Parameter]) -> Iterator[dict[str, Any]]:
+    for parameter in declared:
         yield {
             "name": parameter.name,
             "use": "in",
@@ -163,6 +210,24 @@ def _inputs() -> Iterator[dict[str, Any]]:
         }
 
 
+_DEIDENTIFIED = [
+    {
+        "name": "de-identifiedData",
+        "use": "out",
+        "min": 1,
+        "max": "1",
+        "documentation": "A collection Bundle; references lead to its entries.",
+        "type": "Bundle",
+    },
+    {
+        "name": "outcome",
+        "use": "out",
+        "min": 0,
+        "max": "1",
+        "documentation": "How many resources of which type were left out, and why.",
+        "type": "OperationOutcome",
+    },
+]
 _OUTPUT = {
     "name": "return",
     "use": "out",

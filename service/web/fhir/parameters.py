@@ -17,6 +17,8 @@ class Parameter(NamedTuple):
 
     @property
     def member(self) -> str:
+        if self.type in _RESOURCES:
+            return "resource"
         return f"value{self.type[0].upper()}{self.type[1:]}"
 
 
@@ -36,8 +38,21 @@ ASSESS: tuple[Parameter, ...] = (
         "Whether the results are written to that server; absent: as the server is configured.",
     ),
 )
+FILES = "identifiableDataFileUrls"
+DEIDENTIFY: tuple[Parameter, ...] = (
+    Parameter(
+        "policy", "string", 1, "1", "A policy by name, or HHS_SAFE_HARBOR_DETERMINISTIC_METHOD."
+    ),
+    Parameter(
+        "identifiableData", "Resource", 0, "1", "A Bundle of one or more patients, or a resource."
+    ),
+    Parameter(FILES, "Parameters", 0, "1", "Refused: addresses from callers are not fetched."),
+)
+_RESOURCES = frozenset({"Resource", "Parameters"})
 _RESOURCE_MEMBERS = frozenset({"resourceType", "id", "meta", "language", "parameter"})
-_PYTHON: Mapping[str, type] = {"string": str, "boolean": bool}
+_PYTHON: Mapping[str, type] = {
+    "string": str, "boolean": bool, "Resource": dict, "Parameters": dict,
+}  # fmt: skip
 
 
 def read_parameters(body: Any, declared: Iterable[Parameter]) -> dict[str, list[Any]]:

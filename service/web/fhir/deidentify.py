@@ -1,0 +1,188 @@
+"""`POST /fhir/$de-identify`, in the shape of HL7's DARTS guide: identified FHIR in, the same
+without identity out, under a named policy.
+
+Taken are Parameters (`policy`, `identifiableData`), a Bundle or resource by itself (the policy in
+the address), or NDJSON. The answer comes in the form of the question.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from flask import Blueprint, Response, g, request
+
+from privacy.policy import policy_ids
+from privacy.render import bundle
+from service.auth import Scope
+from service.deidentify.files import resources_of
+from service.deidentify.operation import Done, Made, Operation
+from service.fhir.errors import SourceError
+from service.fhir.source import parse, split_lines
+from service.pipeline.errors import RunError
+from service.web.audiences import closed
+from service.web.errors import FHIR_JSON, Fault, WebError
+from service.web.fhir.blueprint import FHIR_TYPES, agree_on_format, media
+from service.web.fhir.parameters import DEIDENTIFY, FILES, read_parameters
+from service.web.gate import principal
+from service.web.ports import Failure
+from service.web.services import settings
+
+Json = dict[str, Any]
+Refusals = Counter[tuple[str, str]]
+
+NDJSON = ("application/fhir+ndjson", "application/ndjson", "application/x-ndjson")
+# The one policy code of the guide (CodeSystem darts-policy-identifiers), and ours that it means.
+DARTS = {"HHS_SAFE_HARBOR_DETERMINISTIC_METHOD": "safe-harbor"}
+_POLICY = "policy"
+
+
+class Asked(NamedTuple):
+    """What is to be de-identified, how, and the form of the answer."""
+
+    resources: Sequence[Any]
+    policy: str
+    form: str  # "parameters", "bundle", "resource" or "ndjson"
+
+
+def deidentify_blueprint(operation: Operation) -> Blueprint:
+    """`/fhir/$de-identify` over one operation."""
+    found = Blueprint("deidentify", __name__, url_prefix="/fhir")
+
+    @found.post("/$de-identify")
+    @closed(Scope.FHIR_DEIDENTIFY)
+    def deidentify() -> Response:
+        asked = _asked()
+        try:
+            done = operation.apply(
+                asked.resources, asked.policy, principal(), _body_of(asked.form), g.request_id
+            )
+        except SourceError as error:  # two people under one id, and the like
+            raise WebError("unprocessable", faults=[Fault("Bundle", str(error))]) from None
+        except RunError:
+            raise WebError(Failure.BUSY) from None
+        if asked.form == "resource" and not done.written:
+            raise WebError("unprocessable", faults=_faults(done.refusals))
+        return _answer(done, asked.form)
+
+    return found
+
+
+# -- the question --------------------------------------------------------------------------------
+
+
+def _asked() -> Asked:
+    kind, _ = media(request.headers.get("Content-Type", ""))
+    if kind in NDJSON:
+        return Asked(_lines(request.get_data()), _named(), "ndjson")
+    agree_on_format()
+    if kind not in FHIR_TYPES:
+        raise WebError("unsupported-media-type")
+    value = _parsed(request.get_data())
+    name = value.get("resourceType") if isinstance(value, dict) else None
+    if name == "Parameters":
+        return _of_parameters(value)
+    if not isinstance(name, str):
+        raise WebError("malformed", next_step="Send a resource, a Bundle or Parameters.")
+    form = "bundle" if name == "Bundle" else "resource"
+    return Asked(_resources(value), _named(), form)
+
+
+def _of_parameters(value: Any) -> Asked:
+    if request.args:
+        raise WebError("not-supported", next_step="Send the parameters in the body.")
+    found = read_parameters(value, DEIDENTIFY)
+    if found[FILES]:
+        step = "Addresses are not fetched: send the data itself, as identifiableData or as NDJSON."
+        raise WebError("not-supported", next_step=step)
+    if not found["identifiableData"]:
+        what = "The parameter identifiableData is missing."
+        raise WebError("required", faults=[Fault("Parameters.parameter", what)])
+    policy = _policy(found[_POLICY][0], "Parameters.parameter.where(name = 'policy')")
+    return Asked(_resources(found["identifiableData"][0]), policy, "parameters")
+
+
+def _named() -> str:
+    """The policy in the address; the configured one where none is named."""
+    if request.args.keys() - {_POLICY}:
+        raise WebError("not-supported", next_step="The only parameter in the address is policy.")
+    return _policy(request.args.get(_POLICY, settings().policy.default), "http.policy")
+
+
+def _policy(name: str, where: str) -> str:
+    """By our name for it or by the guide's; what was asked is never repeated."""
+    found = DARTS.get(name, name)
+    if found not in policy_ids():
+        known = ", ".join((*policy_ids(), *DARTS))
+        raise WebError("not-supported", faults=[Fault(where, f"Policies are {known}.")])
+    return found
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return parse(data)
+    except SourceError as error:
+        raise WebError("malformed", faults=[Fault("", str(error))]) from None
+
+
+def _resources(value: Any) -> list[Any]:
+    try:
+        return resources_of(value)
+    except SourceError as error:
+        raise WebError("malformed", faults=[Fault("Bundle.entry", str(error))]) from None
+
+
+def _lines(data: bytes) -> list[Any]:
+    """A line that is no JSON is refused and counted, like a resource that cannot be used."""
+    found: list[Any] = []
+    for line in split_lines([data]):
+        try:
+            found.append(None if line is None else parse(line))
+        except SourceError:
+            found.append(None)
+    return found
+
+
+# -- the answer ----------------------------------------------------------------------------------
+
+
+def _body_of(form: str) -> Any:
+    forms = {
+        "parameters": _parameters,
+        "bundle": lambda made, _: orjson.dumps(bundle(made)),
+        "resource": lambda made, _: orjson.dumps(made[0][1]) if made else b"",
+        "ndjson": lambda made, _: b"".join(orjson.dumps(body) + b"\n" for _, body in made),
+    }
+    return forms[form]
+
+
+def _parameters(made: Made, refusals: Refusals) -> bytes:
+    parts: list[Json] = [{"name": "de-identifiedData", "resource": bundle(made)}]
+    if refusals:
+        parts.append({"name": "outcome", "resource": _outcome(refusals)})
+    return orjson.dumps({"resourceType": "Parameters", "parameter": parts})
+
+
+def _outcome(refusals: Refusals) -> Json:
+    """How many resources of which type were left out, and why."""
+    return {
+        "resourceType": "OperationOutcome",
+        "issue": [
+            {"severity": "warning", "code": "suppressed", "diagnostics": f"{n} left out: {reason}",
+             "expression": [kind]}
+            for (kind, reason), n in sorted(refusals.items())
+        ],
+    }  # fmt: skip
+
+
+def _faults(refusals: Refusals) -> list[Fault]:
+    return [Fault(kind, f"Refused: {reason}.") for kind, reason in sorted(refusals)]
+
+
+def _answer(done: Done, form: str) -> Response:
+    kind = NDJSON[0] if form == "ndjson" else FHIR_JSON
+    headers = {
+        "X-Twinport-Ledger-Entry": str(done.entry),
+        "X-Twinport-Refused": str(sum(done.refusals.values())),
+    }
+    return Response(done.body, content_type=kind, headers=headers)
