@@ -37,6 +37,10 @@ class NoResources(NotFhir):
     sentence = "the file holds no resources"
 
 
+class NotFhirAtAll(NoResources):
+    """Sound JSON throughout, and none of it FHIR: some program's log, say. Nothing is lost."""
+
+
 class TooSlow(TimedOut):
     sentence = "the file did not arrive in the time a file may take"
     next_step = "Raise `bulk.file_seconds`."

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from service.bulk import place
 from service.bulk.coverage import of_files
+from service.bulk.errors import NotFhirAtAll
 from service.bulk.intake import Intake
 from service.bulk.manifest import OUTPUT, Listed
 from service.bulk.records import Records, Skipped
@@ -79,10 +80,14 @@ def files_in(folder: Path) -> list[Path]:
 
 def _read(spool: Spool, paths: list[Path], cap: int, tell: Tell) -> None:
     spool.expect(Listed(OUTPUT, "", str(path)) for path in paths)
-    intake, last = Intake(spool), None
+    intake = Intake(spool)
+    last: FhirError | None = None
     for number, file in enumerate(spool.files("waiting"), 1):
         try:
             _take(intake, file, cap)
+        except NotFhirAtAll as error:
+            spool.ignored(file.n)
+            last = error
         except FhirError as error:
             spool.failed(file.n, error.code)
             last = error

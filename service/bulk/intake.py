@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from service.bulk.errors import NoResources
+from service.bulk.errors import NoResources, NotFhirAtAll
 from service.bulk.manifest import DELETED, ERROR
 from service.bulk.spool import File, Kind, Load, Spool
 from service.fhir import kinds, outcome
@@ -20,6 +20,7 @@ from service.fhir.source import parsed
 
 Resource = dict[str, Any]
 
+NOT_A_RESOURCE = "not-a-resource"
 MOST_PLACES = 1000
 """Of bad lines in one file. Further ones are counted all the same."""
 
@@ -78,16 +79,19 @@ class Intake:
     def take(self, file: File, lines: Iterable[bytes | None]) -> Tally:
         """The whole file, or an error and nothing of it."""
         load, tally = self._spool.begin(file.n), Tally()
+        kinds_of_bad: Counter[str] = Counter()
         for number, line in enumerate(lines, 1):
             tally.read += 1
             why = self._line(file, line, load, tally)
             if why:
                 tally.bad += 1
+                kinds_of_bad[why] += 1
                 if tally.bad <= MOST_PLACES:
                     load.bad.append((number, why))
             self._spool.put(load)
         if tally.bad and tally.bad == tally.read and file.section != ERROR:
-            raise NoResources("GET {export file}")
+            others = set(kinds_of_bad) == {NOT_A_RESOURCE}
+            raise (NotFhirAtAll if others else NoResources)("GET {export file}")
         self._spool.end(load, tally.as_dict(), _short(file, tally))
         return tally
 
@@ -100,7 +104,7 @@ class Intake:
         except SourceError:
             return "not-json"
         if not _is_resource(found):
-            return "not-a-resource"
+            return NOT_A_RESOURCE
         if file.section == DELETED:
             return self._deletions(found, load, tally)
         if outcome.is_outcome(found):

@@ -184,6 +184,11 @@ class Spool:
             found = self._database.execute("SELECT tries FROM files WHERE n = ?", (file,))
             return int(found.fetchone()[0])
 
+    def ignored(self, file: int) -> None:
+        """It holds nothing of ours, and was never meant to."""
+        with self._transaction():
+            self._database.execute("UPDATE files SET state = 'ignored' WHERE n = ?", (file,))
+
     def failed(self, file: int, reason: str) -> None:
         with self._transaction():
             self._database.execute(

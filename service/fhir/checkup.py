@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from service.config.sections import ServerBulk
 from service.fhir import r5
 from service.fhir.capability import Capability, read_capability
 from service.fhir.errors import FhirError, Forbidden, SignInRefused
@@ -53,6 +54,7 @@ def _findings(client: FhirClient, patient: str | None) -> Iterator[Finding]:
     able = read_capability(client)
     yield from _statement(able)
     yield from _reading(able)
+    yield from _exporting(able, client.server.bulk)
     yield from _writing(able, client.server.write_back)
     if patient is not None:
         yield from _record(client, patient, able)
@@ -128,6 +130,26 @@ def _reading(able: Capability) -> Iterator[Finding]:
     if able.everything:
         text = "offered; used where `everything = true` is set for this server"
         yield Finding(Level.WORKS, "$everything", text)
+
+
+# -- whole populations -----------------------------------------------------------------------------
+
+
+def _exporting(able: Capability, bulk: ServerBulk) -> Iterator[Finding]:
+    if not able.stated:
+        return
+    if not able.exports:
+        text = "no export is listed: whole populations can't be taken from here at once"
+        yield Finding(Level.MISSING, "bulk export", text)
+        return
+    levels = ", ".join(sorted(able.exports))
+    yield Finding(Level.WORKS, "bulk export", f"offered at level {levels}")
+    if bulk.level not in able.exports:
+        text = f"`bulk.level` is {bulk.level}: set it to one that is offered"
+        yield Finding(Level.ASK, "bulk export", text)
+    elif bulk.level == "group" and not bulk.group:
+        text = "Ask its operator for the id of a Group, and set it as `bulk.group`."
+        yield Finding(Level.ASK, "bulk export", text)
 
 
 # -- writing ---------------------------------------------------------------------------------------

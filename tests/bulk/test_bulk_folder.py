@@ -10,7 +10,7 @@ import pytest
 from bulk_scene import TELLING, heart_rate, record, slices, twins
 from hypothesis import given
 from hypothesis import strategies as st
-from support.shell import Shell
+from support.shell import Shell, python
 
 from service.bulk.folder import opened
 from service.bulk.records import Records, Skipped
@@ -162,6 +162,14 @@ def test_a_file_that_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
         assert again.report.failures == {"source": 1, "not-fhir": 1}
 
 
+def test_a_log_among_the_files_is_no_loss(tmp_path: Path) -> None:
+    """As the client `smart-fetch` leaves one beside its files."""
+    folder = write(tmp_path / "in", all=record("p1"), log=[{"eventId": "kickoff"}])
+    with opened(folder, tmp_path / "spool") as found:
+        assert found.report.files == {"done": 1, "ignored": 1}
+        assert found.report.complete
+
+
 REFUSED: dict[str, tuple[dict[str, list[Any]], str]] = {
     "nothing": ({}, "holds no NDJSON"),
     "no patient": ({"a": [heart_rate("o", "p1", 60)]}, "holds no Patient"),
@@ -196,6 +204,34 @@ def test_lines_are_the_same_however_they_arrive(rows: list[bytes], size: int, ca
     pieces = [whole[i : i + size] for i in range(0, len(whole), size)]
     expected = [None if len(r) > cap else r.strip() for r in whole.split(b"\n")]
     assert list(split_lines(pieces, cap)) == [r for r in expected if r != b""]
+
+
+# -- how much of it is held ------------------------------------------------------------------------
+
+READER = """
+import resource, sys
+from pathlib import Path
+from service.bulk.folder import opened
+used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+before, people, rows = used(), 0, 0
+with opened(Path(sys.argv[1]), Path(sys.argv[2])) as found:
+    for record in found.records():
+        people, rows = people + 1, rows + len(record.resources)
+print(people, rows, used() - before)
+"""
+
+
+@pytest.mark.slow
+def test_a_population_is_never_held_as_a_whole(tmp_path: Path) -> None:
+    """Forty megabytes of lines, some two hundred as objects, take a tenth of that."""
+    note = [{"text": "x" * 300}]
+    rows = (heart_rate(f"o{n}", f"p{n % 400}", 60) | {"note": note} for n in range(60_000))
+    folder = write(tmp_path / "in", Patient=[person(f"p{n}") for n in range(400)], Observation=rows)
+    with python("-c", READER, folder, tmp_path / "spool", home=tmp_path) as process:
+        said, _ = process.communicate(timeout=120)
+    people, resources, megabytes = map(int, said.split())
+    assert (people, resources) == (400, 60_400)
+    assert megabytes < 40
 
 
 # -- through the command line ----------------------------------------------------------------------

@@ -14,7 +14,9 @@ from docs_shell import PageFailedError, missing, run_page
 from service.cli import cli
 
 LABELS = {"sh", "console", "text", "json", "jsonc", "toml", "yaml", "python", "mermaid", "http"}
-SLOW = {f"docs/{page}.md" for page in ("quick-start", "twin-versions", "exports", "explain")}
+SLOW = {
+    f"docs/{page}.md" for page in ("bulk", "quick-start", "twin-versions", "exports", "explain")
+}
 WITH_COMMANDS = [page for page in pages() if any(b.label == "sh" for b in blocks(page))]
 
 
