@@ -49,6 +49,7 @@ from service.stores.audit import AuditStore
 from service.stores.bulk import BulkJob, BulkState, BulkStore
 from service.stores.vault import SqlVaultStore
 
+RENEWING_SECONDS = 600
 LOADING_SECONDS = 30 * 86_400
 """Of all files together; each has a limit of its own."""
 
@@ -150,7 +151,7 @@ class Export:
         if self.plan.listed and spool.number_of_files():
             return
         self.watch.stage("waiting")
-        self._client.clock = Clock(self.patience)
+        self._client.clock = waiting = Clock(self.patience)
         for manifest in self._poller().manifests(self.plan.status_url):
             self._check()
             spool.expect(manifest.files)
@@ -160,6 +161,7 @@ class Export:
             time = {"transaction_time": manifest.time} if manifest.time else {}
             self._keep(token=manifest.token, unreadable=unreadable, **time)
             yield manifest
+            self._client.clock = waiting
         self._keep(listed=True)
 
     def _poller(self) -> Poller:
@@ -167,9 +169,11 @@ class Export:
 
     def _renew(self, spool: Spool) -> None:
         """The manifest again: addresses of files may live for minutes only."""
+        loading, self._client.clock = self._client.clock, Clock(RENEWING_SECONDS)
         with suppress(ExportGone):  # then the files that are missing stay so, and say why
             manifests = self._poller().manifests(self.plan.status_url)
             spool.relocate([file for manifest in manifests for file in manifest.files])
+        self._client.clock = loading
 
     def _load(self, spool: Spool, intake: Intake) -> None:
         if not spool.number_of_files("waiting"):

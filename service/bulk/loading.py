@@ -5,9 +5,10 @@ break is tried again; a network that is down stops the work, which a later run g
 else is the file's own failure, and costs completeness.
 """
 
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from service.bulk.download import WHAT, Downloads
@@ -32,6 +33,7 @@ from service.fhir.retry import pause_before
 
 _ONCE_MORE = (Forbidden, NotFound, Gone, TransportError)
 _PASSING = (TransportError, ServerFailed, Throttled, SignInRefused, NotFhir)
+SECONDS_BETWEEN_CHECKS = 1.0
 PASSES = 6
 """A host that never answered in so many passes is given up, with its files."""
 
@@ -51,6 +53,7 @@ class Loading:
     tell: Tell
     check: Callable[[], None]
     """Raises where the job was cancelled"""
+    _next_check: float = field(default=0.0, init=False)
 
     def load(self) -> None:
         """Every file that waits: afterwards each is done or has failed, or this raises."""
@@ -68,7 +71,7 @@ class Loading:
     def _pass(self) -> dict[int, FhirError]:
         """One try at each waiting file; those that did not come, and why."""
         ends: dict[int, FhirError] = {}
-        total = self.spool.number_of_files()
+        total, left = self.spool.number_of_files(), self.spool.number_of_files("waiting")
         waiting = self.spool.files("waiting")
         with ThreadPoolExecutor(self.parallel) as pool:
             running: dict[Future[None], int] = {}
@@ -78,14 +81,21 @@ class Loading:
                         running[pool.submit(self._fetch, file)] = file.n
                     if not running:
                         return ends
-                    self._take(running, ends)
-                    self.tell(total - self.spool.number_of_files("waiting"), total)
-                    self.check()
+                    left -= self._take(running, ends)
+                    self.tell(total - left, total)
+                    self._check_now_and_then()
             finally:
                 for future in running:
                     future.cancel()
 
-    def _take(self, running: dict[Future[None], int], ends: dict[int, FhirError]) -> None:
+    def _check_now_and_then(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + SECONDS_BETWEEN_CHECKS
+            self.check()
+
+    def _take(self, running: dict[Future[None], int], ends: dict[int, FhirError]) -> int:
+        """Waits until some came to their end; how many."""
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             number = running.pop(future)
@@ -95,6 +105,7 @@ class Loading:
                 raise
             except FhirError as error:
                 ends[number] = error
+        return len(done)
 
     def _fetch(self, file: File) -> None:
         self.spool.try_(file.n)

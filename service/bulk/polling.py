@@ -25,7 +25,7 @@ from service.fhir.retry import parse_retry_after
 from service.fhir.wire import RawAnswer
 
 FIRST_PAUSE, LONGEST_OWN_PAUSE = 1.0, 60.0
-SHORTEST_PAUSE = 0.05
+SHORTEST_PAUSE, SHORTEST_AT_ALL = 1.0, 0.05
 MOST_MANIFESTS = 10_000
 _PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?\s*%")
 _OF = re.compile(r"(\d{1,9})\s*(?:/|of)\s*(\d{1,9})")
@@ -91,7 +91,7 @@ class Poller:
         if error_ is None or _is_transient(answer) or answer.status == 429:
             self._failures = 0
             return answer
-        if isinstance(error_, ServerFailed):
+        if isinstance(error_, ServerFailed) or (answer.status >= 500):
             self._passing(error_)
             return answer
         raise error_
@@ -110,9 +110,14 @@ class Poller:
         else:
             pause = asked
         try:
-            self.client.clock.wait(max(SHORTEST_PAUSE, min(pause, self.longest_pause)), WHAT)
+            self.client.clock.wait(self._within_bounds(pause), WHAT)
         except BudgetSpent:
             raise NotReady(WHAT) from None
+
+    def _within_bounds(self, pause: float) -> float:
+        """What was asked for, but no longer than we wish; and a server that asks for no pause at
+        all is spared all the same."""
+        return max(SHORTEST_AT_ALL, min(max(pause, SHORTEST_PAUSE), self.longest_pause))
 
 
 def cancel(client: FhirClient, url: str) -> bool:
@@ -150,7 +155,8 @@ def _failure(answer: RawAnswer) -> Refused | BadAnswer | None:
     if isinstance(found, NotFound | Gone):
         return ExportGone(WHAT, status=state, issues=found.issues)
     if answer.status == 200 or (state >= 500 and found.issues):
-        # A 5xx with an outcome is the export's own end; without one it is some proxy's trouble.
+        # A 5xx with an outcome is the export's own end, if it is said again; without one it is
+        # some proxy's trouble.
         return ExportFailed(WHAT, status=state, issues=found.issues)
     return found
 

@@ -147,6 +147,14 @@ def test_an_export_that_comes_to_nothing(
     assert not list((shell.home / "spool").iterdir())
 
 
+def test_an_export_of_too_many_files(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWINPORT_BULK__FILES", "3")
+    with exporting(ids=("p1",)) as sandbox:
+        configure(shell.home, sandbox)
+        assert "bulk.files" in bulk(shell, "run", "main").err
+        assert not sandbox.inside.exports.jobs
+
+
 def test_an_export_that_is_never_ready(shell: Shell) -> None:
     """Patience ends, the export does not: it can be gone on with, or given up."""
 

@@ -10,16 +10,19 @@ import pytest
 from bulk_scene import TELLING, heart_rate, record
 
 from privacy.errors import VaultError
+from service.bulk.coverage import of_files
 from service.bulk.download import Downloads
 from service.bulk.intake import Intake
 from service.bulk.manifest import Listed, Manifest, parse
 from service.bulk.order import Dialect, Order, _request, parameters
 from service.bulk.polling import progress
+from service.bulk.records import Records
 from service.bulk.spool import FILE, Kind, Spool
 from service.config import ConfigError, load_config
 from service.fhir.capability import parse_capability
 from service.fhir.errors import ForeignOrigin, NotFhir, UnsafeAddress
 from service.fhir.http import FhirClient
+from service.fhir.record import PatientRecord
 from service.fhir.servers import ServerConfig
 
 BASE = "https://ehr.example/fhir"
@@ -256,6 +259,32 @@ def test_a_file_taken_again_counts_once(tmp_path: Path) -> None:
         for rows in (record("p1")[:2], record("p1")):
             Intake(spool).take(file, [orjson.dumps(row) for row in rows])
         assert len(spool.lines(Kind.PATIENT, "p1")) == len(record("p1")) - 1
+
+
+def test_what_was_deleted_is_in_no_record_and_the_record_says_so(tmp_path: Path) -> None:
+    """Also where a server lists deletions beside a whole export."""
+    with Spool(tmp_path / FILE, KEY) as spool:
+        spool.expect(Listed(section, "", f"https://f.example/{section}") for section in SECTIONS)
+        rows = {"output": record("p1"), "deleted": [DELETION, {"resourceType": "Bundle"}]}
+        for file in spool.files("waiting"):
+            Intake(spool).take(file, [orjson.dumps(row) for row in rows[file.section]])
+        spool.index()
+        covered = of_files(spool.files())
+        found = Records(spool, covered, "bulk", base=BASE).of("p1")
+        assert isinstance(found, PatientRecord)
+        assert (covered.total.deleted, covered.total.bad) == ({"Observation": 1}, 1)
+        assert "p1-1" not in {resource["id"] for resource in found.resources}
+        assert "Observation/p1-1" in found.deleted
+        assert "Observation/p1-2" not in found.deleted
+        assert (found.base, list(spool.deleted())) == (BASE, ["Observation/p1-1"])
+
+
+SECTIONS = ("output", "deleted")
+DELETION = {
+    "resourceType": "Bundle",
+    "type": "transaction",
+    "entry": [{"request": {"method": "DELETE", "url": "Observation/p1-1"}}],
+}
 
 
 def test_new_addresses_find_their_files_by_place(tmp_path: Path) -> None:
