@@ -93,6 +93,9 @@ class Value(NamedTuple):
     use: Use
     conversion: Conversion | None = None
     arrived: str = ""  # the unit it came in, where that was another; `other`: not kept
+    flag: str = ""  # what the source called it
+    range: Mapping[str, float] | None = None  # the reference range that stood beside it
+    site: str = ""  # our label of the body site
 
 
 class Entry(NamedTuple):
@@ -266,6 +269,9 @@ class _Explainer:
                 use=self._use(fact, latest),
                 conversion=_conversion(self._name, fact["from"]) if "from" in fact else None,
                 arrived=fact.get("from", ""),
+                flag=fact.get("flag", ""),
+                range=fact.get("range"),
+                site=vocabulary.body_site_labels().get(fact.get("site", ""), ""),
             )
 
     def _use(self, fact: Mapping[str, Any], latest: Reading | CodedReading | Missing | None) -> Use:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mappings.from_fhir.beside import beside
 from mappings.from_fhir.collect import Collector, Record
 from mappings.from_fhir.genomics import map_genomics
 from mappings.from_fhir.imaging import note_links
@@ -162,6 +163,7 @@ def _map_number(
             status,
             rule.origin,
             converted.unit,
+            *beside(element, record, rule.concept),
         )
     )
     return ""

@@ -22,6 +22,9 @@ class Measurement(NamedTuple):
     status: str = "final"
     origin: str = "measured"  # or "derived", "reported"
     unit: str = ""  # the unit it arrived in, when that was not the canonical one
+    flag: str = ""  # what the source called it: H, L, N ... of HL7's list
+    range: tuple[float, ...] = ()  # the source's reference range; an open end is infinite
+    site: str = ""  # SNOMED CT code of a body site that we know
 
 
 class CodedValue(NamedTuple):

@@ -149,11 +149,18 @@ def _value(value: Value, one: Explanation) -> Iterator[str]:
         told.append(value.origin)
     if value.status != "final":
         told.append(value.status)
-    told += filter(None, [NOT_USED[value.use]])
+    told += filter(None, [value.site, _called(value), NOT_USED[value.use]])
     mark = "*" if value.use == "latest" else " "
     yield f" {mark}value      {shown}, {', '.join(told)}; {_source(value.source)}"
     if value.conversion is not None:
         yield f"             {_conversion(value.conversion)}"
+
+
+def _called(value: Value) -> str:
+    """As the source has it: which range was the person's own, the twin can't know."""
+    ends = value.range or {}
+    span = f"{ends.get('low', '')}-{ends.get('high', '')}" if ends else ""
+    return " ".join(filter(None, [value.flag, f"(source's range {span})" if span else ""]))
 
 
 def _source(source: Source) -> str:

@@ -2,6 +2,7 @@
 
 import random
 from importlib import resources
+from math import inf
 from typing import Any
 
 import orjson
@@ -199,6 +200,9 @@ MEASUREMENTS = st.builds(
     status=st.sampled_from(["final", "preliminary", "amended"]),
     origin=st.sampled_from(["measured", "derived", "reported"]),
     unit=st.sampled_from(["", "mmHg", "kg"]),
+    flag=st.sampled_from(["", "H", "L"]),
+    range=st.sampled_from([(), (60.0, 90.0), (-inf, 90.5), (60.0, inf)]),
+    site=st.sampled_from(["", "76752008"]),
 )
 CONDITIONS = st.builds(
     ConditionFact,

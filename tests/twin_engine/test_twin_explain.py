@@ -6,6 +6,7 @@ import orjson
 import pytest
 from support.twins import complete, everything, facts, pseudonym, twin
 
+from mappings.vocabulary.answers import body_site_labels
 from mappings.vocabulary.facts import CodedValue, Measurement, SetAside, SubjectFact
 from twin_engine.document.docs import example
 from twin_engine.explain import Explanation, UnknownConceptError, explain, kinds, names
@@ -37,6 +38,13 @@ def test_a_value_names_its_source_its_time_and_its_conversion() -> None:
 
 def test_a_value_that_came_in_our_own_unit_was_not_converted() -> None:
     assert readings(reading(800)).values[0].conversion is None
+
+
+def test_what_stood_beside_a_value_stands_beside_it_still() -> None:
+    told = reading(800)._replace(flag="H", range=(float("-inf"), 200.0), site="76752008")
+    (value,) = readings(told).values
+    assert (value.flag, value.range) == ("H", {"high": 200})
+    assert value.site == body_site_labels()["76752008"]
 
 
 def test_a_spelling_that_was_not_kept_has_no_rule_to_show() -> None:

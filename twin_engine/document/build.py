@@ -6,6 +6,7 @@ pseudonym, which is random and therefore tells nothing.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
+from math import isinf
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -243,6 +244,9 @@ def _signal(facts: Sequence[Measurement], index: Mapping[str, int]) -> Document:
         "status": _sparse([fact.status for fact in facts], "final"),
         "origin": _sparse([fact.origin for fact in facts], "measured"),
         "from": _sparse(units, ""),
+        "flag": _sparse([fact.flag for fact in facts], ""),
+        "range": _ranges(facts),
+        "site": _sparse([fact.site for fact in facts], ""),
     }
     return {
         "t": [fact.time for fact in facts],
@@ -266,6 +270,16 @@ def _answers(facts: Sequence[CodedValue], index: Mapping[str, int]) -> Document:
         "code": [fact.code for fact in facts],
         "src": [index[fact.source] for fact in facts],
     } | {name: column for name, column in columns.items() if column}
+
+
+def _ranges(facts: Sequence[Measurement]) -> dict[str, dict[str, Any]]:
+    """Reference ranges of the sources; an end that is open is absent."""
+    found = {}
+    for i, fact in enumerate(facts):
+        if fact.range:
+            ends = zip(("low", "high"), fact.range, strict=True)
+            found[str(i)] = {name: _shortest(end) for name, end in ends if not isinf(end)}
+    return found
 
 
 def _sparse(values: Sequence[str], default: str) -> dict[str, str]:

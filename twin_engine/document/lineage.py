@@ -19,7 +19,7 @@ ENTRIES = (
     "family",
     "genomics",
 )
-SPARSE = ("precision", "comparator", "status", "origin", "from")
+SPARSE = ("precision", "comparator", "status", "origin", "from", "flag", "range", "site")
 NO_LONGER = "no-longer-returned"
 
 

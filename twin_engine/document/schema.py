@@ -154,6 +154,9 @@ def _signal(terms: Terms) -> Node:
         "status": _sparse(_word("observation-status")),
         "origin": _sparse(_word("origin")),
         "from": _sparse(_enum(terms.spellings | {OTHER_UNIT})),
+        "flag": _sparse(_enum(terms.flags)),
+        "range": _sparse(_object({}, {"low": _number(), "high": _number()}) | {"minProperties": 1}),
+        "site": _sparse(_enum(terms.body_sites)),
     }
     return _object(required, optional)
 
