@@ -97,7 +97,7 @@ class Amount(StrEnum):
 
 _CHANGED = frozenset(
     {"pseudonym", "reference", "subject", "about", "medication", "offset", "age", "birth", "death"}
-    | {"area", "area-5"}
+    | {"area", "area-5", "generalised"}
 )
 _TAGS = re.compile(r"\[([A-R](?:,[A-R])*)\] ?")
 

@@ -1,6 +1,8 @@
 """Policies of every version that was in force here: shipped now, or kept from before."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from privacy.errors import PolicyError
 from privacy.policy import Policy, digest_of, load_policy, make_policy, policy_ids, read_policy
@@ -52,6 +54,23 @@ class Archive:
                 return edition
         return None
 
+    def named(self, digests: Mapping[str, int]) -> "list[Named]":
+        """The policies of these digests, the most used first."""
+        editions = {edition.digest: edition for edition in self.editions()}
+        return [
+            self._named(editions.get(digest), digest, n)
+            for digest, n in sorted(digests.items(), key=lambda pair: (-pair[1], pair[0]))
+        ]
+
+    def _named(self, edition: Edition | None, digest: str, entries: int) -> "Named":
+        if edition is None:
+            return Named(None, "A policy that is not kept here", entries, digest)
+        try:
+            policy: Policy | None = self.policy(edition)
+        except PolicyError:
+            policy = None
+        return Named(policy, f"{edition.policy}, version {edition.version}", entries, digest)
+
     def policy(self, edition: Edition) -> Policy:
         """`PolicyError` where this software cannot read what an earlier one wrote."""
         if edition.current:
@@ -60,6 +79,15 @@ class Archive:
         if table is None or digest_of(table) != edition.digest:
             raise PolicyError("the copy that was kept is not what its digest says")
         return make_policy(table)
+
+
+class Named(NamedTuple):
+    """A policy that entries name: itself where it can be read, its name, how many, its digest."""
+
+    policy: Policy | None
+    name: str
+    entries: int
+    digest: str
 
 
 def _key(digest: str) -> str:

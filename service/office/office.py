@@ -61,7 +61,7 @@ class Office:
             audit=AuditStore(database),
             archive=archive,
             proofs=Proofs(database, lambda: VerificationKeys(jwks())),
-            measured=Measured(RiskDesk(database, signer), store),
+            measured=Measured(database, RiskDesk(database, signer)),
             requests=requests,
             vault=SqlVaultStore(database),
             keys=keys,

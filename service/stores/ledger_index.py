@@ -117,17 +117,6 @@ class Place:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """What the entries of a time add up to."""
-
-    entries: Mapping[tuple[str, str | None], int]  # by event and policy
-    kept: int
-    changed: int
-    removed: int
-    refused: int
-
-
 # -- writing ---------------------------------------------------------------------------------------
 
 
@@ -282,16 +271,25 @@ class LedgerIndex:
         found.sort(key=lambda place: (-place.leaves, place.type, place.path, place.action))
         return [place for place in found if path is None or is_at(place.path, path)]
 
-    def between(self, start: datetime, end: datetime) -> Sums:
-        """What was recorded from `start` up to `end`."""
-        sums = [func.sum(c) for c in (EntryRow.kept, EntryRow.changed, EntryRow.removed)]
-        query = select(
-            EntryRow.event, EntryRow.policy, func.count(), *sums, func.sum(EntryRow.refused)
-        ).where(EntryRow.recorded >= start, EntryRow.recorded < end)
+    def numbers(self, start: datetime, end: datetime) -> Iterator[list[int]]:
+        """The numbers of the entries recorded in a time, in order, a batch at a time."""
+        last = 0
+        while batch := self._numbers(last, start, end):
+            yield batch
+            last = batch[-1]
+
+    def _numbers(self, after: int, start: datetime, end: datetime) -> list[int]:
+        query = select(EntryRow.seq).where(
+            EntryRow.recorded >= start, EntryRow.recorded < end, EntryRow.seq > after
+        )
         with self._database.read() as session:
-            rows = session.execute(query.group_by(EntryRow.event, EntryRow.policy)).all()
-        totals = [sum(int(row[i] or 0) for row in rows) for i in range(3, 7)]
-        return Sums({(row[0], row[1]): row[2] for row in rows}, *totals)
+            return list(session.scalars(query.order_by(EntryRow.seq).limit(_BATCH)))
+
+    def undated(self) -> int:
+        """Entries older than these tables, of which only the year is known."""
+        query = select(func.count()).select_from(EntryRow).where(EntryRow.recorded.is_(None))
+        with self._database.read() as session:
+            return session.scalar(query) or 0
 
     # -- against the ledger ------------------------------------------------------------------------
 

@@ -171,6 +171,21 @@ class RunStore:
             rows = session.scalars(page.limit(limit).offset(offset))
             return [_run(row) for row in rows], session.scalar(counted) or 0
 
+    def counts(self, where: RunFilter) -> dict[str, int]:
+        """How many runs there are in each state."""
+        query = select(RunRow.state, func.count()).where(*where.clauses()).group_by(RunRow.state)
+        with self._database.read() as session:
+            return dict(session.execute(query).all())
+
+    def problems(self, where: RunFilter) -> dict[str, int]:
+        """Why runs failed, and how many for each reason."""
+        failed = select(RunRow.error, func.count()).where(
+            *where.clauses(), RunRow.error.is_not(None)
+        )
+        with self._database.read() as session:
+            rows = session.execute(failed.group_by(RunRow.error))
+            return {str(error): number for error, number in rows}
+
     def servers(self) -> list[str]:
         """Every server there was a run for."""
         query = select(RunRow.server).where(RunRow.server.is_not(None)).distinct()

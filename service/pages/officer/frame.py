@@ -39,6 +39,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("officer.identifiers", "The 18 identifiers"),
         ),
     ),
+    ("Risk", (("officer.risk", "Risk, measured"),)),
     (
         "Access",
         (
@@ -47,7 +48,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("officer.audit", "Audit"),
         ),
     ),
-    ("Proof", (("officer.ledger", "Ledger and keys"),)),
+    ("Proof", (("officer.ledger", "Ledger and keys"), ("officer.reports", "Reports"))),
 )
 
 

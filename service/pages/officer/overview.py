@@ -22,7 +22,7 @@ WHERE = {
     "stopped": ("officer.stopped", "Stopped"),
     "requests": ("officer.requests", "Re-identification"),
     "audit": ("officer.audit", "Audit"),
-    "risk": ("officer.policies", "Policies"),
+    "risk": ("officer.risk", "Risk, measured"),
 }
 
 
