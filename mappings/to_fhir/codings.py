@@ -1,6 +1,6 @@
 """Codings that leave the house, in one place: the AI transparency guide may still change."""
 
-from typing import Any
+from typing import Any, Protocol
 
 from mappings.to_fhir.links import Links
 
@@ -51,6 +51,24 @@ CREATE: Concept = {
         }
     ]
 }
+VERIFIER: Concept = {
+    "coding": [
+        {
+            "system": "http://terminology.hl7.org/CodeSystem/provenance-participant-type",
+            "code": "verifier",
+            "display": "Verifier",
+        }
+    ]
+}
+UPDATE: Concept = {
+    "coding": [
+        {
+            "system": "http://terminology.hl7.org/CodeSystem/v3-DataOperation",
+            "code": "UPDATE",
+            "display": "revise",
+        }
+    ]
+}
 # As HL7 Genomics Reporting names the medicine of a therapeutic implication.
 MEDICATION_ASSESSED: Concept = {
     "coding": [{"system": LOINC, "code": "51963-7", "display": "Medication assessed"}]
@@ -64,10 +82,17 @@ def category(kind: str) -> Concept:
     return {"coding": [{"system": _CATEGORIES, "code": code, "display": code.capitalize()}]}
 
 
-def own_system(links: Links, name: str) -> str:
+class Based(Protocol):
+    """What knows under which address our code systems are named."""
+
+    @property
+    def code_base(self) -> str: ...
+
+
+def own_system(place: Based, name: str) -> str:
     """The URI of one of our code systems, under a web address or under a URN."""
-    joint = ":" if links.code_base.startswith("urn:") else "/"
-    return joint.join((links.code_base, "CodeSystem", name))
+    joint = ":" if place.code_base.startswith("urn:") else "/"
+    return joint.join((place.code_base, "CodeSystem", name))
 
 
 def own(links: Links, name: str, code: str, display: str = "", version: str = "") -> Coding:

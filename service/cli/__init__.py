@@ -27,6 +27,7 @@ COMMANDS = {
     "share": ("service.cli.share", "Health links: make, list, update, revoke."),
     "unlock": ("service.cli.locks", "Open an encrypted export."),
     "coverage": ("service.cli.coverage", "Which codes of a record are mapped, and which not."),
+    "reviews": ("service.cli.reviews", "How clinicians and models agree, for the committee."),
     "whatif": ("service.cli.whatif", "Ask a model with other inputs, or about one treatment."),
     "deidentify": ("service.cli.deidentify", "FHIR files without identity, under a named policy."),
     "policy": ("service.cli.policy", "List, show, compare, check and explain the policies."),

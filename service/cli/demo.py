@@ -192,7 +192,9 @@ class _Demo:
         click.secho("Look around in a browser", bold=True)
         click.echo(f"  {self.base}/sign-in   one code opens one session:")
         for role, bound in ((Role.EHR, None), (Role.PATIENT, twin), (Role.PRIVACY_OFFICER, None)):
-            code = sign_in_code(self.runtime, role, bound)
+            # Only a clinician who is known by a code of their own can decide on a result.
+            person = "clinician-1" if role is Role.EHR else None
+            code = sign_in_code(self.runtime, role, bound, person)
             click.echo(f"    {role.value:<16} {code}   then {self.base}{PAGES[role]}")
         click.echo(f"  {self.base}/docs      the API; FHIR façade at {self.base}/fhir/metadata")
         if stay:

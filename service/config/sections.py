@@ -356,6 +356,30 @@ class Models:
 
 
 @dataclass(frozen=True)
+class Reviews:
+    """How clinicians review results."""
+
+    pause: str = setting(
+        "high",
+        _choice("never", "high", "always"),
+        "Of which models a clinician gives an estimate of their own before the number is shown: "
+        "those whose card says that much hangs on them (`high`), all, or none.",
+    )
+    shown_at_once: tuple[str, ...] = setting(
+        (), _names(), "Models whose numbers are shown at once, whatever hangs on them."
+    )
+    paused: tuple[str, ...] = setting(
+        (), _names(), "Models that wait for an estimate, whatever hangs on them."
+    )
+    smallest_cell: int = setting(
+        11, _whole(2, 1000), "Fewest reviews of a model that statistics are told of."
+    )
+    fewest_people: int = setting(
+        3, _whole(2, 100), "Fewest people these reviews must come from: no statistics of a person."
+    )
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration, checked."""
 
@@ -385,6 +409,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     logging: Logging = field(default_factory=Logging)
     models: Models = field(default_factory=Models)
+    reviews: Reviews = field(default_factory=Reviews)
 
     @property
     def database_url(self) -> str:

@@ -11,6 +11,7 @@ from service.fhir.references import reference_of, rewriter
 from service.fhir.wanted import Wanted, escaped
 
 WITHDRAWN = "entered-in-error"
+SET_ASIDE = "cancelled"
 _HUMAN_TOUCHED = frozenset({"final", "amended", "corrected"})
 
 
@@ -34,6 +35,11 @@ class Found:
     @property
     def withdrawn(self) -> bool:
         return _is_withdrawn(self.resource)
+
+    @property
+    def set_aside(self) -> bool:
+        """A person looked at it and did not accept it: it is not in force, and stays as it is."""
+        return bool(self.resource.get("status") == SET_ASIDE)
 
 
 class Looker:

@@ -1,7 +1,7 @@
 """The people's pages. `pages` and `officer` are handed to the application factory."""
 
-from service.pages import clinic, clinic_more, me
+from service.pages import clinic, clinic_more, clinic_review, me
 from service.pages.blueprint import pages
 from service.pages.officer import officer
 
-__all__ = ["clinic", "clinic_more", "me", "officer", "pages"]
+__all__ = ["clinic", "clinic_more", "clinic_review", "me", "officer", "pages"]

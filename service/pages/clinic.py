@@ -1,6 +1,6 @@
 """The clinician's pages: the list of twins, and one patient on one screen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -9,14 +9,16 @@ from flask import render_template
 
 from service.auth import Role, Scope
 from service.auth.principals import PSEUDONYM
-from service.pages import assessed, lacking, model_cards, record, signals, words
+from service.pages import assessed, lacking, model_cards, record, reviewed, signals, words
 from service.pages.blueprint import pages
+from service.stores.reviews import About
 from service.stores.twins import TwinVersion
 from service.web.audiences import closed
 from service.web.errors import WebError
 from service.web.gate import principal
 from service.web.ports import Failure
 from service.web.services import services
+from twin_engine.models.registry import all_models
 
 Json = Mapping[str, Any]
 LISTED = 100
@@ -35,6 +37,7 @@ class Row:
     complete: bool
     headline: str
     refused: bool
+    past: bool
 
 
 @pages.get("/clinic")
@@ -44,7 +47,8 @@ def clinic() -> str:
     runs, now = services().runs, datetime.now(UTC)
     found = [(about, runs.document(about.pseudonym)) for about in runs.newest(LISTED)]
     cards = model_cards.cards(document for _, document in found)
-    rows = [row(about, document, cards, now) for about, document in found]
+    hidden = _hidden(found)
+    rows = [row(about, document, cards, hidden, now) for about, document in found]
     return render_template("clinic.html", rows=rows, limit=LISTED)
 
 
@@ -66,14 +70,16 @@ def _twin_page(pseudonym: str, version: int | None) -> str:
     runs = services().runs
     document = runs.document(pseudonym, version)
     known = runs.versions(pseudonym)
+    about = next(v for v in known if v.version == document["twin"]["version"])
     cards = model_cards.cards([document])
     runs.note_use(principal(), "twin.read", pseudonym)
     return render_template(
         "clinic_twin.html",
         head=record.header(document),
         newest=known[0].version,
-        made=record.since(made_at(known, document), datetime.now(UTC)),
-        assessments=assessed.assessments(document, cards, runs.expiries(pseudonym, version)),
+        made=record.since(about.created, datetime.now(UTC)),
+        assessments=assessed.assessments(document, cards, runs.expiries(about, document)),
+        standings=standings(pseudonym, document),
         lacks=lacking.lacking(document, cards),
         sections=signals.sections(document),
         set_aside=signals.unsigned_set_aside(document),
@@ -93,13 +99,41 @@ def _twin_page(pseudonym: str, version: int | None) -> str:
     )
 
 
-def made_at(known: Sequence[TwinVersion], document: Json) -> datetime:
-    return next(v.created for v in known if v.version == document["twin"]["version"])
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Whether an answer waits for this person's estimate, and what was decided on it."""
+
+    hidden: bool
+    state: reviewed.State
 
 
-def row(about: TwinVersion, document: Json, cards: Mapping[str, Json], now: datetime) -> Row:
+def standings(pseudonym: str, document: Json) -> dict[str, Stand]:
+    """By model, of every answer that has a number."""
+    now = datetime.now(UTC)
+    found = services().runs.reviews.standings([(pseudonym, document)], all_models(), principal())
+    return {
+        about.model: Stand(one.hidden, reviewed.state(one.decided, now))
+        for about, one in found.items()
+    }
+
+
+def _hidden(found: Sequence[tuple[TwinVersion, Json]]) -> set[About]:
+    """The answers that wait for this person's estimate."""
+    documents = [(about.pseudonym, document) for about, document in found]
+    standings = services().runs.reviews.standings(documents, all_models(), principal())
+    return {about for about, one in standings.items() if one.hidden}
+
+
+def row(
+    about: TwinVersion,
+    document: Json,
+    cards: Mapping[str, Json],
+    hidden: Collection[About],
+    now: datetime,
+) -> Row:
     head = record.header(document)
-    text, refused = headline(document, cards)
+    text, refused = headline(document, cards, hidden)
+    ends = services().runs.expiries(about, document)
     return Row(
         pseudonym=about.pseudonym,
         short=head.short,
@@ -110,10 +144,13 @@ def row(about: TwinVersion, document: Json, cards: Mapping[str, Json], now: date
         complete=head.complete,
         headline=text,
         refused=refused,
+        past=any(end.past for end in ends.values()),
     )
 
 
-def headline(document: Json, cards: Mapping[str, Json]) -> tuple[str, bool]:
+def headline(
+    document: Json, cards: Mapping[str, Json], hidden: Collection[About] = ()
+) -> tuple[str, bool]:
     """The first risk that was given, else the first number, else why there is none."""
     given = [(r, a) for a in document["assessments"] for r in a["results"]]
     given.sort(key=lambda pair: not assessed.is_share(pair[0]))
@@ -124,6 +161,8 @@ def headline(document: Json, cards: Mapping[str, Json]) -> tuple[str, bool]:
         if words.is_guidance(card):
             return f"{name}: {words.band(result['category'], card)}", False
         years = f" in {result['horizonYears']:g} years" if "horizonYears" in result else ""
+        if About(document["twin"]["id"], item["model"]["id"], item["snapshot"]) in hidden:
+            return f"{name}{years}: your own estimate first", False
         return f"{name}{years}: {assessed.figure(result['value'], result)}", False
     refusals = [r for item in document["assessments"] for r in item["refusals"]]
     return (words.refusal(refusals[0]["reason"]) if refusals else "No model was run."), True

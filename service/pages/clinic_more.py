@@ -4,12 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flask import render_template, request
+from flask import redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
 
 from service.auth import Role, Scope
 from service.auth.principals import PSEUDONYM
 from service.pages import asked, explained, model_cards, record
 from service.pages.blueprint import pages
+from service.pages.clinic import standings
 from service.web.audiences import closed
 from service.web.errors import WebError
 from service.web.gate import principal
@@ -42,14 +44,14 @@ def clinic_explain(pseudonym: str, version: int, concept: str) -> str:
 
 @pages.get(f"{_TWIN}/whatif/<model>")
 @closed(Scope.TWINS_READ, roles=(Role.EHR,), page=True)
-def clinic_whatif(pseudonym: str, model: str) -> str:
+def clinic_whatif(pseudonym: str, model: str) -> tuple[str, int] | Response:
     """The form, with the values in use."""
-    return _whatif_page(pseudonym, model)[0]
+    return _whatif_page(pseudonym, model)
 
 
 @pages.post(f"{_TWIN}/whatif/<model>")
 @closed(Scope.TWINS_READ, roles=(Role.EHR,), page=True)
-def clinic_whatif_asked(pseudonym: str, model: str) -> tuple[str, int]:
+def clinic_whatif_asked(pseudonym: str, model: str) -> tuple[str, int] | Response:
     """Values travel in the body, and the answer is not kept: loading it again asks again."""
     changes = {
         name.removeprefix("set-"): value.strip()[:LONGEST_CELL]
@@ -60,10 +62,16 @@ def clinic_whatif_asked(pseudonym: str, model: str) -> tuple[str, int]:
     return _whatif_page(pseudonym, model, question)
 
 
-def _whatif_page(pseudonym: str, model: str, question: Question | None = None) -> tuple[str, int]:
+def _whatif_page(
+    pseudonym: str, model: str, question: Question | None = None
+) -> tuple[str, int] | Response:
     _check(pseudonym, model)
     runs = services().runs
-    document, offer = runs.document(pseudonym), runs.offer(pseudonym, model)
+    document = runs.document(pseudonym)
+    standing = standings(pseudonym, document).get(model)
+    if standing is not None and standing.hidden:  # the answer would give the number away
+        return redirect(url_for("pages.clinic_review", pseudonym=pseudonym, model=model), 303)
+    offer = runs.offer(pseudonym, model)
     found, refused = _answer(pseudonym, question) if question else (None, "")
     runs.note_use(principal(), "whatif" if found else "twin.read", pseudonym)
     card = model_cards.cards([document]).get(model) or runs.model(model)

@@ -1,6 +1,6 @@
 """What models looked for and could not use, and which of it would help most."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,17 @@ class Lack:
 
 def lacking(document: Json, cards: Mapping[str, Json]) -> list[Lack]:
     """What was looked for and not found, or not usable; what would help most comes first."""
+    return _lacking(sorted(document["assessments"], key=rank), document, cards)
+
+
+def of_one(item: Json, document: Json, card: Json) -> list[Lack]:
+    """What one model could not use."""
+    return _lacking([item], document, {item["model"]["id"]: card})
+
+
+def _lacking(items: Iterable[Json], document: Json, cards: Mapping[str, Json]) -> list[Lack]:
     wanted: dict[str, list[Json]] = {}
-    for item in sorted(document["assessments"], key=rank):
+    for item in items:
         refused = [r["input"] for r in item["refusals"] if r["reason"] in MENDABLE and "input" in r]
         for name in dict.fromkeys([*item["missing"], *refused]):
             wanted.setdefault(name, []).append(item)

@@ -21,10 +21,13 @@ from service.pipeline.deliver import Deliverer, Parcel
 from service.pipeline.errors import NotConfigured
 from service.pipeline.make import Made, Maker
 from service.pipeline.own import own_resources
+from service.review.facade import with_decisions
+from service.review.verdicts import reviewed_of
 from service.stores import Database, current_revision, head_revision, open_database, upgrade
 from service.stores.migrate import require_head
 from service.stores.outbox import SqlOutboxStore
 from service.stores.own import OwnStore
+from service.stores.reviews import About, ReviewStore
 from service.stores.runs import RunStore
 from service.stores.vault import SqlVaultStore
 from twin_engine.models.assess import Request, request
@@ -64,7 +67,17 @@ class Runtime:
 
     def results(self, made: Made, scale: str = "percent") -> list[Parcel]:
         """What a run answers with and may write back; our own façade shows it from now on."""
-        OwnStore(self.database).keep(own_resources(made, self.deliverer))
+        reviews, twin = ReviewStore(self.database), made.twin.id
+        keys = {
+            About(twin, item["model"]["id"], item["snapshot"]): self.deliverer.key(made, item)
+            for item in made.assessments
+            if item["results"]
+        }
+        reviews.note_keys(keys)
+        decided = reviews.decisions(keys.values())
+        decisions = {key: reviewed_of(one, code_base(self.config)) for key, one in decided.items()}
+        own = own_resources(made, self.deliverer)
+        OwnStore(self.database).keep(with_decisions(own, decisions))
         return self.deliverer.parcels(made, scale)
 
     def server(self, name: str) -> ServerConfig:

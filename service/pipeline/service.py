@@ -4,6 +4,7 @@ Implements `service.web.ports.RunService`. Who may see what has been decided bef
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import orjson
@@ -30,9 +31,11 @@ from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFaile
 from service.pipeline.deliver import Delivered, as_bundle
 from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
-from service.pipeline.runtime import Runtime
+from service.pipeline.runtime import Runtime, code_base
 from service.pipeline.sweeper import Sweeper
 from service.refresh.chart import Charted, update_chart
+from service.review.chart import ChartWriter
+from service.review.desk import ReviewDesk
 from service.stores import current_revision, head_revision
 from service.stores.audit import AuditEvent, AuditFilter, AuditStore
 from service.stores.database import utc_now
@@ -40,6 +43,7 @@ from service.stores.ledger import SqlLedgerStore
 from service.stores.ledger_index import LedgerIndex, entry_of
 from service.stores.links import LinkStore
 from service.stores.own import Own, OwnFilter, OwnStore, ResultStore
+from service.stores.reviews import ReviewStore
 from service.stores.runs import RunStore
 from service.stores.twins import TwinStore
 from service.web.ports import (
@@ -109,6 +113,15 @@ class Service:
         self._index = LedgerIndex(database)
         self._audit = AuditStore(database)
         self._links = LinkStore(database)
+        self.reviews = ReviewDesk(
+            ReviewStore(database),
+            self._audit,
+            runtime.config.reviews,
+            ChartWriter(runtime.outbox, self._quick_client, runtime.sealer.open),
+            self._own,
+            runtime.sealer,
+            code_base(runtime.config),
+        )
         self._learned: dict[str, set[str]] = {}  # how each server wants to be asked
         self._jobs = JobRunner(
             self._runs, {KIND: self._carry_out}, runtime.config.jobs, runtime.sealer
@@ -132,11 +145,12 @@ class Service:
         return self.finish_writes() + self._links.sweep()
 
     def finish_writes(self, limit: int = 10) -> int:
-        """Finish writes that an earlier process left in the outbox; how many were confirmed."""
+        """Finish what an earlier process left in the outbox, and decisions that wait for their
+        chart; how many found their place."""
         sealer = self.runtime.sealer
         with self.runtime.deliverer.held(self.runtime.outbox) as held:
             results = resume(held, self._client, sealer.seal, sealer.open, limit=limit)
-        return sum(1 for result in results if result.verified)
+        return sum(1 for result in results if result.verified) + self.reviews.finish(limit)
 
     def _client(self, name: str) -> FhirClient:
         """The command line may have written to a server that it named by its URL."""
@@ -145,6 +159,13 @@ class Service:
         if name not in self.runtime.config.servers:
             raise LookupError("no longer configured")
         return FhirClient(self.runtime.server(name))
+
+    def _quick_client(self, name: str) -> FhirClient:
+        """For somebody who waits before a page: one more try, and no long wait for an answer. What
+        could not be written now is written later."""
+        server = self._client(name).server
+        limits = replace(server.limits, tries=2, read_seconds=10, budget_seconds=20)
+        return FhirClient(replace(server, limits=limits))
 
     # -- runs ----------------------------------------------------------------------------------
 
@@ -293,11 +314,9 @@ class Service:
     def assessments(self, pseudonym: str) -> Sequence[Json]:
         return [dict(item) for item in self.document(pseudonym)["assessments"]]
 
-    def expiries(self, pseudonym: str, version: int | None = None) -> Mapping[str, Expiry]:
-        stored = _found(self._twins.get(pseudonym, version))
-        document, models = read(stored.payload).document, all_models()
+    def expiries(self, about: TwinVersion, document: Mapping[str, Any]) -> Mapping[str, Expiry]:
+        models, days = all_models(), self._days_since(about)
         per_day = UNITS_PER_DAY[document["twin"]["timeUnit"]]
-        days = self._days_since(stored.about)
         found = {
             item["model"]["id"]: expiry(item, models[item["model"]["id"]], per_day, days)
             for item in document["assessments"]

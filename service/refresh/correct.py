@@ -107,6 +107,8 @@ class Corrector:
                 return Done.GONE
             if found[0].accepted:
                 return Done.REVIEW
+            if found[0].set_aside:
+                return Done.GONE
             changed = edit(found[0].resource)
             if changed is None:
                 return aim  # done before, or by somebody else

@@ -29,6 +29,7 @@ from service.stores.reidentify import (
     ReidentificationState,
     ReidentificationStore,
 )
+from service.stores.reviews import ReviewStore
 from service.stores.twins import TwinStore
 from service.stores.vault import SqlVaultStore
 
@@ -90,6 +91,7 @@ class Desk:
         self._twins = TwinStore(database)
         self._outbox = SqlOutboxStore(database)
         self._links = LinkStore(database, clock)
+        self._reviews = ReviewStore(database)
 
     # Re-identification ----------------------------------------------------------------------------
 
@@ -169,6 +171,7 @@ class Desk:
             self._rows.delete(index)
         twins = tuple(sorted(name for _, record in gone for name in _names(record)))
         left = sum(_same(record, gone[0][1]) for _, record in self._all())
+        self._reviews.forget(twins)
         return Erased(
             twins,
             records=len(gone),

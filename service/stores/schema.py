@@ -8,6 +8,7 @@ from service.stores import (
     own,
     policies,
     reidentify,
+    reviews,
     risk,
     tables,
 )
@@ -23,5 +24,6 @@ __all__ = [
     "own",
     "policies",
     "reidentify",
+    "reviews",
     "risk",
 ]

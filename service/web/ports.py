@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from service.auth import Principal
+from service.review.desk import ReviewDesk
 from service.stores.audit import AuditEvent
 from service.stores.runs import ENDED, Run, RunState
 from service.stores.twins import TwinVersion
@@ -228,7 +229,7 @@ class RunService(Protocol):
         """The assessments of the newest version, as the twin document holds them."""
         ...
 
-    def expiries(self, pseudonym: str, version: int | None = None) -> Mapping[str, Expiry]:
+    def expiries(self, about: TwinVersion, document: Mapping[str, Any]) -> Mapping[str, Expiry]:
         """By model: until when an assessment of this version may be shown as current."""
         ...
 
@@ -266,6 +267,13 @@ class RunService(Protocol):
 
     def explain(self, document: Mapping[str, Any], name: str) -> Sequence[Explanation]:
         """Where every value of one concept comes from; two where the name is two things."""
+        ...
+
+    # -- reviews -------------------------------------------------------------------------------
+
+    @property
+    def reviews(self) -> ReviewDesk:
+        """Where results are estimated, looked at and decided on."""
         ...
 
     # -- what if -------------------------------------------------------------------------------

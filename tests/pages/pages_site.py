@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from service.app import create_app
 from service.auth import Access, Principal, Role
 from service.auth.principals import ROLE_SCOPES, Kind
 from service.config import load_config
+from service.config.sections import Reviews
 from service.fhir.record import PatientRecord
 from service.office.build import open_office
 from service.pages import officer, pages
@@ -78,6 +79,7 @@ def running_site(home: Path, patients: tuple[str, ...]) -> Iterator[Site]:
                 "TWINPORT_SERVERS__SANDBOX__BASE_URL": sandbox.base_url,
                 "TWINPORT_WEB__SIGN_IN_ATTEMPTS": "100",
                 "TWINPORT_WEB__REQUESTS_PER_MINUTE": "100000",
+                "TWINPORT_REVIEWS__PAUSE": "never",
             }
         )
         runtime = open_runtime(config)
@@ -92,6 +94,16 @@ def running_site(home: Path, patients: tuple[str, ...]) -> Iterator[Site]:
         finally:
             service.stop_workers()
             runtime.close()
+
+
+def pausing(site: Site) -> Site:
+    """The same twins behind an application that asks for an estimate first, as it does unless it
+    is told otherwise."""
+    runtime = site.service.runtime
+    config = replace(runtime.config, reviews=Reviews())
+    service = Service(replace(runtime, config=config))
+    app = create_app(config, Services(service, site.access, runtime.jwks), pages=[pages])
+    return Site(app, site.access, service, site.twins)
 
 
 def run(service: Service, patient: str) -> str:

@@ -1,6 +1,7 @@
 """What the views make of real twins: numbers first, refusals in full, nothing left out."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -254,10 +255,14 @@ def test_an_assessment_says_when_it_is_no_longer_current(
     assert (view.past, view.until) == (past, until)
 
 
-def test_a_run_that_finds_nothing_new_renews_what_is_current(site: Site) -> None:
-    twin = site.twins[FULL]
-    ends = site.service.expiries(twin)
-    assert 0 < ends["prevent"].days_left <= 365
+def test_a_run_that_finds_nothing_new_renews_what_is_current(
+    site: Site, document: Documents
+) -> None:
+    twin, about = document(FULL), site.service.versions(site.twins[FULL])[0]
+    old = replace(about, created=about.created - timedelta(days=500))
+    assert not site.service.expiries(old, twin)["prevent"].past
+    never_run = replace(old, pseudonym="Z" * 22)
+    assert site.service.expiries(never_run, twin)["prevent"].past
 
 
 # -- completeness and the record -------------------------------------------------------------------

@@ -145,6 +145,8 @@ CASES = [
     Case("POST", WHATIF, 404, values=GONE, body={"model": "prevent"}),
     Case("POST", WHATIF, 415, values=T, raw=b"<x/>", headers={"Content-Type": "text/xml"}),
     Case("POST", WHATIF, 422, values=T, body={"model": "prevent"}),
+    Case("GET", "/api/v1/reviews/reliance", 200, "admin"),
+    Case("GET", "/api/v1/reviews/reliance", 422, "admin", query=EXTRA),
     Case("GET", "/api/v1/models", 200),
     Case("GET", "/api/v1/models", 422, query=EXTRA),
     Case("GET", "/api/v1/models/{model_id}", 200, values={"model_id": "prevent"}),
@@ -177,7 +179,11 @@ def test_each_documented_status_is_reached_with_a_body_of_its_schema(
     callers,
     document: dict[str, Any],
 ) -> None:
-    headers = {"ehr": callers.ehr, "privacy-officer": callers.officer}[case.role]
+    headers = {
+        "ehr": callers.ehr,
+        "privacy-officer": callers.officer,
+        "admin": callers.admin,
+    }[case.role]
     values = {name: _value(value, client, headers) for name, value in case.values.items()}
     sent = {"json": case.body} if case.body is not None else {"data": case.raw}
     kind = {"Content-Type": "application/json"} if case.raw else {}

@@ -61,11 +61,19 @@ RESOURCES = [
 ]
 
 
+class Reviews:
+    """Nobody has reviewed anything."""
+
+    def reliance(self) -> list[dict[str, Any]]:
+        return [{"model": "prevent", "enough": False, "needs": "11 reviews by 3 people"}]
+
+
 class InProcess:
     """The port, with content that tests can predict."""
 
     def __init__(self, database: Database) -> None:
         self.store = RunStore(database)
+        self.reviews = Reviews()
         self.ready: dict[str, bool] = {"database": True, "migrations": True, "keys": True}
         self.requests: list[RunRequest] = []
         self.noted: list[tuple[str, str, str]] = []

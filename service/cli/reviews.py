@@ -1,0 +1,65 @@
+"""`twinport reviews`: how clinicians and models agree, for the committee."""
+
+import click
+
+from service.cli.output import emit
+from service.pipeline.runtime import open_runtime
+from service.review.reliance import NAMES, reliance
+from service.review.verdicts import REASONS
+from service.stores.reviews import ReviewStore
+
+LABELS = {
+    "withoutEstimate": "no estimate given",
+    "agreedBefore": "agreed before seeing it",
+    "estimatedLower": "had thought lower",
+    "estimatedHigher": "had thought higher",
+    "accepted": "accepted",
+    "overridden": "not accepted",
+    "agreedAfter": "agreed after seeing it",
+    "gaveUpOwnEstimate": "gave up an estimate that differed",
+    "keptOwnEstimate": "kept an estimate that differed",
+    "signsOfOverReliance": "gave it up although the answer came with a reason for doubt",
+    "signsOfUnderReliance": "did not accept although nothing spoke against it",
+}
+
+
+@click.command("reviews")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per model.")
+def command(as_json: bool) -> None:
+    """How clinicians' own estimates and each model's answers agreed, what was accepted, and how
+    long it took. By model; nothing is told of few reviews or few people, nor ever of one person.
+
+    Whether it was right to follow a model is known from outcomes alone: `twinport models validate`.
+    """
+    runtime = open_runtime()
+    try:
+        settings = runtime.config.reviews
+        found = reliance(
+            ReviewStore(runtime.database).decided(),
+            smallest=settings.smallest_cell,
+            fewest_people=settings.fewest_people,
+        )
+    finally:
+        runtime.close()
+    for one in found:
+        if as_json:
+            emit(one)
+        else:
+            click.echo("\n".join(lines(one)))
+    if not found and not as_json:
+        click.echo("no result has been reviewed yet")
+
+
+def lines(one: dict[str, object]) -> list[str]:
+    if not one["enough"]:
+        return [f"{one['model']}: too few to tell of; it takes {one['needs']}"]
+    told = [f"{one['model']}: {one['reviews']} reviews"]
+    told += [f"  {one[name]!s:>6}  {LABELS[name]}" for name in NAMES]
+    reasons = one["reasons"]
+    assert isinstance(reasons, dict)
+    told += [f"  {n!s:>6}  because: {REASONS[reason].label}" for reason, n in reasons.items()]
+    for name, what in (("secondsToEstimate", "to the estimate"), ("secondsToDecision", "from there "
+                       "to the decision")):  # fmt: skip
+        if one[name] is not None:
+            told.append(f"  {one[name]:>5} s  {what} (median)")
+    return told
