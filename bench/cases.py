@@ -1,13 +1,16 @@
 """What is measured. Every case works on the sandbox's population or on numbers it draws itself."""
 
+import importlib.util
+import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,9 +35,9 @@ from service.pipeline.guards import GUARDS
 from service.pipeline.make import allowed
 from service.sandbox.population import PatientBundle, generate
 from twin_engine.document import Header, build, dump
-from twin_engine.equations.library import Target
 from twin_engine.models.assess import assess
-from twin_engine.models.registry import default_models, get
+from twin_engine.models.contract import Model
+from twin_engine.models.registry import all_models, default_models, get
 from twin_engine.state import State
 
 Json = dict[str, Any]
@@ -56,8 +59,9 @@ def cases(quick: bool) -> Iterator[list[Case]]:
         yield [
             _observations(chosen),
             _twins(chosen),
-            _assessment(one),
+            *_assessments(one),
             _prevent(),
+            _prevent_and_peer(),
             _pull(base),
         ]
 
@@ -210,38 +214,94 @@ def _entry(session: Session, link: SubjectRecord, payload: bytes, checked: gate.
 # -- models ----------------------------------------------------------------------------------------
 
 
-def _assessment(person: PatientBundle) -> Case:
-    """The models a run asks when none is named, on one twin, with intervals and explanations."""
+def _assessments(person: PatientBundle) -> list[Case]:
+    """One twin through the models a run asks when none is named, and through all there are, with
+    intervals and explanations."""
     kit = _kit()
     record = read_bundle(orjson.dumps(person.bundle()))[0]
     link = _link(record.patient_id)
     document = _document(kit, link, list(record.resources), record.completeness)[1]
-    models = default_models()
+    return [
+        _assessment("the {} models of a run", document, default_models(), None),
+        _assessment("all {} models", document, tuple(all_models().values()), Aim(milliseconds=50)),
+    ]
+
+
+def _assessment(name: str, document: Json, models: tuple[Model, ...], aim: Aim | None) -> Case:
     return Case(
-        name=f"assess one twin, the {len(models)} models of a run",
+        name="assess one twin, " + name.format(len(models)),
         work=lambda: assess(State(document), models),
         floor=passthrough(dump(document)),
         floor_name=FLOOR,
         count=len(models),
         unit="assessments",
+        aim=aim,
     )
 
 
 def _prevent() -> Case:
-    """PREVENT base, three ten-year outcomes, a table of numbers in and out."""
-    model = get("prevent")
+    """PREVENT base, five outcomes at two horizons, a table of numbers in and out."""
     columns = _columns(np.random.default_rng(20))
-    targets = [Target(outcome, 10) for outcome in ("total-cvd", "ascvd", "heart-failure")]
     plain = orjson.dumps({name: column.tolist() for name, column in columns.items()})
     return Case(
-        name=f"PREVENT base, {ROWS:,} rows x 3 outcomes",
-        work=lambda: model.predict(columns, variant="base", targets=targets),
+        name=f"PREVENT base, {ROWS:,} rows x 10 outputs",
+        work=_ten_outputs(columns),
         floor=passthrough(plain),
         floor_name=FLOOR,
         count=ROWS,
         unit="rows",
         aim=Aim(per_second=1_000_000),
     )
+
+
+def _prevent_and_peer() -> Case:
+    """The same beside pyprevent's compiled batch functions, on one core and without the data frame
+    that its public functions make first. It has three of the five outcomes: some are asked twice.
+    """
+    columns = _columns(np.random.default_rng(20))
+    table = np.ascontiguousarray(np.column_stack([columns[name] for name in PEER_COLUMNS]))
+    peer = _pyprevent()
+    asked = ("cvd", "ascvd", "hf", "cvd", "ascvd")
+    functions = [
+        getattr(peer, f"calculate_{horizon}_yr_{outcome}_rust_parallel_np")
+        for horizon in (10, 30)
+        for outcome in asked
+    ]
+    return Case(
+        name=f"PREVENT base beside pyprevent, {ROWS:,} rows x 10 outputs",
+        work=_ten_outputs(columns),
+        floor=lambda: [function(table) for function in functions],
+        floor_name="pyprevent",
+        count=10 * ROWS,
+        unit="values",
+        aim=Aim(ratio=1 / 3),
+    )
+
+
+def _ten_outputs(columns: dict[str, Any]) -> Callable[[], object]:
+    model = get("prevent")
+    return lambda: model.predict(columns, variant="base", targets=model.targets())
+
+
+PEER_COLUMNS = (
+    "sex", "age", "total-cholesterol", "hdl-cholesterol", "systolic-bp", "diabetes",
+    "smoking-current", "body-mass-index", "egfr-ckdepi-2021", "bp-treatment", "statin",
+)  # fmt: skip
+
+
+def _pyprevent() -> Any:
+    """Its compiled module alone: importing the package would ask for pandas."""
+    os.environ["RAYON_NUM_THREADS"] = "1"  # read when it is first called
+    folder = importlib.util.find_spec("pyprevent")
+    assert folder is not None
+    assert folder.submodule_search_locations is not None
+    [path] = Path(folder.submodule_search_locations[0]).glob("_pyprevent*")
+    spec = importlib.util.spec_from_file_location("_pyprevent", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _columns(rng: np.random.Generator) -> dict[str, Any]:
@@ -280,6 +340,7 @@ def _pull(base: str) -> Case:
         count=resources,
         unit="resources",
         aim=Aim(ratio=1.5),
+        waits=True,
     )
 
 

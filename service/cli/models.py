@@ -229,11 +229,11 @@ def _write(stack: ExitStack, target: Path, results: Iterator[dict[str, Any]]) ->
     if str(target) != "-":
         file = stack.enter_context(target.open("w", newline="", encoding="utf-8"))
     names = list(first) if first is not None else list(rows.OUTPUT)
-    writer = csv.DictWriter(file, names)
-    writer.writeheader()
+    writer = csv.writer(file)
+    writer.writerow(names)
     if first is not None:
-        writer.writerow(first)
-        writer.writerows(results)
+        writer.writerow(first.values())
+        writer.writerows(row.values() for row in results)  # their keys are always the same
 
 
 def _model(model_id: str) -> Model:

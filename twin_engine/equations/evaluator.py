@@ -1,28 +1,38 @@
 """One vectorised evaluator for every equation: linear predictor, then link.
 
-Sums are accumulated term by term in the order of the coefficient table rather than through a
-matrix product: the same row gives the same bits whatever batch it comes in, on any machine.
-Rows are taken in blocks that stay in the processor's cache.
+The same row gives the same bits whatever batch it comes in. Rows are taken stratum by stratum, in
+blocks that stay in the processor's cache. The sums of a block are matrix products of tiles that all
+have one shape: a linear algebra library may add up in another order only where the shape differs,
+and whether it treats all columns of a tile alike is tried out before it is used.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin_engine.equations.expression import Environment, Expression, FloatArray
 from twin_engine.equations.library import Equation, Target, choice_name
 
-BLOCK = 8192
+TILE = 256
+BLOCK = 32 * TILE
 Columns = Mapping[str, FloatArray]
+Rows = NDArray[np.intp]
+_Asked = tuple[str, str, tuple[Target, ...]]  # variant, stratum, targets
 
 
 @dataclass(frozen=True)
-class _Sum:
-    """One target in one stratum: which terms, with which weights; and its constants."""
+class _Plan:
+    """What is computed for some targets in one stratum."""
 
-    terms: tuple[tuple[str, float], ...]
-    constants: Mapping[str, float]
+    symbols: tuple[str, ...]  # of the inputs that are read
+    terms: tuple[str, ...]  # those that are summed and those they are made of, these first
+    sums: "_Sums"  # of all targets of the equation: asking for fewer changes no bit
+    rows: slice | NDArray[np.intp]  # of those asked for
+    constants: Mapping[str, FloatArray | float]  # of several targets each targets x 1
+    known: NDArray[np.bool_]  # targets x 1: the equation has it in this stratum
+    apart: "tuple[_Plan, ...]"  # target by target, where a term reads a constant of its own
 
 
 class Evaluator:
@@ -36,8 +46,7 @@ class Evaluator:
             for variable in equation.inputs.values()
             for index, choice in enumerate(variable.choices)
         }
-        self._sums = {key: _sum(row, equation.terms) for key, row in equation.table.items()}
-        self._orders: dict[tuple[str, str, tuple[Target, ...]], tuple[str, ...]] = {}
+        self._plans: dict[_Asked, _Plan] = {}
 
     def predictor(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
         """Linear predictors, one row per target; NaN where no stratum of the equation applies."""
@@ -50,76 +59,97 @@ class Evaluator:
     def _run(
         self, columns: Columns, variant: str, targets: tuple[Target, ...], *, linked: bool
     ) -> FloatArray:
-        rows = len(next(iter(columns.values())))
-        result = np.full((len(targets), rows), np.nan)
+        size = len(next(iter(columns.values())))
+        given = {symbol: columns[name] for symbol, name in self._symbols.items()}
+        result = np.empty((len(targets), size))
         with np.errstate(all="ignore"):
-            for start in range(0, rows, BLOCK):
-                block = slice(start, min(start + BLOCK, rows))
-                part = {symbol: columns[name][block] for symbol, name in self._symbols.items()}
-                self._block(part, variant, targets, result[:, block], linked=linked)
+            members = {name: self._members(name, given, size) for name in self._equation.strata}
+            if sum(map(len, members.values())) < size:
+                result[:] = np.nan
+            for stratum, rows in members.items():
+                plan = self._plan(variant, stratum, targets)
+                room = np.zeros((len(plan.terms), min(BLOCK, _in_tiles(len(rows)))))
+                for start in range(0, len(rows), BLOCK):
+                    here = rows[start : start + BLOCK]
+                    own = {symbol: given[symbol].take(here) for symbol in plan.symbols}
+                    result[:, here] = self._stratum(own, plan, room, len(here), linked=linked)
         return result
 
-    def _block(
-        self,
-        part: dict[str, FloatArray],
-        variant: str,
-        targets: tuple[Target, ...],
-        out: FloatArray,
-        *,
-        linked: bool,
-    ) -> None:
-        for stratum, belongs in self._equation.strata.items():
-            here = np.asarray(belongs({**self._choices, **part})) > 0
-            if not here.any():
-                continue
-            rows = slice(None) if here.all() else np.flatnonzero(here)
-            own = {symbol: values[rows] for symbol, values in part.items()}
-            out[:, rows] = self._stratum(own, variant, stratum, targets, linked=linked)
+    def _members(self, stratum: str, given: Columns, size: int) -> Rows:
+        """The positions of the rows that belong to a stratum."""
+        belong = np.asarray(self._equation.strata[stratum]({**self._choices, **given})) > 0
+        return np.flatnonzero(np.broadcast_to(belong, size))
 
     def _stratum(
         self,
         own: dict[str, FloatArray],
-        variant: str,
-        stratum: str,
-        targets: tuple[Target, ...],
+        plan: _Plan,
+        room: FloatArray,
+        size: int,
         *,
         linked: bool,
     ) -> FloatArray:
-        found = [self._sums.get((variant, stratum, target)) for target in targets]
-        size = len(next(iter(own.values())))
-        environment = {**self._choices, **own}
-        for one in found:
-            environment.update(one.constants if one else {})
-        values = self._terms(environment, self._order(variant, stratum, targets))
-        out = np.full((len(targets), size), np.nan)
+        """Outcomes of one block. `room` is for its terms: new memory costs more than they do."""
+        if plan.apart:
+            each = (self._stratum(own, one, room, size, linked=linked) for one in plan.apart)
+            return np.vstack(tuple(each))
+        environment = {**self._choices, **own, **plan.constants}
+        terms = room[: len(plan.terms), : _in_tiles(size)]
+        self._terms(environment, plan, terms[:, :size])
+        x = plan.sums(terms)[plan.rows, :size]
         finish = self._equation.link if linked else self._equation.predictor
-        for index, one in enumerate(found):
-            if one is not None:
-                x = _weighted(one.terms, values, size)
-                out[index] = finish({**environment, **one.constants, "x": x})
-        return out
+        found = np.broadcast_to(finish({**environment, "x": x}), x.shape)
+        return found if plan.known.all() else np.where(plan.known, found, np.nan)
 
-    def _terms(self, environment: Environment, order: tuple[str, ...]) -> Environment:
+    def _terms(self, environment: Environment, plan: _Plan, terms: FloatArray) -> None:
+        """The terms, one row each."""
         values = dict(environment)
-        for name in order:
-            values[name] = self._equation.terms[name](values)
-        return values
+        for name, row in zip(plan.terms, terms, strict=True):
+            self._equation.terms[name].into(values, row)
+            values[name] = row
 
-    def _order(self, variant: str, stratum: str, targets: tuple[Target, ...]) -> tuple[str, ...]:
-        """The terms these targets need, in the order in which the equation defines them."""
+    def _plan(self, variant: str, stratum: str, targets: tuple[Target, ...]) -> _Plan:
         key = (variant, stratum, targets)
-        if key not in self._orders:
-            sums = (self._sums.get((variant, stratum, target)) for target in targets)
-            wanted = {name for one in sums if one for name, _ in one.terms}
-            self._orders[key] = _in_order(wanted, self._equation.terms)
-        return self._orders[key]
+        if key not in self._plans:
+            self._plans[key] = _plan(self._equation, key, self._symbols)
+        return self._plans[key]
 
 
-def _sum(row: Mapping[str, float], terms: Mapping[str, Expression]) -> _Sum:
-    return _Sum(
-        tuple((name, value) for name, value in row.items() if name in terms),
-        {name: value for name, value in row.items() if name not in terms},
+def _in_tiles(size: int) -> int:
+    return -(-size // TILE) * TILE
+
+
+def _plan(equation: Equation, asked: _Asked, symbols: Mapping[str, str]) -> _Plan:
+    variant, stratum, targets = asked
+    everything = equation.targets()
+    table = {t: equation.table.get((variant, stratum, t)) or {} for t in everything}
+    rows = [table[target] for target in targets]
+    given = {name for row in table.values() for name in row}
+    terms = _in_order(given & equation.terms.keys(), equation.terms)
+    constants = given - equation.terms.keys()
+    read = {name for term in terms for name in equation.terms[term].names}
+    names = read.union(equation.link.names, equation.predictor.names)
+    apart = len(targets) > 1 and not read.isdisjoint(constants)
+    each = ((variant, stratum, (target,)) for target in targets)
+    return _Plan(
+        symbols=tuple(symbol for symbol in symbols if symbol in names),
+        terms=terms,
+        sums=_Sums(_table(list(table.values()), terms, 0.0)),
+        rows=slice(None)
+        if list(targets) == everything
+        else np.array([everything.index(target) for target in targets]),
+        constants={name: _constant(rows, name) for name in constants},
+        known=np.array([[bool(row)] for row in rows]),
+        apart=tuple(_plan(equation, one, symbols) for one in each) if apart else (),
     )
+
+
+def _table(rows: Sequence[Mapping[str, float]], names: Sequence[str], absent: float) -> FloatArray:
+    return np.array([[row.get(name, absent) for name in names] for row in rows])
+
+
+def _constant(rows: Sequence[Mapping[str, float]], name: str) -> FloatArray | float:
+    return rows[0].get(name, np.nan) if len(rows) == 1 else _table(rows, (name,), np.nan)
 
 
 def _in_order(wanted: set[str], terms: Mapping[str, Expression]) -> tuple[str, ...]:
@@ -130,8 +160,38 @@ def _in_order(wanted: set[str], terms: Mapping[str, Expression]) -> tuple[str, .
     return tuple(name for name in terms if name in needed)
 
 
-def _weighted(terms: tuple[tuple[str, float], ...], values: Environment, size: int) -> FloatArray:
-    total = np.zeros(size)
-    for name, weight in terms:
-        total += weight * values[name]
-    return total
+class _Sums:
+    """One sum per target and row: weights times terms."""
+
+    def __init__(self, weights: FloatArray) -> None:
+        self._weights = weights
+        self._tiled = _treats_columns_alike(weights)
+
+    def __call__(self, terms: FloatArray) -> FloatArray:
+        """Of whole tiles. A term that a target does not have weighs nothing, which is no help where
+        it is not finite: such rows are summed again, without it."""
+        total = self._products(terms) if self._tiled else self._one_by_one(terms)
+        if not np.isfinite(total).all():
+            odd = ~np.isfinite(total).all(axis=0)
+            total[:, odd] = self._one_by_one(terms[:, odd])
+        return total
+
+    def _products(self, terms: FloatArray) -> FloatArray:
+        tiles = (-1, terms.shape[1] // TILE, TILE)
+        total = np.empty((len(self._weights), terms.shape[1]))
+        by_tile = total.reshape(tiles).transpose(1, 0, 2)
+        np.matmul(self._weights, terms.reshape(tiles).transpose(1, 0, 2), out=by_tile)
+        return total
+
+    def _one_by_one(self, terms: FloatArray) -> FloatArray:
+        total = np.zeros((len(self._weights), terms.shape[1]))
+        for target, term in np.argwhere(self._weights):
+            total[target] += self._weights[target, term] * terms[term]
+        return total
+
+
+def _treats_columns_alike(weights: FloatArray) -> bool:
+    """Whether equal columns of a tile give equal bits, wherever in it they stand."""
+    column = np.random.default_rng(0).normal(size=(weights.shape[1], 1))
+    product = weights @ np.repeat(column, TILE, axis=1)
+    return bool((product == product[:, :1]).all())

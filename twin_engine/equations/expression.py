@@ -26,8 +26,11 @@ class ExpressionError(ValueError):
 
 
 def _expit(x: FloatArray) -> FloatArray:
-    # Through tanh, so that no intermediate can overflow at either end.
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
+    # exp overflows to infinity for what is far below zero: the answer is then 0, as it should be.
+    found = np.asarray(np.negative(x))
+    np.exp(found, out=found)
+    found += 1.0
+    return np.asarray(np.divide(1.0, found, out=found))
 
 
 def _known(x: FloatArray) -> FloatArray:
@@ -62,6 +65,12 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
 }
+_INTO: dict[type[ast.operator], np.ufunc] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+}
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -79,9 +88,18 @@ class Expression:
     text: str
     names: frozenset[str]
     compute: Node
+    last: "tuple[np.ufunc, tuple[Node, ...]] | None" = None  # what is done last, and to what
 
     def __call__(self, environment: Environment) -> Any:
         return self.compute(environment)
+
+    def into(self, environment: Environment, out: FloatArray) -> None:
+        """The same, written into an array that is there: a large one costs much to come by."""
+        if self.last is None:
+            out[:] = self.compute(environment)
+        else:
+            function, operands = self.last
+            function(*(operand(environment) for operand in operands), out=out)
 
 
 def parse(text: str) -> Expression:
@@ -93,7 +111,15 @@ def parse(text: str) -> Expression:
         raise
     except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError) as error:
         raise ExpressionError(f"not an expression: {text!r}") from error
-    return Expression(str(text), names_of(tree), compute)
+    return Expression(str(text), names_of(tree), compute, _last(tree, text))
+
+
+def _last(tree: ast.AST, text: str) -> tuple[np.ufunc, tuple[Node, ...]] | None:
+    """The arithmetic that a whole expression ends with."""
+    if isinstance(tree, ast.BinOp) and type(tree.op) in _INTO:
+        operands = (_compile(tree.left, text), _compile(tree.right, text))
+        return _INTO[type(tree.op)], operands
+    return None
 
 
 def names_of(tree: ast.AST) -> frozenset[str]:

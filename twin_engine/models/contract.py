@@ -11,7 +11,7 @@ model: `compute` only ever sees values that are known and inside their published
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -49,6 +49,8 @@ def _read_reasons() -> dict[str, Reason]:
 REASONS: Mapping[str, Reason] = _read_reasons()
 GIVEN = -1  # in Prediction.reasons
 STAKES = ("low", "high")
+NOBODY = -1  # in Prediction.blame
+MANY = 4096  # rows
 _CODES = {reason: index for index, reason in enumerate(REASONS)}
 _NAMES = tuple(REASONS)
 
@@ -109,7 +111,8 @@ class Model(ABC):
     @abstractmethod
     def compute(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
         """Outcomes, one row per target. Required inputs are known and in range; an optional
-        input the variant uses may be NaN unless `requires_all`; all others are NaN."""
+        input the variant uses may be NaN unless `requires_all`; all others are NaN. Refusals are
+        written into the array that is returned."""
 
     # -- may be overridden --------------------------------------------------------------------
 
@@ -208,16 +211,17 @@ class Model(ABC):
             if variant is None
             else np.full(rows, order.index(variant), dtype=np.int16)
         )
-        shape = (len(wanted), rows)
-        found = Prediction(
-            wanted,
-            variants,
-            np.full(shape, np.nan),
-            np.full(shape, GIVEN, dtype=np.int16),
-            np.full(shape, -1, dtype=np.int16),
-        )
+        overridden = variant is not None
+        if (variants == variants[0]).all():
+            return self._answer(prepared, variants, order[variants[0]], wanted, overridden)
+        found = Prediction(wanted, variants, np.empty((len(wanted), rows)), *_none(wanted, rows))
         for index in np.unique(variants):
-            self._answer(prepared, order[index], variants == index, found, variant is not None)
+            here = np.flatnonzero(variants == index)
+            own = {name: values[here] for name, values in prepared.items()}
+            part = self._answer(own, variants[here], order[index], wanted, overridden)
+            found.values[:, here] = part.values
+            found.reasons[:, here] = part.reasons
+            found.blame[:, here] = part.blame
         return found
 
     def respond(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
@@ -237,25 +241,42 @@ class Model(ABC):
 
     def _answer(
         self,
-        prepared: Columns,
+        own: Columns,
+        variants: IntArray,
         variant: str,
-        here: BoolArray,
-        found: Prediction,
+        targets: tuple[Target, ...],
         overridden: bool,
-    ) -> None:
-        rows = slice(None) if here.all() else np.flatnonzero(here)
-        own = {name: values[rows] for name, values in prepared.items()}
+    ) -> Prediction:
+        """For rows of one variant."""
         usable = {name: self.usable(name, values) for name, values in own.items()}
+        doubtful = {name for name in self.names if not usable[name].all()}
         filled = {name: self._fill(name, own[name], usable[name], variant) for name in own}
-        values = np.array(self.compute(filled, variant, found.targets), dtype=np.float64)
-        for index, target in enumerate(found.targets):
-            reasons, blame = self._refuse(own, usable, variant, target, overridden)
-            lost = (reasons == GIVEN) & ~np.isfinite(values[index])
-            reasons[lost] = _CODES["no-equation"]
-            values[index][reasons != GIVEN] = np.nan
-            found.values[index, rows] = values[index]
-            found.reasons[index, rows] = reasons
-            found.blame[index, rows] = blame
+        values = _own(self.compute(filled, variant, targets))
+        reasons, blame = _none(targets, len(variants))
+        judged: dict[tuple[int | None, tuple[str, ...]], tuple[IntArray, IntArray]] = {}
+        for index, target in enumerate(targets):
+            asked = self._in_doubt(doubtful, variant, target)
+            key = (target.horizon, asked)
+            if asked and key not in judged:
+                judged[key] = self._refuse(own, usable, variant, target, asked, overridden)
+            if asked:
+                reasons[index], blame[index] = judged[key]
+                np.copyto(values[index], np.nan, where=reasons[index] != GIVEN)
+            lost = ~np.isfinite(values[index])
+            if lost.any():
+                reasons[index][lost & (reasons[index] == GIVEN)] = _CODES["no-equation"]
+                values[index][lost] = np.nan
+        return Prediction(targets, variants, values, reasons, blame)
+
+    def _in_doubt(self, doubtful: Set[str], variant: str, target: Target) -> tuple[str, ...]:
+        """The inputs for which not every row is sure to be answered, in their order."""
+        return tuple(
+            name
+            for name in self._ordered_needs(variant, target)
+            if name in doubtful
+            or target.horizon in self.inputs[name].bounds_at
+            or self.inputs[name].refuses
+        )
 
     def usable(self, name: str, values: FloatArray) -> BoolArray:
         """Known, and inside the widest published range."""
@@ -265,10 +286,12 @@ class Model(ABC):
         """What `compute` may see: never a value out of range, never a foreign optional input."""
         declared = self.inputs[name]
         if declared.optional and name not in self.variants[variant]:
-            return np.full(len(values), np.nan)
+            return _all(np.nan, len(values))
         if usable.all():
             return values
         stand_in = np.nan if not self.is_required(name, variant) else declared.reference or 0.0
+        if not usable.any():
+            return _all(stand_in, len(values))
         return np.where(usable, values, stand_in)
 
     def _refuse(
@@ -277,18 +300,21 @@ class Model(ABC):
         usable: Mapping[str, BoolArray],
         variant: str,
         target: Target,
+        asked: Sequence[str],
         overridden: bool,
     ) -> tuple[IntArray, IntArray]:
-        """The first reason of each row: what cannot be mended (a range) before what can."""
-        rows = len(next(iter(own.values())))
+        """The first reason of each row: what cannot be mended (a range) before what can.
+
+        `asked` are the inputs in doubt.
+        """
+        rows = len(own[asked[0]])
         reasons = np.full(rows, GIVEN, dtype=np.int16)
-        blame = np.full(rows, -1, dtype=np.int16)
-        needed = self._ordered_needs(variant, target)
-        for name in needed:
+        blame = np.full(rows, NOBODY, dtype=np.int16)
+        for name in asked:
             if self.is_required(name, variant) or overridden or name in self._everywhere:
                 outside = ~np.isnan(own[name]) & ~self._in_range(name, own[name], usable, target)
                 _mark(reasons, blame, outside, "out-of-range", self.names.index(name))
-        for name in needed:
+        for name in asked:
             if self.is_required(name, variant):
                 _mark(reasons, blame, np.isnan(own[name]), "missing-input", self.names.index(name))
             declared = self.inputs[name]
@@ -314,14 +340,31 @@ def _inside(declared: Input, values: FloatArray, horizon: int | None) -> BoolArr
     if declared.flag:
         return np.asarray((values == 0) | (values == 1))
     if declared.choices:
-        return np.asarray(np.isin(values, range(len(declared.choices))))
+        whole = values == np.trunc(values)
+        return np.asarray(whole & (values >= 0) & (values < len(declared.choices)))
     bounds = declared.range_at(horizon)
     if bounds is None:
         return np.isfinite(values)
     return np.asarray((values >= bounds[0]) & (values <= bounds[1]))
 
 
+def _own(values: FloatArray) -> FloatArray:
+    """As an array that may be written to; what `compute` has made anew is not copied."""
+    return np.require(values, np.float64, ["OWNDATA", "WRITEABLE"])
+
+
+def _all(value: float, rows: int) -> FloatArray:
+    """One value everywhere; of many rows it is held once."""
+    return np.full(rows, value) if rows < MANY else np.broadcast_to(value, rows)
+
+
+def _none(targets: Sequence[Target], rows: int) -> tuple[IntArray, IntArray]:
+    """Reasons and blame where nothing is refused."""
+    shape = (len(targets), rows)
+    return np.full(shape, GIVEN, dtype=np.int16), np.full(shape, NOBODY, dtype=np.int16)
+
+
 def _mark(reasons: IntArray, blame: IntArray, where: BoolArray, reason: str, position: int) -> None:
     fresh = where & (reasons == GIVEN)
-    reasons[fresh] = _CODES[reason]
-    blame[fresh] = position
+    np.copyto(reasons, _CODES[reason], where=fresh)
+    np.copyto(blame, position, where=fresh)

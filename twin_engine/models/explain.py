@@ -7,12 +7,16 @@ equation; they are not effects of changing anything.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import factorial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin_engine.equations.expression import FloatArray
 from twin_engine.models.contract import Columns, Model, Target
+
+Subsets = NDArray[np.int64]  # of the inputs, a bit for each
 
 
 def contributions(
@@ -23,10 +27,11 @@ def contributions(
     reference = reference_person(model, prepared, variant)
     names = [name for name in reference if not _same(prepared[name][0], reference[name])]
     values = model.predictor(_exchanged(prepared, reference, names), variant, targets)
+    amounts = _shapley(values, len(names))
     return {
-        target: _shapley(values[index], names)
+        target: dict(zip(names, amounts[index].tolist(), strict=True))
         for index, target in enumerate(targets)
-    }  # fmt: skip
+    }
 
 
 def reference_person(model: Model, prepared: Columns, variant: str) -> Mapping[str, float]:
@@ -57,16 +62,24 @@ def _exchanged(
     return rows
 
 
-def _shapley(values: FloatArray, names: Sequence[str]) -> dict[str, float]:
-    count = len(names)
+def _shapley(values: FloatArray, count: int) -> FloatArray:
+    """Targets x inputs, from targets x subsets of inputs."""
+    amounts = np.empty((len(values), count))
+    for position, (without, within, weights) in enumerate(_exchanges(count)):
+        amounts[:, position] = ((values[:, within] - values[:, without]) * weights).sum(axis=1)
+    return amounts
+
+
+@lru_cache(maxsize=16)
+def _exchanges(count: int) -> list[tuple[Subsets, Subsets, FloatArray]]:
+    """For each input: the subsets without it, the same with it, and how much each pair weighs."""
     subsets = np.arange(2**count)
-    sizes = np.array([int(subset).bit_count() for subset in subsets])
+    sizes = np.bitwise_count(subsets)
     weights = np.array(
         [factorial(s) * factorial(count - s - 1) / factorial(count) for s in range(count)]
     )
-    found = {}
-    for position, name in enumerate(names):
+    found = []
+    for position in range(count):
         without = subsets[(subsets >> position) & 1 == 0]
-        gained = values[without | (1 << position)] - values[without]
-        found[name] = float(np.sum(weights[sizes[without]] * gained))
+        found.append((without, without | (1 << position), weights[sizes[without]]))
     return found

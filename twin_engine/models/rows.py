@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from twin_engine.equations.expression import FloatArray
-from twin_engine.models.contract import Input, Model, Prediction, Target
+from twin_engine.models.contract import GIVEN, Input, Model, Prediction, Target
 from twin_engine.models.registry import get
 from twin_engine.models.uncertainty import spreads
 
@@ -69,20 +69,41 @@ def read(model: Model, chunk: Sequence[Row]) -> tuple[dict[str, FloatArray], Unr
     columns: dict[str, FloatArray] = {}
     unreadable: Unreadable = {}
     for name, declared in model.inputs.items():
-        values = np.full(len(chunk), np.nan)
-        for index, row in enumerate(chunk):
-            cell = _cell(row, declared)
-            if cell:
-                value, problem = parse_cell(cell, declared)
-                values[index] = value
-                if problem:
-                    unreadable.setdefault(index, {})[name] = problem
-        columns[name] = values
+        cells = _cells(chunk, declared)
+        plain = _plain_numbers(cells, declared)
+        columns[name] = _one_by_one(cells, declared, unreadable) if plain is None else plain
     return columns, unreadable
 
 
-def _cell(row: Row, declared: Input) -> str:
-    return (row.get(declared.column) or row.get(declared.id) or "").strip()
+def _cells(chunk: Sequence[Row], declared: Input) -> list[str]:
+    column, other = declared.column, declared.id
+    if column == other:
+        return [row.get(column) or "" for row in chunk]
+    return [row.get(column) or row.get(other) or "" for row in chunk]
+
+
+def _plain_numbers(cells: list[str], declared: Input) -> FloatArray | None:
+    """A column where every cell is a number or empty, which is nearly every column there is."""
+    if declared.choices:
+        return None
+    try:
+        values = np.array([float(cell) if cell else np.nan for cell in cells])
+    except ValueError:
+        return None
+    known = np.count_nonzero(np.isfinite(values))
+    return values if known + cells.count("") == len(cells) else None
+
+
+def _one_by_one(cells: list[str], declared: Input, unreadable: Unreadable) -> FloatArray:
+    values = np.full(len(cells), np.nan)
+    known: dict[str, tuple[float, str]] = {"": (np.nan, "")}
+    for index, cell in enumerate(cells):
+        if cell not in known:
+            known[cell] = parse_cell(cell.strip(), declared) if cell.strip() else known[""]
+        values[index], problem = known[cell]
+        if problem:
+            unreadable.setdefault(index, {})[declared.id] = problem
+    return values
 
 
 def parse_cell(cell: str, declared: Input) -> tuple[float, str]:
@@ -128,33 +149,62 @@ def _written(
     unreadable: Unreadable,
     chosen_by_rule: bool,
 ) -> Iterator[dict[str, Any]]:
-    declared = {name for one in model.inputs.values() for name in (one.id, one.column)}
-    called = {name: alias for alias, name in model.aliases.items()}
+    columns, passing = chunk[0].keys(), _passing(model, chunk[0])
+    frames = _Frames(model, prediction.targets)
     order = list(model.variants)
+    # Plain lists: taking single numbers out of an array is slow.
+    values, reasons = prediction.values.tolist(), prediction.reasons.tolist()
+    lows, highs = ([], []) if ranges is None else ranges.tolist()
     for row, cells in enumerate(chunk):
-        passed = {name: cell for name, cell in cells.items() if name not in declared}
+        if cells.keys() != columns:
+            columns, passing = cells.keys(), _passing(model, cells)
+        passed = {name: cells[name] for name in passing}
         variant = order[prediction.variants[row]]
-        for index, target in enumerate(prediction.targets):
-            refusal = _unread(model, variant, target, unreadable.get(row, {}), chosen_by_rule)
-            refusal = refusal or _refusal(model, prediction, index, row)
-            answered = not refusal
-            yield passed | {
-                "model": model.id,
-                "variant": called.get(variant, variant),
-                "outcome": target.outcome,
-                "horizon_years": "" if target.horizon is None else target.horizon,
-                "value": float(prediction.values[index, row]) if answered else "",
-                "unit": model.outcomes[target.outcome].unit,
-                "low": _bound(ranges, 0, index, row, answered),
-                "high": _bound(ranges, 1, index, row, answered),
-                "refusal": refusal,
-            }
+        problems = unreadable.get(row, {})
+        for index, frame in enumerate(frames.of(variant)):
+            refusal = ""
+            if problems:
+                target = prediction.targets[index]
+                refusal = _unread(model, variant, target, problems, chosen_by_rule)
+            if not refusal and reasons[index][row] != GIVEN:
+                refusal = _refusal(model, prediction, index, row)
+            line = {**passed, **frame}
+            if refusal:
+                line["refusal"] = refusal
+            else:
+                line["value"] = values[index][row]
+                if ranges is not None and lows[index][row] == lows[index][row]:  # not NaN
+                    line["low"], line["high"] = lows[index][row], highs[index][row]
+            yield line
 
 
-def _bound(ranges: FloatArray | None, end: int, index: int, row: int, answered: bool) -> Any:
-    if ranges is None or not answered or np.isnan(ranges[end, index, row]):
-        return ""
-    return float(ranges[end, index, row])
+def _passing(model: Model, row: Row) -> list[str]:
+    """The columns that no input of the model declares."""
+    declared = {name for one in model.inputs.values() for name in (one.id, one.column)}
+    return [name for name in row if name not in declared]
+
+
+class _Frames:
+    """What is the same in every line of one variant and target."""
+
+    def __init__(self, model: Model, targets: Sequence[Target]) -> None:
+        self._model, self._targets = model, targets
+        self._called = {name: alias for alias, name in model.aliases.items()}
+        self._known: dict[str, list[dict[str, Any]]] = {}
+
+    def of(self, variant: str) -> list[dict[str, Any]]:
+        if variant not in self._known:
+            self._known[variant] = [self._frame(variant, target) for target in self._targets]
+        return self._known[variant]
+
+    def _frame(self, variant: str, target: Target) -> dict[str, Any]:
+        return dict.fromkeys(OUTPUT, "") | {
+            "model": self._model.id,
+            "variant": self._called.get(variant, variant),
+            "outcome": target.outcome,
+            "horizon_years": "" if target.horizon is None else target.horizon,
+            "unit": self._model.outcomes[target.outcome].unit,
+        }
 
 
 def _refusal(model: Model, prediction: Prediction, index: int, row: int) -> str:

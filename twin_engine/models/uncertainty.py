@@ -96,19 +96,40 @@ def shares(
 
     The variance with one input moving alone, over the sum of these variances.
     """
-    moving = [name for name in _given(columns) if not _is_fixed(model, name)]
-    alone = {
-        name: respond(model, columns, variant, targets, [name], ages or {}).var(axis=2)[:, 0]
-        for name in moving
-        if any(name in influences(model, variant, target) for target in targets)
-    }
+    read_by = {target: influences(model, variant, target) for target in targets}
+    read_at_all = frozenset().union(*read_by.values())
+    given = [name for name in _given(columns) if not _is_fixed(model, name)]
+    moving = [name for name in given if name in read_at_all]
+    alone = _variances(model, columns, variant, targets, moving, ages or {})
     found: dict[Target, dict[str, float]] = {}
     for index, target in enumerate(targets):
-        read = influences(model, variant, target)
-        own = {name: float(v[index]) for name, v in alone.items() if name in read}
+        read = read_by[target]
+        own = {name: v for name, v in zip(moving, alone[index], strict=True) if name in read}
         total = sum(own.values())
         found[target] = {name: v / total for name, v in own.items() if v > NEGLIGIBLE * total}
     return found
+
+
+def _variances(
+    model: Model,
+    columns: Columns,
+    variant: str,
+    targets: Sequence[Target],
+    moving: Sequence[str],
+    ages: Mapping[str, int],
+) -> list[list[float]]:
+    """Of each target, with each of these inputs moving alone: all of it in one batch."""
+    if not moving:
+        return [[] for _ in targets]
+    context = _context(model, columns)
+    rows = len(moving)
+    sampled = {name: np.full((rows, DRAWS), values[0]) for name, values in columns.items()}
+    for row, name in enumerate(moving):
+        sampled[name][row] = _sample(name, columns[name], context, ages.get(name, 0))
+    batch = {name: values.reshape(-1) for name, values in sampled.items()}
+    outcomes = model.respond(batch, variant, targets).reshape(len(targets), rows, DRAWS)
+    variances: list[list[float]] = outcomes.var(axis=2).tolist()
+    return variances
 
 
 def influences(model: Model, variant: str, target: Target) -> frozenset[str]:
