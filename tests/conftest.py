@@ -1,5 +1,6 @@
 """Fixtures every suite may use."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ("support.databases",)
@@ -9,3 +10,9 @@ settings.register_profile(
     "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any-machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--screenshots", action="store_true", help="Let the browser tests make docs/images anew."
+    )

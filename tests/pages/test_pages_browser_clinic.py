@@ -1,0 +1,71 @@
+"""The clinician's pages in a real Chromium: the pause by keyboard alone, accessible at each step;
+and the pictures of the documentation (`pytest -m browser --screenshots tests/pages`)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pages_shots import IMAGES, SHOTS
+from pages_site import FULL, Site, pausing
+from playwright.sync_api import Browser, Page
+from test_pages_browser import RULES, Reader, axe, browser, open_details
+
+from service.auth import Role
+from service.sandbox.serving import serving
+
+__all__ = ["axe", "browser"]  # fixtures of the neighbour
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def waiting(site: Site, browser: Browser) -> Iterator[Reader]:
+    made = pausing(site)
+    with serving(made.app) as server:
+        yield Reader(made, f"http://127.0.0.1:{server.server_port}", browser, [])
+    for context in browser.contexts:
+        context.close()
+
+
+def sign_in(reader: Reader, person: str, path: str, **how: object) -> Page:
+    page = reader.window(**how).new_page()
+    page.goto(f"{reader.base}/")
+    page.get_by_label("One-time code").fill(reader.site.access.codes.issue(Role.EHR, person=person))
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(lambda url: "/sign-in" not in url)
+    page.goto(reader.base + path.format(twin=reader.site.twins[FULL]))
+    return page
+
+
+def violations(page: Page, axe: str) -> list[str]:
+    open_details(page)
+    page.evaluate(axe)
+    found = page.evaluate("tags => axe.run(document, {runOnly: tags})", RULES)
+    return [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found["violations"]]
+
+
+def test_the_pause_takes_a_number_and_two_keys(waiting: Reader, axe: str) -> None:
+    """Estimate and Enter; then Enter accepts. Nothing is touched by hand."""
+    page = sign_in(waiting, "keys-1", "/clinic/twins/{twin}/review/prevent", bypass_csp=True)
+    assert violations(page, axe) == []
+    page.keyboard.type("4")
+    page.keyboard.press("Enter")
+    page.get_by_text("You and the model agree").wait_for()
+    focused = page.evaluate("document.activeElement.textContent")
+    assert focused == "Accept the result"
+    assert violations(page, axe) == []
+    page.keyboard.press("Enter")
+    page.get_by_text("Accepted today.").wait_for()
+    assert violations(page, axe) == []
+
+
+def test_each_page_has_its_picture(
+    waiting: Reader, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = IMAGES if request.config.getoption("--screenshots") else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    page = sign_in(waiting, "photographer", "/clinic/twins/{twin}/review/ckd-epi-2021")
+    for name, path in SHOTS.items():
+        page.goto(waiting.base + path.format(twin=waiting.site.twins[FULL]))
+        page.screenshot(path=folder / f"{name}.png")
+        assert (folder / f"{name}.png").stat().st_size > 20_000
