@@ -1,5 +1,5 @@
 """From de-identified FHIR records to facts."""
 
-from mappings.from_fhir.mapper import MAPPERS, map_records
+from mappings.from_fhir.mapper import MAPPERS, map_records, map_unique
 
-__all__ = ["MAPPERS", "map_records"]
+__all__ = ["MAPPERS", "map_records", "map_unique"]

@@ -36,23 +36,41 @@ _BORN_WITHIN = 2
 _LONGEST_YEAR = 366
 
 
+# They point to medicines, which may come after them.
+_WAITING = frozenset({"MedicationRequest", "MedicationStatement"})
+
+
 def map_records(records: Iterable[Record], now: int | None = None, per_day: int = 1) -> Mapped:
     """Facts of one patient's de-identified records, whatever order they come in.
 
     With `now` (an offset; `per_day` offsets make a day) what is dated before the person can have
     been born is set aside: the records tell an age, and never a birthday.
     """
-    once = _once(records)
+    return map_unique(_once(records), now, per_day)
+
+
+def map_unique(records: Iterable[Record], now: int | None = None, per_day: int = 1) -> Mapped:
+    """The same where no two records share an id: none is held longer than mapping it takes."""
     out = Collector()
-    for record in once:
-        if record["resourceType"] == "Medication":
+    waiting: list[Record] = []
+    for record in records:
+        kind = record["resourceType"]
+        if kind == "Medication":
             out.medicines[f"Medication/{record['id']}"] = record
-    for record in once:
-        mapper = MAPPERS.get(record["resourceType"])
-        if mapper is not None:
-            mapper(record, out)
+        elif kind in _WAITING:
+            waiting.append(record)
+        else:
+            _map(record, out)
+    for record in waiting:
+        _map(record, out)
     out.birth = _earliest_birth(out, now, per_day)
     return settle(out)
+
+
+def _map(record: Record, out: Collector) -> None:
+    mapper = MAPPERS.get(record["resourceType"])
+    if mapper is not None:
+        mapper(record, out)
 
 
 def _earliest_birth(out: Collector, now: int | None, per_day: int) -> int | None:

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from service.fhir.errors import Cancelled, FhirError
 from service.fhir.http import FhirClient, Resource
+from service.fhir.packed import Shelf
 from service.fhir.record import Slice
-from service.fhir.references import reference_of, rewriter
+from service.fhir.references import rewriter
 
 MOST_MEMBERS = 500
 """Members read one by one for one patient. Where more are missing, searches have failed."""
@@ -17,54 +18,58 @@ DEEPEST = 3
 """Panels of panels of panels."""
 
 _TYPE = "Medication"
-_PREFIX = f"{_TYPE}/"
 
 
 class Part(Protocol):
     slice: Slice
-    kept: list[Resource]
-    carried: list[Resource]
+
+    def met(self, identity: str) -> bool: ...
+    def targets(self, kind: str) -> set[str]: ...
+    def take_read(self, result: Resource | FhirError) -> None: ...
 
 
 @dataclass(slots=True)
 class Medications:
     slice: Slice
-    resources: list[Resource]
+    packed: list[bytes]
 
 
 def read_medications(
-    client: FhirClient, parts: Sequence[Part], shape: Callable[[Resource], Resource]
+    client: FhirClient,
+    parts: Sequence[Part],
+    carried: Shelf,
+    shape: Callable[[Resource], Resource],
 ) -> Medications | None:
     """The Medication of every `medicationReference`; None when nothing refers to one.
 
-    A medication that cannot be read makes the slice of what refers to it partial, too: the order is
-    known, what was ordered is not.
+    `carried` holds those that came along. A medication that cannot be read makes the slice of what
+    refers to it partial, too: the order is known, what was ordered is not.
     """
-    wanted = {name: _references(part) for part in parts if (name := part.slice.type)}
-    ids = sorted(set().union(*wanted.values()))
+    wanted = {part.slice.type: part.targets(_TYPE) for part in parts}
+    ids = set().union(*wanted.values())
     if not ids:
         return None
-    have = {r["id"]: r for part in parts for r in part.carried if r["resourceType"] == _TYPE}
     own = Slice(_TYPE)
-    found = {i: r for i in ids if (r := have.get(i)) is not None}
-    found |= _read_all(client, [i for i in ids if i not in have], own)
-    found = {i: shape(r) for i, r in found.items()}
-    own.matches = len(found)
+    for found in _read_all(client, sorted(i for i in ids if i not in carried), own):
+        _keep(carried, shape(found), own)
+    there = {i for i in ids if i in carried}
+    own.matches = len(there)
     for part in parts:
-        if wanted[part.slice.type] - found.keys():
+        if wanted[part.slice.type] - there:
             part.slice.lose("medication-unread")
     if not own.queries:  # everything was included by the server
         own.queries = own.finished = 1
-    return Medications(own, [found[i] for i in sorted(found)])
+    return Medications(own, carried.packed(there))
 
 
-def _references(part: Part) -> set[str]:
-    found = (reference_of(resource, "medicationReference") for resource in part.kept)
-    return {text.removeprefix(_PREFIX) for text in found if text and text.startswith(_PREFIX)}
+def _keep(carried: Shelf, found: Resource, own: Slice) -> None:
+    try:
+        carried.keep(found)
+    except ValueError:
+        own.lose("bad-answer")
 
 
-def _read_all(client: FhirClient, ids: list[str], own: Slice) -> dict[str, Resource]:
-    found = {}
+def _read_all(client: FhirClient, ids: Sequence[str], own: Slice) -> Iterator[Resource]:
     plain = rewriter(client.server.bases)
     for identity, result in _read_each(client, _TYPE, ids):
         own.queries += 1
@@ -73,10 +78,9 @@ def _read_all(client: FhirClient, ids: list[str], own: Slice) -> dict[str, Resou
         elif result.get("resourceType") == _TYPE and result.get("id") == identity:
             plain(result)
             own.finished += 1
-            found[identity] = result
+            yield result
         else:
             own.lose("other-type")
-    return found
 
 
 def _read_each(
@@ -98,26 +102,14 @@ def _read(client: FhirClient, kind: str, identity: str) -> Resource | FhirError:
 # -- members of panels and reports -----------------------------------------------------------------
 
 
-class MemberPart(Protocol):
-    slice: Slice
-
-    def met(self, identity: str) -> bool: ...
-    def unsettled(self) -> list[Resource]: ...
-    def take_read(self, result: Resource | FhirError) -> None: ...
-
-
-_OBSERVATION = "Observation/"
-_POINTING = {"Observation": "hasMember", "DiagnosticReport": "result"}
-
-
-def read_members(client: FhirClient, parts: Sequence[MemberPart]) -> None:
+def read_members(client: FhirClient, parts: Sequence[Part]) -> None:
     """The Observations that a panel or report points to and no search has brought. One that cannot
     be read makes the Observations partial: something was measured, and it is not here."""
     observations = next((p for p in parts if p.slice.type == "Observation"), None)
     tried: set[str] = set()
     for _ in range(DEEPEST if observations else 0):
         assert observations is not None
-        wanted = {i for part in parts for i in _members(part)}
+        wanted = set().union(*(part.targets("Observation") for part in parts))
         missing = sorted(i for i in wanted - tried if not observations.met(i))
         left = MOST_MEMBERS - len(tried)
         if len(missing) > left:
@@ -127,13 +119,3 @@ def read_members(client: FhirClient, parts: Sequence[MemberPart]) -> None:
             observations.take_read(result)
         if not missing or len(tried) == MOST_MEMBERS:
             return
-
-
-def _members(part: MemberPart) -> Iterator[str]:
-    element = _POINTING.get(part.slice.type)
-    for resource in part.unsettled() if element else ():
-        listed = resource.get(str(element))
-        for item in listed if isinstance(listed, list) else ():
-            text = reference_of({"item": item}, "item")
-            if text is not None and text.startswith(_OBSERVATION):
-                yield text.removeprefix(_OBSERVATION)

@@ -1,6 +1,6 @@
 """All of one resource type of one patient: the searches, what they brought, what is to be said."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from service.fhir import kinds, outcome
 from service.fhir.errors import (
@@ -15,12 +15,13 @@ from service.fhir.errors import (
 from service.fhir.http import Resource
 from service.fhir.kinds import Kind
 from service.fhir.manners import NO_COUNT, Way
+from service.fhir.packed import Shelf
 from service.fhir.paging import Page, Params, read_pages
+from service.fhir.pointing import targets
 from service.fhir.record import SafetyEvent, Slice
 from service.fhir.references import rewriter
-from service.fhir.sharing import Sharing
 from service.fhir.subjects import FOREIGN, verdict_on_subject
-from service.fhir.versions import Versions
+from service.fhir.versions import Key, key_of
 
 if TYPE_CHECKING:
     from service.fhir.pull import Job
@@ -36,16 +37,16 @@ class TypePull:
         self._job, self._kind = job, kind
         self._client = job.client
         self._plain = rewriter(job.client.server.bases)
-        self._versions = Versions()
-        self._sharing = Sharing()
+        self._shelf = Shelf(job.packer)
+        self._withdrawn: dict[str, str] = {}
+        self._targets: dict[str, tuple[str, ...]] = {}
+        self._astray: set[Key] = set()
         self._ignored_patient = False
         self._walked = 0
         self._on_page = 0
         self._told = False
         self._by_post = False
         self.slice = Slice(kind.name)
-        self.kept: list[Resource] = []
-        self.carried: list[Resource] = []
         self.safety: list[SafetyEvent] = []
 
     # -- asking --------------------------------------------------------------------------------
@@ -190,34 +191,55 @@ class TypePull:
             return False
         if not isinstance(resource.get("id"), str):
             return self._unusable("no-id")
-        if not self._versions.is_new(resource):
+        self._plain(resource)
+        if resource["resourceType"] != self._kind.name:
+            return self._take_other(resource)
+        if not self._shelf.is_new(resource):
             self.slice.duplicates += 1
             return False
-        return self._take_resource(resource)
+        self._take_resource(resource)
+        return True
 
     def _unusable(self, reason: str) -> bool:
         self.slice.dropped[reason] += 1
         self.slice.lose(reason)
         return False
 
-    def _take_resource(self, resource: Resource) -> bool:
-        self._plain(resource)
-        name = resource["resourceType"]
-        if name != self._kind.name:
-            if name in kinds.CARRIED and name != "Patient":
-                self.carried.append(resource)
-            else:
-                self.slice.dropped["other-type"] += 1
-            return True
+    def _take_other(self, resource: Resource) -> bool:
+        """What came along, and what has no business here."""
+        key = key_of(resource)
+        if key in self._astray:
+            self.slice.duplicates += 1
+            return False
+        self._astray.add(key)
+        if key[0] in kinds.CARRIED and key[0] != "Patient":
+            self._job.carry(resource)
+        else:
+            self.slice.dropped["other-type"] += 1
+        return True
+
+    def _take_resource(self, resource: Resource) -> None:
         self.slice.matches += 1
         person = self._job.person
         reason = verdict_on_subject(resource, self._kind, person.references)
         if reason is None:
             self._name_survivor(resource)
-            self._versions.keep(self._sharing.share(self._job.shape(resource)))
+            self._keep(self._job.shape(resource))
         else:
+            self._shelf.note(resource)
             self._drop_foreign(reason)
-        return True
+
+    def _keep(self, resource: Resource) -> None:
+        """Only what is out of the usual is remembered beside it: most have neither."""
+        try:
+            newest = self._shelf.keep(resource)
+        except ValueError:
+            self._unusable("unreadable")
+            return
+        if newest:
+            identity = resource["id"]
+            _note(self._withdrawn, identity, kinds.withdrawn(resource))
+            _note(self._targets, identity, targets(resource))
 
     def _name_survivor(self, resource: Resource) -> None:
         """What was filed under an earlier id of the same person is filed under the present one."""
@@ -237,11 +259,18 @@ class TypePull:
 
     def met(self, identity: str) -> bool:
         """Whether it came, in whatever version, and whatever became of it."""
-        return self._versions.met(self._kind.name, identity)
+        return self._shelf.met(identity)
 
-    def unsettled(self) -> list[Resource]:
-        """What has come so far and is a fact, in the newest version."""
-        return [r for r in self._versions.newest() if kinds.withdrawn(r) is None]
+    def targets(self, kind: str) -> set[str]:
+        """Ids of one type that what is a fact, in its newest version, points to."""
+        prefix = f"{kind}/"
+        return {
+            text.removeprefix(prefix)
+            for identity, found in self._targets.items()
+            if identity not in self._withdrawn
+            for text in found
+            if text.startswith(prefix)
+        }
 
     def take_read(self, result: Resource | FhirError) -> None:
         """A resource that was read by its id, or why it could not be."""
@@ -259,13 +288,25 @@ class TypePull:
 
     def settle(self) -> None:
         """Once all is in: the newest version decides what a resource says."""
-        self.slice.duplicates += self._versions.superseded
-        for resource in self._versions.newest():
-            reason = kinds.withdrawn(resource)
-            if reason is None:
-                self.kept.append(resource)
-            else:
-                self.slice.dropped[reason] += 1
+        self.slice.duplicates += self._shelf.superseded
+        for identity, reason in self._withdrawn.items():
+            self._shelf.drop(identity)
+            self.slice.dropped[reason] += 1
         foreign = self.slice.dropped[FOREIGN]
         if foreign:
             self.safety.append(SafetyEvent(FOREIGN, self._kind.name, foreign))
+
+    def packed(self) -> list[bytes]:
+        """The facts."""
+        return self._shelf.packed()
+
+
+Value = TypeVar("Value")
+
+
+def _note(notes: dict[str, Value], identity: str, value: Value | None) -> None:
+    """What the newest version says counts; nothing noted is the usual."""
+    if value:
+        notes[identity] = value
+    else:
+        notes.pop(identity, None)

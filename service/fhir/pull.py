@@ -8,16 +8,18 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from service.fhir import kinds, outcome, r5
 from service.fhir.capability import Capability, read_capability
-from service.fhir.errors import Cancelled, FhirError, TooMany
+from service.fhir.errors import Cancelled, FhirError, NotFhir, TooMany
 from service.fhir.http import FhirClient, Resource
 from service.fhir.hydrate import read_medications, read_members
 from service.fhir.kinds import ALL, KINDS, Kind
 from service.fhir.manners import Manners
 from service.fhir.merged import Person, find_person
 from service.fhir.of_type import TypePull
+from service.fhir.packed import Packed, Packer, Shelf
 from service.fhir.paging import Page, read_pages
 from service.fhir.record import PatientRecord, Pulled, Slice
 from service.fhir.subjects import FOREIGN
@@ -51,15 +53,16 @@ def pull_patient(
     able = read_capability(client) if capability is None else capability
     job = Job(client, person, able, set() if learned is None else learned, progress)
     parts = job.pull([KINDS[name] for name in types])
-    medications = read_medications(client, parts, job.shape)
+    medications = read_medications(client, parts, job.carried, job.shape)
     own = Slice("Patient", queries=1, pages=1, matches=1, finished=1)
     slices = [own, *(part.slice for part in parts), *([medications.slice] if medications else [])]
-    resources = [job.shape(person.resource), *(r for part in parts for r in part.kept)]
-    resources += medications.resources if medications else []
+    packed = [job.pack_patient()]
+    packed += medications.packed if medications else []
+    packed += [item for part in parts for item in part.packed()]
     return Pulled(
         patient_id=person.id,
         base=client.server.base_url,
-        resources=resources,
+        resources=Packed(job.packer, packed),
         completeness={"basis": "server", "slices": [s.as_dict() for s in slices]},
         safety=person.safety + [event for part in parts for event in part.safety],
         out_of_scope=dict(sorted(job.out_of_scope.items())),
@@ -83,6 +86,8 @@ class Job:
         self.manners = Manners(learned, client.server.post_search)
         self.shape = r5.as_r4 if r5.is_r5(capability.fhir_version) else _as_it_is
         self.out_of_scope: Counter[str] = Counter()
+        self.packer = Packer()
+        self.carried = Shelf(self.packer)
         self._progress = progress
         self._lock = threading.Lock()
         self._left = client.server.limits.resources
@@ -140,6 +145,17 @@ class Job:
         self.out_of_scope.clear()
         self._left = before
         return None
+
+    def carry(self, resource: Resource) -> None:
+        """What came along for others; those of them that are needed are found by their id."""
+        with suppress(ValueError), self._lock:
+            self.carried.keep(self.shape(resource))
+
+    def pack_patient(self) -> bytes:
+        try:
+            return self.packer.pack(self.shape(self.person.resource))
+        except ValueError:
+            raise NotFhir("GET Patient/{id}") from None
 
     def report(self, part: Slice) -> None:
         if self._progress is not None:
@@ -211,8 +227,8 @@ class _Everything:
             return False
         self._elsewhere.add(key)
         if key[0] in kinds.CARRIED:
-            if key[0] != "Patient" and self.parts:
-                self.parts[0].carried.append(resource)
+            if key[0] != "Patient":
+                self._job.carry(resource)
         else:
             self._job.out_of_scope[key[0]] += 1
         return True

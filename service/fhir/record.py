@@ -1,7 +1,7 @@
 """One patient's resources as a source gave them, and how complete they are."""
 
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,8 @@ class PatientRecord:
     base: str = field(repr=False)
     """What makes the ids unique: the server's base URL, or a name for a file without one. Made of
     identity in the latter case: for the vault's keyed index, never to be stored or logged."""
-    resources: list[Resource] = field(repr=False)
+    resources: Sequence[Resource] = field(repr=False)
+    """Each (type, id) once. Read only: what came from a server is parsed at each look."""
     completeness: dict[str, Any]
     safety: list[SafetyEvent] = field(default_factory=list)
     out_of_scope: dict[str, int] = field(default_factory=dict)

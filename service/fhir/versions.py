@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"(\d{1,18})\Z")
 
 def key_of(resource: Resource) -> Key:
     """(type, id, version)"""
-    return resource["resourceType"], resource["id"], _meta(resource, "versionId")
+    return resource["resourceType"], resource["id"], version_of(resource)
 
 
 def age_rank(resource: Resource) -> tuple[str, int, str]:
@@ -28,6 +28,10 @@ def _meta(resource: Resource, element: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def version_of(resource: Resource) -> str:
+    return _meta(resource, "versionId")
+
+
 class Versions:
     """Keeps the newest version of each resource."""
 
@@ -36,7 +40,6 @@ class Versions:
         self._seen: dict[Name, tuple[str, ...]] = {}
         self._newest: dict[Name, Resource] = {}
         self._alone: dict[str, tuple[str, ...]] = {}
-        self.superseded = 0
 
     def is_new(self, resource: Resource) -> bool:
         """Whether exactly this version was not seen before; remembers it."""
@@ -51,15 +54,9 @@ class Versions:
             self._seen[name] = (*known, version)
         return True
 
-    def met(self, kind: str, identity: str) -> bool:
-        """Whether any version of it was seen, kept or not."""
-        return (kind, identity) in self._seen
-
     def keep(self, resource: Resource) -> None:
         key = resource["resourceType"], resource["id"]
         known = self._newest.get(key)
-        if known is not None:
-            self.superseded += 1
         if known is None or age_rank(resource) > age_rank(known):
             self._newest[key] = resource
 

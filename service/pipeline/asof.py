@@ -41,13 +41,39 @@ CLINICAL_TIMES: dict[str, tuple[tuple[str, ...], ...]] = {
 
 def last_record(resources: Iterable[Resource], today: date) -> date:
     """The newest date on which something clinical happened, no later than death or today."""
-    listed = list(resources)
-    times = [text for resource in listed for text in _times(resource)]
-    full = [day for day in map(full_date, times) if day is not None and day <= today]
-    partial = [min(day, today) for day in map(_end_of_partial, times) if day is not None]
-    newest = max(full or partial, default=today)
-    died = min((day for day in map(_death, listed) if day is not None), default=None)
-    return newest if died is None else min(newest, died)
+    found = _Newest(today)
+    for resource in resources:  # one pass, nothing held: a record may be long
+        for text in _times(resource):
+            found.see(text)
+        found.see_death(_death(resource))
+    return found.day()
+
+
+class _Newest:
+    """The newest full date, the newest month or year, the first death."""
+
+    def __init__(self, today: date) -> None:
+        self._today = today
+        self._full: date | None = None
+        self._partial: date | None = None
+        self._died: date | None = None
+
+    def see(self, text: Any) -> None:
+        day = full_date(text)
+        if day is None:
+            end = _end_of_partial(text)
+            if end is not None:
+                self._partial = max(self._partial or date.min, min(end, self._today))
+        elif day <= self._today:
+            self._full = max(self._full or day, day)
+
+    def see_death(self, day: date | None) -> None:
+        if day is not None:
+            self._died = min(self._died or day, day)
+
+    def day(self) -> date:
+        newest = self._full or self._partial or self._today
+        return newest if self._died is None else min(newest, self._died)
 
 
 def _times(resource: Resource) -> Iterable[Any]:

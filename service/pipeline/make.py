@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
-from mappings.from_fhir import map_records
+from mappings.from_fhir import map_unique
+from mappings.vocabulary.facts import Mapped
 from privacy import gate, ledger
-from privacy.deidentify import Deidentifier, Refused, Session
+from privacy.deidentify import Deidentifier, Session
 from privacy.errors import ConflictError
-from privacy.policy import load_policy, twin_policy_ids
+from privacy.policy import Policy, load_policy, twin_policy_ids
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.signing import SigningKey, envelope
 from privacy.subject import SubjectContext, draw_epoch
@@ -24,13 +25,15 @@ from service.pipeline.asof import last_record
 from service.pipeline.errors import Blocked, NotConfigured, RunError
 from service.pipeline.guards import deidentifier_of
 from service.pipeline.origin import without_own
+from service.pipeline.refusals import Refusals
+from service.pipeline.search import searched
 from service.risk.rows import traits_of
 from service.risk.snapshot import snapshot
 from service.stores import Database
 from service.stores.audit import AuditStore
 from service.stores.errors import ConflictError as StoreConflictError
 from service.stores.ledger import SqlLedgerStore
-from service.stores.risk import RiskStore
+from service.stores.risk import RiskStore, Traits
 from service.stores.twins import StoredTwin, TwinStore
 from twin_engine.document import Header, Twin, build, dump, next_version, read, with_assessments
 from twin_engine.document.octets import digest as digest_of
@@ -42,7 +45,6 @@ SOFTWARE = version("twinport")
 TRIES = 5  # two runs of one patient at once: the second works on what the first has written
 
 Json = dict[str, Any]
-Context = tuple[PatientRecord, Session, SubjectRecord, date]
 Stage = Callable[[str], None]
 
 
@@ -84,6 +86,44 @@ class Made:
         return tuple(dict(item) for item in self.twin.assessments)
 
 
+class _Done(NamedTuple):
+    """What de-identifying did. The session itself remembers the record's dates and references."""
+
+    policy: Policy
+    now: int
+    counts: Mapping[tuple[str, str, str], int]
+    refusals: Mapping[tuple[str, str], int]
+    labels: Mapping[tuple[str, str], int]
+
+    @classmethod
+    def of(cls, session: Session) -> "_Done":
+        return cls(session.policy, session.now, session.counts, session.refusals, session.labels)
+
+
+class _Facts(NamedTuple):
+    mapped: Mapped
+    completeness: Json
+    withdrawn: Mapping[str, str]
+    done: _Done
+
+
+Context = tuple[PatientRecord, _Done, SubjectRecord, date]
+
+
+class _Draft(NamedTuple):
+    """A document as it is to be signed, and what is needed of it beside its bytes."""
+
+    payload: bytes
+    version: int
+    parent: str | None
+    traits: Traits
+
+    @classmethod
+    def of(cls, document: Json) -> "_Draft":
+        heading = document["twin"]
+        return cls(dump(document), heading["version"], heading["parent"], traits_of(document))
+
+
 class Maker:
     """Makes twins of one project. Holds no patient; threads share it."""
 
@@ -110,31 +150,23 @@ class Maker:
         raise RunError("another run of the same patient is in the way; try again", "busy")
 
     def _make(self, record: PatientRecord, wish: Wish, stage: Stage) -> Made:
-        patient = _patient(record)
         day = _day(record, wish)
         link, expected = self._link(record, wish.policy, day)
-        stage("de-identify")
-        session, records = self._deidentify(record, patient, link, wish.policy, day)
-        stage("map")
-        mapped = map_records(records, session.now, UNITS_PER_DAY[session.policy.time.unit])
-        if mapped.subject is None:
-            raise RunError("the Patient resource can't be used; see the refusals", "no-patient")
-        stage("build")
-        parent = self._parent(link.twin)
-        header = self._header(link, session, wish)
-        document = _document(mapped, header, record, parent, _deleted(record, link))
-        stage("predict")
-        document = with_assessments(document, assess(State(document), wish.models))
-        context = (record, session, link, day)
+        facts = self._facts(record, link, wish.policy, day, stage)
+        parent, done = self._parent(link.twin), facts.done
+        document = self._document(facts, self._header(link, done, wish), parent, wish.models, stage)
+        del facts  # here and below: of a long record it is large, and all in the document
+        context = (record, done, link, day)
         if parent is not None and _says_the_same(parent[0].document, document):
             self._vault.save(link, expected)
             return _made(*parent, False, context)
         stage("gate")
-        payload = dump(document)
-        checked = self._gate(record, payload, link, session)
+        draft = _Draft.of(document)
+        del document  # it is all in the bytes
+        checked = self._gate(record, draft.payload, link, done)
         stage("sign")
-        stored = self._keep(link, expected, payload, document, session, checked, wish.request)
-        return _made(read(payload), stored, True, context)
+        stored = self._keep(link, expected, draft, done, checked, wish.request)
+        return _made(read(draft.payload), stored, True, context)
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -157,15 +189,35 @@ class Maker:
         )
         return fresh, 0
 
-    def _deidentify(
-        self, record: PatientRecord, patient: Json, link: SubjectRecord, policy: str, day: date
-    ) -> tuple[Session, list[Json]]:
+    def _facts(
+        self, record: PatientRecord, link: SubjectRecord, policy: str, day: date, stage: Stage
+    ) -> "_Facts":
+        patient = _patient(record)
         subject = SubjectContext.of(
             patient, epoch=link.epoch, now=day, pseudonym=link.ids, bases=(record.base,)
         )
-        session = self.deidentifier(policy).session(subject)
-        found = (session.apply(resource) for resource in record.resources)
-        return session, [item for item in found if not isinstance(item, Refused)]
+        session, refused = self.deidentifier(policy).session(subject), Refusals()
+        stage("de-identify")
+        records = refused.without(map(session.apply, record.resources))
+        stage("map")  # in the same pass, record by record: none is held
+        mapped = map_unique(records, session.now, UNITS_PER_DAY[session.policy.time.unit])
+        if mapped.subject is None:
+            raise RunError("the Patient resource can't be used; see the refusals", "no-patient")
+        completeness = refused.told_in(record.completeness)
+        return _Facts(mapped, completeness, _deleted(record, link), _Done.of(session))
+
+    def _document(
+        self,
+        facts: "_Facts",
+        header: Header,
+        parent: tuple[Twin, StoredTwin] | None,
+        models: Sequence[Request],
+        stage: Stage,
+    ) -> Json:
+        stage("build")
+        document = _built(facts, header, parent)
+        stage("predict")
+        return with_assessments(document, assess(State(document), models))
 
     def deidentifier(self, policy_id: str) -> Deidentifier:
         load_policy(policy_id).require_twins()
@@ -175,28 +227,27 @@ class Maker:
         stored = self._twins.get(pseudonym)
         return None if stored is None else (read(stored.payload), stored)
 
-    def _header(self, link: SubjectRecord, session: Session, wish: Wish) -> Header:
-        policy = session.policy
+    def _header(self, link: SubjectRecord, done: _Done, wish: Wish) -> Header:
+        policy = done.policy
         return Header(
             twin=link.twin,
             policy=policy.id,
             policy_version=policy.version,
             policy_digest=policy.digest,
             software=SOFTWARE,
-            now=session.now,
+            now=done.now,
             time_unit=policy.time.unit,
             as_of=wish.as_of,
         )
 
     def _gate(
-        self, record: PatientRecord, payload: bytes, link: SubjectRecord, session: Session
+        self, record: PatientRecord, payload: bytes, link: SubjectRecord, done: _Done
     ) -> gate.GateResult:
         """The independent search. A hit is written to the ledger, then stops the run."""
-        values = gate.collect_identifiers(record.resources)
-        result = gate.check(payload, values, allowed(link))
+        result = searched(payload, record.resources, allowed(link))
         if not result.passed:
             with self._database.write():
-                ledger.append(self._ledger, self._signer, _blocked(link, session, result))
+                ledger.append(self._ledger, self._signer, _blocked(link, done, result))
             raise Blocked([f"{hit.path}: {hit.rule}" for hit in result.hits])
         return result
 
@@ -204,36 +255,35 @@ class Maker:
         self,
         link: SubjectRecord,
         expected: int,
-        payload: bytes,
-        document: Json,
-        session: Session,
+        draft: "_Draft",
+        done: _Done,
         checked: gate.GateResult,
         request: str | None,
     ) -> StoredTwin:
         """Risk, ledger, signature, twin, vault and audit in one transaction: all, or none."""
-        policy = session.policy
+        policy = done.policy
         with self._database.write():
-            self._risk.keep(link.twin, policy.id, traits_of(document))
+            self._risk.keep(link.twin, policy.id, draft.traits)
             entry = ledger.twin_entry(
                 policy=policy,
                 software=SOFTWARE,
                 twin=link.twin,
-                document=payload,
-                counts=session.counts,
-                refusals=session.refusals,
+                document=draft.payload,
+                counts=done.counts,
+                refusals=done.refusals,
                 gate=checked.as_entry(),
                 at=datetime.now(UTC),
                 risk=snapshot(self._risk, link.twin, policy.id),
-                extra=ledger.obligations(session.labels),
+                extra=ledger.obligations(done.labels),
             )
             head = ledger.append(self._ledger, self._signer, entry)
-            proof = self._signer.sign(payload, {"ledger": f"{head.seq}:{head.digest}"})
+            proof = self._signer.sign(draft.payload, {"ledger": f"{head.seq}:{head.digest}"})
             about = self._twins.add(
                 pseudonym=link.twin,
-                version=document["twin"]["version"],
-                parent=document["twin"]["parent"],
-                digest=digest_of(payload),
-                payload=payload,
+                version=draft.version,
+                parent=draft.parent,
+                digest=digest_of(draft.payload),
+                payload=draft.payload,
                 proof=proof.encode(),
                 policy=policy.id,
             )
@@ -247,7 +297,7 @@ class Maker:
                 request_id=request,
                 policy=policy.short,
             )
-        return StoredTwin(about, payload, proof.encode())
+        return StoredTwin(about, draft.payload, proof.encode())
 
 
 # -- pieces without state --------------------------------------------------------------------------
@@ -283,11 +333,11 @@ def _policy_digests() -> frozenset[str]:
     return frozenset(load_policy(policy_id).digest for policy_id in twin_policy_ids())
 
 
-def _blocked(link: SubjectRecord, session: Session, result: gate.GateResult) -> Json:
+def _blocked(link: SubjectRecord, done: _Done, result: gate.GateResult) -> Json:
     return {
         "event": "twin-blocked",
-        "time": ledger.coarse_time(session.policy, datetime.now(UTC)),
-        "policy": session.policy.as_reference(),
+        "time": ledger.coarse_time(done.policy, datetime.now(UTC)),
+        "policy": done.policy.as_reference(),
         "software": SOFTWARE,
         "twin": link.twin,
         "gate": result.as_entry(),
@@ -312,16 +362,10 @@ def _day(record: PatientRecord, wish: Wish) -> date:
     return wish.day
 
 
-def _document(
-    mapped: Any,
-    header: Header,
-    record: PatientRecord,
-    parent: tuple[Twin, StoredTwin] | None,
-    withdrawn: Mapping[str, str],
-) -> Json:
+def _built(facts: _Facts, header: Header, parent: tuple[Twin, StoredTwin] | None) -> Json:
     if parent is None:
-        return build(mapped, header, record.completeness)
-    return next_version(parent[0], mapped, header, record.completeness, withdrawn)
+        return build(facts.mapped, header, facts.completeness)
+    return next_version(parent[0], facts.mapped, header, facts.completeness, facts.withdrawn)
 
 
 def _deleted(record: PatientRecord, link: SubjectRecord) -> dict[str, str]:
@@ -352,13 +396,13 @@ def _content(document: Any) -> Json:
 
 
 def _made(twin: Twin, stored: StoredTwin, new: bool, context: Context) -> Made:
-    record, session, link, day = context
+    record, done, link, day = context
     return Made(
         twin=twin,
         stored=stored,
         new=new,
-        counts=dict(session.counts),
-        refusals=dict(session.refusals),
+        counts=dict(done.counts),
+        refusals=dict(done.refusals),
         safety=tuple((event.kind, event.type, event.count) for event in record.safety),
         link=link,
         day=day,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from service.fhir.packed import only
 from service.fhir.record import PatientRecord
 
 IDENTIFIER_SYSTEM = "urn:twinport:assessment"
@@ -11,7 +12,7 @@ IDENTIFIER_SYSTEM = "urn:twinport:assessment"
 
 def without_own(record: PatientRecord) -> PatientRecord:
     """The record as it would be had we never written to it."""
-    return replace(record, resources=[r for r in record.resources if not is_own(r)])
+    return replace(record, resources=only(record.resources, lambda found: not is_own(found)))
 
 
 def is_own(resource: Mapping[str, Any]) -> bool:

@@ -359,17 +359,3 @@ def test_an_empty_record_is_asked_for_in_both_spellings(scripted: ScriptedServer
             assert ids(pull(scripted, learned=learned)) == ["a"]
         learned = {word for word in learned if not word.startswith("accepts:")}
         assert learned == ({"patient:bare-id"} if spelling == "p1" else set())
-
-
-def test_equal_parts_of_a_record_are_kept_once_and_say_the_same(scripted: ScriptedServer) -> None:
-    code = {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]}
-    other = {"coding": [{"system": "http://loinc.org", "code": "8310-5"}]}
-    given = [
-        next(observations("p1", n, code=c)) for n, c in zip("abc", (code, other, code), strict=True)
-    ]
-    scripted.patient("p1")
-    scripted.on("Observation", fhir(bundle(*given)))
-    a, b, c = (r for r in pull(scripted).resources if r["resourceType"] == "Observation")
-    assert [r["code"] for r in (a, b, c)] == [code, other, code]
-    assert a["code"] is c["code"]
-    assert a["subject"] is b["subject"]

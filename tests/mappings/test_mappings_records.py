@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.from_fhir import MAPPERS, map_records
+from mappings.from_fhir import MAPPERS, map_records, map_unique
 from mappings.vocabulary import concept, rules
 from mappings.vocabulary.units import TABLES
 
@@ -112,6 +112,21 @@ def test_two_records_under_one_id_are_settled_without_regard_to_order() -> None:
     second = first | {"status": "planned"}
     assert map_records([first, second]) == map_records([second, first])
     assert len(map_records([first, first, second]).encounters) == 1
+
+
+def test_an_order_is_mapped_with_its_medicine_whichever_comes_first() -> None:
+    order = {
+        "resourceType": "MedicationRequest",
+        "id": "o",
+        "status": "active",
+        "medicationReference": {"reference": "Medication/m"},
+    }
+    coding = {"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "617310"}
+    medicine = {"resourceType": "Medication", "id": "m", "code": {"coding": [coding]}}
+    (fact,) = map_unique([order, medicine]).medications
+    assert fact.code
+    assert map_unique(iter([medicine, order])) == map_unique([order, medicine])
+    assert map_records([order, medicine]) == map_unique([order, medicine])
 
 
 def test_no_records() -> None:

@@ -3,6 +3,7 @@ that says what is missing, or none."""
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from personas_loop import Loop, at, person, serving
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from privacy.signing import open_envelope
 from service.config.sections import ServerAuth
 from service.fhir.errors import FhirError, SignInRefused
 from service.fhir.record import PatientRecord, SafetyEvent
@@ -25,7 +27,7 @@ from service.fhir.servers import ServerConfig
 from service.pipeline.runtime import Runtime
 from service.sandbox.personas.hostile import Hostile, ways
 from service.sandbox.testing import RunningSandbox
-from twin_engine.document import clinical_digest
+from twin_engine.document import clinical_digest, read
 
 PATIENT = "demo-001"
 SECRET = "a-very-secret-token"
@@ -194,8 +196,17 @@ def test_an_error_names_no_value(runtime: Runtime, way: str, tmp_path: Path) -> 
 
 # -- how much memory -------------------------------------------------------------------------------
 
-CLIENT = """
-import re, sys
+# Not getrusage: it also counts what the process was before it became this program.
+PEAK = r"""
+import atexit, re
+
+@atexit.register
+def peak():
+    print(int(re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read())[1]) // 1024)
+
+"""
+PULL = """
+import sys
 from dataclasses import replace
 from service.fhir.http import FhirClient
 from service.fhir.pull import pull_patient
@@ -207,31 +218,54 @@ limits = replace(server.limits, pages=pages, budget_seconds=3600)
 with FhirClient(replace(server, limits=limits, page_size=size)) as client:
     record = pull_patient(client, "demo-001", ["Observation"])
 row = record.completeness["slices"][1]
-# Not getrusage: it also counts what the process was before it became this program.
-peak = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())
-print(row["matches"], row["verdict"], int(peak[1]) // 1024)
+print(row["matches"], row["verdict"])
+"""
+RUN = """
+import sys
+from service.cli import main
+
+main(["run", "--server", "hostile", "--patient", "demo-001", "--out", sys.argv[1], "--json"])
 """
 
 
-def pulled_by_a_process(pages: int, per_page: int) -> tuple[int, str, int]:
-    """Matches, verdict and the peak of a process that does nothing but pull, in megabytes."""
-    hostile = Hostile("tiny-pages", pages=pages, per_page=per_page)
-    with serving(person(PATIENT), hostile) as sandbox:
-        command = [sys.executable, "-c", CLIENT, sandbox.base_url, str(pages), str(per_page)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    matches, verdict, peak = done.stdout.split()
-    return int(matches), verdict, int(peak)
+def peak_of(program: str, *arguments: str, **environment: str) -> tuple[list[str], int]:
+    """What a process of its own prints, and its peak in megabytes."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK + program, *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        check=False,
+    )
+    *printed, peak = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    return printed, int(peak)
 
 
 @pytest.mark.parametrize(
-    ("pages", "per_page"),
-    [
-        (300, 1),
-        pytest.param(100, 1000, marks=pytest.mark.slow),
-        pytest.param(10_000, 1, marks=pytest.mark.slow),
-    ],
+    ("pages", "per_page"), [(300, 1), pytest.param(10_000, 1, marks=pytest.mark.slow)]
 )
-def test_memory_stays_below_300_megabytes(pages: int, per_page: int) -> None:
-    matches, verdict, peak = pulled_by_a_process(pages, per_page)
-    assert (matches, verdict) == (pages * per_page, "complete")
+def test_a_pull_of_tiny_pages_stays_small(pages: int, per_page: int) -> None:
+    with serving(person(PATIENT), Hostile("tiny-pages", pages=pages, per_page=per_page)) as sandbox:
+        (said,), peak = peak_of(PULL, sandbox.base_url, str(pages), str(per_page))
+    assert said == f"{pages * per_page} complete"
+    assert peak < 300
+
+
+@pytest.mark.slow
+def test_a_whole_run_of_a_hundred_thousand_observations_stays_below_300_megabytes(
+    tmp_path: Path,
+) -> None:
+    """From the server to the signed twin with its assessments on disk, by the command."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    with serving(person(PATIENT), Hostile("tiny-pages", pages=100, per_page=1000)) as sandbox:
+        server = f'base_url = "{sandbox.base_url}"\nwrite_back = false\npage_size = 1000\n'
+        (home / "twinport.toml").write_text(f"[servers.hostile]\n{server}")
+        _, peak = peak_of(RUN, str(tmp_path / "out"), TWINPORT_HOME=str(home))
+    document = read(open_envelope((tmp_path / "out" / "twin.json").read_bytes())[0]).document
+    row = next(s for s in document["completeness"]["slices"] if s["type"] == "Observation")
+    assert row["matches"] >= 100_000  # those, and what reports point to
+    assert row["verdict"] == "complete"
+    assert len(document["signals"]["heart-rate"]["t"]) > 90_000
     assert peak < 300

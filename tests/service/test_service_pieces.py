@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.databases import Clock
 
+from privacy.deidentify import Refused
 from service.auth import Principal, Role
 from service.auth.principals import Kind
 from service.fhir.outbox import OutboxState
@@ -17,7 +18,9 @@ from service.fhir.record import PatientRecord
 from service.pipeline.asof import last_record
 from service.pipeline.held import HeldOutbox
 from service.pipeline.origin import IDENTIFIER_SYSTEM, is_own, without_own
+from service.pipeline.refusals import Refusals
 from service.pipeline.runtime import open_runtime
+from service.pipeline.search import searched
 from service.pipeline.service import Service
 from service.pipeline.sweeper import Sweeper
 from service.stores import Database
@@ -79,6 +82,78 @@ def test_what_we_wrote_is_not_read() -> None:
     record = PatientRecord("p", "b", [ours, theirs, {"identifier": {}}], {})
     assert [is_own(r) for r in record.resources] == [True, False, False]
     assert without_own(record).resources == record.resources[1:]
+
+
+# -- what the de-identifier refused --------------------------------------------------------------
+
+
+def slices(**verdicts: str) -> dict[str, Any]:
+    return {"slices": [{"type": t, "verdict": v, "dropped": {}} for t, v in verdicts.items()]}
+
+
+@pytest.mark.parametrize(
+    ("refused", "word"),
+    [
+        (
+            Refused("Observation", "refused-element", "Observation.modifierExtension"),
+            "modifier-extension",
+        ),
+        (
+            Refused("Observation", "refused-element", "Observation.component.modifierExtension"),
+            "modifier-extension",
+        ),
+        (Refused("Observation", "refused-element", "Observation.implicitRules"), "implicit-rules"),
+        (Refused("Observation", "another-patient", "Observation.subject"), "foreign-subject"),
+        (Refused("Observation", "unknown-subject", "Observation.subject"), "subject-unproven"),
+        (Refused("Observation", "no-type"), "unreadable"),
+    ],
+)
+def test_what_is_refused_is_counted_and_its_slice_not_complete(refused: Refused, word: str) -> None:
+    refusals = Refusals()
+    assert list(refusals.without([refused, {"id": "kept"}, refused])) == [{"id": "kept"}]
+    observation, condition = refusals.told_in(slices(Observation="complete", Condition="complete"))[
+        "slices"
+    ]
+    assert observation == {
+        "type": "Observation",
+        "verdict": "partial",
+        "dropped": {word: 2},
+        "reason": word,
+    }
+    assert condition["verdict"] == "complete"
+
+
+def test_a_slice_that_fell_short_already_keeps_its_reason() -> None:
+    refusals = Refusals()
+    list(refusals.without([Refused("Observation", "refused-element", "Observation.implicitRules")]))
+    before = {
+        "type": "Observation",
+        "verdict": "partial",
+        "reason": "forbidden",
+        "dropped": {"no-id": 1},
+    }
+    (after,) = refusals.told_in({"slices": [before]})["slices"]
+    assert after == before | {"dropped": {"implicit-rules": 1, "no-id": 1}}
+
+
+def test_types_nobody_reads_are_no_shortfall() -> None:
+    refusals = Refusals()
+    list(refusals.without([Refused("Immunization", "type-out-of-scope")]))
+    whole = slices(Immunization="complete")
+    assert refusals.told_in(whole) == whole
+
+
+# -- the gate, some resources at a time ----------------------------------------------------------
+
+
+def test_the_gate_sees_every_part_of_a_long_record() -> None:
+    people = [{"resourceType": "Patient", "name": [{"family": name}]} for name in ("Roe", "Åström")]
+    filling = [reading("2020-01-01")] * 5
+    payload = b'{"a":"astrom","b":"fine"}'
+    for resources in ([people[1], *filling], [*filling, *people], [people[0], *filling, people[1]]):
+        result = searched(payload, resources, frozenset({"fine"}), at_once=2)
+        assert [(hit.path, hit.rule) for hit in result.hits] == [("a", "name")]
+    assert searched(b'{"b":"fine"}', [*people, *filling], frozenset({"fine"}), at_once=2).passed
 
 
 # -- the outbox in hand -------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from support.twins import everything, twin
 from mappings import vocabulary
 from twin_engine.document import SchemaError, check, schema
 from twin_engine.document.codes import FORMS, acceptable
-from twin_engine.document.schema import published
+from twin_engine.document.schema import PART, parts, published
 from twin_engine.document.terms import words
 
 # Where a schema holds further schemas, by keyword.
@@ -206,3 +206,42 @@ def test_a_code_must_have_the_form_of_its_own_system() -> None:
     swapped = WHOLE["conditions"][0] | {"system": "loinc"}
     with pytest.raises(SchemaError, match="conditions/0"):
         check(put(WHOLE, ("conditions", 0), swapped))
+
+
+# -- a long document is checked in parts -----------------------------------------------------------
+
+
+def long_twin(entries: int) -> dict[str, Any]:
+    document = twin()
+    ids = [f"{n:021}A" for n in range(entries)]
+    document["sources"] = [{"type": "Observation", "ids": ids}]
+    column = {"unit": "/min", "t": list(range(entries)), "v": [60] * entries}
+    document["signals"] = {"heart-rate": column | {"src": list(range(entries))}}
+    document["quality"]["setAside"] = [
+        {"rule": "implausible", "concept": "heart-rate", "t": n, "src": n} for n in range(entries)
+    ]
+    return document
+
+
+def test_parts_show_every_item_once() -> None:
+    document = long_twin(2_500)
+    shown = list(parts(document, 1_000))
+    assert len(shown) == 3
+    for path in (("signals", "heart-rate", "t"), ("quality", "setAside")):
+        items = [item for part in shown for item in reached(part, path)]
+        assert items == reached(document, path)
+    assert [part["twin"] for part in shown] == [document["twin"]] * 3
+
+
+def reached(node: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        node = node[step]
+    return node
+
+
+def test_what_is_wrong_far_down_a_long_document_is_found() -> None:
+    document = long_twin(PART + 2)
+    check(document)
+    document["quality"]["setAside"][-1]["rule"] = "Jane Roe"
+    with pytest.raises(SchemaError, match=f"quality/setAside/{PART + 1}/rule"):
+        check(document)

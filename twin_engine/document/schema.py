@@ -4,8 +4,9 @@ Every string is one of our own words, or matches a pattern of bounded length who
 spell a sentence. `schema.json` beside this file is the published form.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
@@ -31,6 +32,8 @@ POSITION = "^(?:0|[1-9][0-9]{0,6})$"
 # Four thousand years of minutes: further away from an epoch than any date that FHIR can write.
 FARTHEST = 2**31 - 1
 MOST_INSTANCES = 10**7
+PART = 10_000  # items of a list that are checked at once
+FEW = 500  # items of a list or object that may itself hold long ones: signals, sources
 
 Node = dict[str, Any]
 
@@ -482,13 +485,57 @@ def _validator() -> jsonschema_rs.Draft202012Validator:
 
 
 def check(document: Mapping[str, Any]) -> None:
-    """Raise SchemaError where the document leaves the schema. Says where and which rule only."""
+    """Raise SchemaError where the document leaves the schema. Says where and which rule only.
+
+    The validator copies what it checks, at some hundred bytes for each value: a long document is
+    shown to it in parts. (That no source is listed twice in a list of many parts, `read` checks.)
+    """
     validator = _validator()
-    if validator.is_valid(document):
+    if all(map(validator.is_valid, parts(document) if _is_long(document) else (document,))):
         return
     found = next(iter(validator.iter_errors(document)))
     path = "/".join(str(step) for step in found.instance_path) or "(document)"
     raise SchemaError(f"not a twin document: {path} breaks the schema's {found.schema_path[-1]!r}")
+
+
+def _is_long(document: Mapping[str, Any]) -> bool:
+    """By its sources: whatever a twin lists grows with them."""
+    rows = document.get("sources") if isinstance(document, Mapping) else None
+    ids = [row.get("ids") for row in rows if type(row) is dict] if type(rows) is list else []
+    return any(type(listed) is list and len(listed) > PART for listed in ids)
+
+
+def parts(document: Mapping[str, Any], size: int = PART) -> Iterator[Any]:
+    """The document with at most `size` items of each list and object, as often as that takes."""
+    start, longest = 0, 1
+    while start < longest:
+        part, longest = _part(document, start, size)
+        yield part
+        start += size
+
+
+def _part(node: Any, start: int, size: int) -> tuple[Any, int]:
+    """The items from `start` on, the first one where there are none; the longest length met.
+
+    What is short enough to be a list of lists is looked into; columns and entries are not.
+    """
+    if not isinstance(node, list | Mapping):
+        return node, 0
+    if len(node) > FEW:
+        part = _slice(node, start, size) or _slice(node, 0, 1)
+        return part, len(node)
+    if isinstance(node, list):
+        items = [_part(value, start, size) for value in node]
+        return [part for part, _ in items], max((n for _, n in items), default=0)
+    named = {key: _part(value, start, size) for key, value in node.items()}
+    longest = max((n for _, n in named.values()), default=0)
+    return {key: part for key, (part, _) in named.items()}, longest
+
+
+def _slice(node: Any, start: int, size: int) -> Any:
+    if isinstance(node, list):
+        return node[start : start + size]
+    return dict(islice(node.items(), start, start + size))
 
 
 def published() -> bytes:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -42,6 +43,8 @@ class Hostile(Persona):
         self.numbers = itertools.count(1)
         self.lock = threading.Lock()
         self.issued, self.left = 0, 0
+        if way == "gzip-bomb":
+            _packed()  # made now: a client does not wait for it
 
     def settings(self, given: Settings) -> Settings:
         return replace(given, max_count=50)
@@ -158,22 +161,36 @@ def _tiny_pages(persona: Hostile, request: Request) -> Response | None:
 
 
 def _observation(patient: str, number: int) -> dict[str, Any]:
-    minute = f"{number // 60 % 24:02}:{number % 60:02}"
+    """As long as a real one, no two at the same minute."""
+    taken = _FIRST + timedelta(minutes=97 * number)
     return {
         "resourceType": "Observation",
         "id": f"tiny-{number}",
-        "meta": {"versionId": "1"},
+        "meta": {"versionId": "1", "lastUpdated": "2026-01-01T00:00:00.000Z"},
         "status": "final",
-        "category": [{"coding": [{"code": "vital-signs"}]}],
-        "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+        "category": [
+            {"coding": [{"system": _CATEGORY, "code": "vital-signs", "display": "Vital Signs"}]}
+        ],
+        "code": {
+            "coding": [{"system": "http://loinc.org", "code": "8867-4", "display": "Heart rate"}],
+            "text": "Heart rate",
+        },
         "subject": {"reference": patient if "/" in patient else f"Patient/{patient}"},
-        "effectiveDateTime": f"20{number // 1440 % 20:02}-01-01T{minute}:00Z",
+        "encounter": {"reference": f"Encounter/visit-{number // 50}"},
+        "effectiveDateTime": f"{taken:%Y-%m-%dT%H:%M:%S}Z",
+        "issued": f"{taken:%Y-%m-%dT%H:%M:%S}.000Z",
+        "performer": [{"reference": f"Practitioner/nurse-{number % 9}", "display": "Night nurse"}],
         "valueQuantity": {
             "value": 60 + number % 40,
+            "unit": "/min",
             "system": "http://unitsofmeasure.org",
             "code": "/min",
         },
     }
+
+
+_FIRST = datetime(2006, 1, 1, tzinfo=UTC)
+_CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 
 
 _WAYS: Mapping[str, Answer] = {
