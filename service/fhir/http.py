@@ -42,6 +42,8 @@ from service.fhir.wire import RawAnswer, Stream, Wire
 Resource = dict[str, Any]
 
 FHIR_JSON = "application/fhir+json"
+# HAPI answers a search that it was asked within the last minute as it did then, unless told so.
+NOW = "no-cache"
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Real ids now and then hold an underscore or are longer than the standard's 64 characters.
@@ -221,7 +223,7 @@ class FhirClient:
         what: str,
         secret: str | None,
     ) -> RawAnswer:
-        signed = {"Accept": FHIR_JSON, **headers}
+        signed = {"Accept": FHIR_JSON, "Cache-Control": NOW, **headers}
         if secret is not None:
             signed["Authorization"] = secret
         return self._wire.send(method, url, headers=signed, body=body, clock=self.clock, what=what)

@@ -6,9 +6,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from service.fhir.http import FhirClient
+from service.fhir.servers import from_url
 
 HERE = Path(__file__).parent
 FILES = ("package.json", "package-lock.json", ".npmrc", "server.mjs", "validate.mjs", "receive.mjs")
@@ -27,6 +31,14 @@ def installed() -> Path:
         assert npm, "The interop tests need Node 20 or newer with npm, or TWINPORT_INTEROP_BASE."
         subprocess.run([npm, "ci", "--silent"], cwd=folder, check=True, timeout=300)
     return folder
+
+
+@pytest.fixture
+def client(foreign_base: str) -> Iterator[FhirClient]:
+    """Patient: a server with a real database takes its time over a whole record at once."""
+    server = from_url(foreign_base)
+    with FhirClient(replace(server, limits=replace(server.limits, read_seconds=180))) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import copy
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,19 +14,12 @@ from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.kinds import KINDS, withdrawn
 from service.fhir.pull import pull_patient
-from service.fhir.servers import from_url
 from service.fhir.writeback import write_back
 from service.sandbox.testing import population
 
 pytestmark = pytest.mark.interop
 
 Resource = dict[str, Any]
-
-
-@pytest.fixture
-def client(foreign_base: str) -> Iterator[FhirClient]:
-    with FhirClient(from_url(foreign_base)) as made:
-        yield made
 
 
 def renamed(node: Any, names: dict[str, str]) -> Any:

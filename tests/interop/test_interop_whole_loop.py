@@ -34,12 +34,6 @@ def runtime(tmp_path: Path) -> Iterator[Runtime]:
     opened.close()
 
 
-@pytest.fixture
-def client(foreign_base: str) -> Iterator[FhirClient]:
-    with FhirClient(from_url(foreign_base)) as made:
-        yield made
-
-
 def made_of(runtime: Runtime, client: FhirClient, patient: str) -> Made:
     models = runtime.models(("prevent", "ckd-epi-2021"))
     wish = Wish(policy="safe-harbor", models=models, as_of="stated", day=TEST_ANCHOR)

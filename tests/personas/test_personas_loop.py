@@ -10,7 +10,7 @@ from personas_loop import Loop, at, person, serving, verdicts
 
 from service.fhir.kinds import KINDS
 from service.pipeline.runtime import Runtime
-from service.sandbox.persona import Persona
+from service.sandbox.persona import Persona, Settings
 from service.sandbox.personas import PERSONAS
 from service.sandbox.personas.epic import NOT_A_CATEGORY
 from service.sandbox.population import PatientBundle
@@ -133,6 +133,20 @@ def test_the_twin_is_the_same_less_what_is_not_served(
 @pytest.mark.parametrize("name", PERSONAS)
 def test_the_twin_of_others_is_the_same(runtime: Runtime, name: str, patient: str) -> None:
     check_twin(runtime, name, patient)
+
+
+AT_ONCE = [n for n in PERSONAS if not made(n).settings(Settings()).search_lag_seconds]
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_what_was_added_a_moment_ago_is_seen(runtime: Runtime, name: str) -> None:
+    with serving(person("demo-005"), made(name)) as sandbox:
+        loop = Loop(runtime, at(sandbox), set())
+        before = {r["id"] for r in loop.pull("demo-005").resources}
+        condition = next(r for r in sandbox.resources("Condition") if r["id"] in before)
+        sandbox.store.put("Condition", "new", condition)
+        after = {r["id"] for r in loop.pull("demo-005").resources}
+    assert after - before == {"new"}
 
 
 @pytest.mark.parametrize("name", WRITES)

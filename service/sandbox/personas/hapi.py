@@ -5,13 +5,20 @@ Sources: [ST] github.com/hapifhir/hapi-fhir-jpaserver-starter, application.yaml 
 github.com/google/fhir-data-pipes issues.
 """
 
+import threading
+import time
 from dataclasses import replace
 from typing import Any
+
+from flask import Request, Response, request
 
 from service.sandbox.errors import FhirError, outcome
 from service.sandbox.export.manners import Manners
 from service.sandbox.persona import Persona, Settings
 from service.sandbox.search import Query
+
+REUSED_SECONDS = 60.0
+MOST_SEARCHES = 500
 
 
 class Hapi(Persona):
@@ -24,6 +31,10 @@ class Hapi(Persona):
         lifetime_seconds=7200,  # [ST] bulk_export_file_retention_period_hours: 2
     )
 
+    def __init__(self) -> None:
+        self._searches: dict[str, tuple[float, bytes]] = {}
+        self._lock = threading.Lock()
+
     def settings(self, given: Settings) -> Settings:
         return replace(
             given,
@@ -32,6 +43,27 @@ class Hapi(Persona):
             update_as_create=True,  # [ST] client ids allowed, strategy ALPHANUMERIC
             stale_version_status=409,  # [IS] HAPI-0550: 409 where R4 has 412
         )
+
+    def intercept(self, request: Request) -> Response | None:
+        # [ST] reuse_cached_search_results_millis 60000: the same search again within a minute is
+        # answered as before, whatever was written since; Cache-Control: no-cache asks anew.
+        anew = "no-cache" in request.headers.get("Cache-Control", "")
+        body = None if anew else self._searched(request.url)
+        return None if body is None else Response(body, content_type="application/fhir+json")
+
+    def _searched(self, url: str) -> bytes | None:
+        with self._lock:
+            asked, body = self._searches.get(url, (-REUSED_SECONDS, b""))
+        return body if time.monotonic() - asked < REUSED_SECONDS else None
+
+    def respond(self, response: Response) -> Response:
+        done = request.endpoint == "search" and response.status_code == 200
+        if done and self._searched(request.url) is None:
+            with self._lock:
+                if len(self._searches) >= MOST_SEARCHES:
+                    self._searches.clear()
+                self._searches[request.url] = time.monotonic(), response.get_data()
+        return response
 
     def next_link(self, base: str, query: Query, token: str) -> str:
         # [IS] hapi-fhir#674: on the base itself, without the type, with a _format of its own.
