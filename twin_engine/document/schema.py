@@ -25,6 +25,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PSEUDONYM = "^[A-Za-z0-9_-]{22}$"
 DIGEST = "^sha256:[0-9a-f]{64}$"
 RELEASE = r"^[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}(?:(?:a|b|rc|\.dev)[0-9]{1,4})?$"
+# A model's version; one recalibrated where it is used carries its own label behind it.
+MODEL_RELEASE = RELEASE[:-1] + r"(?:\+local\.[1-9][0-9]{0,3})?$"
 # Names given by the author of a model, never by a record: lower-case words joined by hyphens.
 NAME = "^[a-z][a-z0-9]{0,23}(?:[-.][a-z0-9]{1,24}){0,7}$"
 POSITION = "^(?:0|[1-9][0-9]{0,6})$"
@@ -390,7 +392,7 @@ def _changes() -> Node:
 def _assessments() -> Node:
     name, span = _ref("name"), _number(0, 200)
     model = _object(
-        {"id": name, "version": _pattern(RELEASE), "card": _ref("digest")}, {"variant": name}
+        {"id": name, "version": _pattern(MODEL_RELEASE), "card": _ref("digest")}, {"variant": name}
     )
     share = _list(_object({"input": name, "share": _number()}))
     interval = _object({"low": _number(), "high": _number(), "level": _number(0, 1), "kind": name})

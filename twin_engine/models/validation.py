@@ -134,9 +134,9 @@ def treat_all(share: float, threshold: float) -> float:
 
 def in_the_large(predicted: FloatArray, observed: FloatArray) -> float:
     """The shift of the log-odds that makes expected equal observed; 0 where they are."""
-    shift, odds = 0.0, _log_odds(predicted)
+    shift, odds = 0.0, log_odds(predicted)
     for _ in range(50):
-        risk = _risk(odds + shift)
+        risk = risk_of(odds + shift)
         step = float(np.sum(observed - risk) / np.sum(risk * (1 - risk)))
         shift += step
         if abs(step) < EDGE:
@@ -146,11 +146,11 @@ def in_the_large(predicted: FloatArray, observed: FloatArray) -> float:
 
 def fitted(predicted: FloatArray, observed: FloatArray) -> tuple[float, float]:
     """Intercept and slope of the observed on the predicted log-odds; slope 1 is right."""
-    design = np.column_stack([np.ones(len(predicted)), _log_odds(predicted)])
+    design = np.column_stack([np.ones(len(predicted)), log_odds(predicted)])
     share = float(observed.mean())
     weights = np.array([np.log(share / (1 - share)), 0.0])  # Newton's method may overshoot from 1
     for _ in range(50):
-        risk = _risk(design @ weights)
+        risk = risk_of(design @ weights)
         information = design.T @ (design * (risk * (1 - risk))[:, None])
         step = np.linalg.pinv(information) @ (design.T @ (observed - risk))
         weights = weights + step
@@ -159,11 +159,11 @@ def fitted(predicted: FloatArray, observed: FloatArray) -> tuple[float, float]:
     return float(weights[0]), float(weights[1])
 
 
-def _risk(odds: FloatArray) -> FloatArray:
+def risk_of(odds: FloatArray) -> FloatArray:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * odds)))
 
 
-def _log_odds(predicted: FloatArray) -> FloatArray:
+def log_odds(predicted: FloatArray) -> FloatArray:
     inside = np.clip(predicted, EDGE, 1 - EDGE)
     return np.asarray(np.log(inside / (1 - inside)))
 
