@@ -10,7 +10,7 @@ from typing import Any
 
 from mappings.vocabulary.units import unit_label
 from twin_engine.models.assess import Request, request
-from twin_engine.models.contract import REASONS
+from twin_engine.models.contract import REASONS, Model
 from twin_engine.models.effects import treatments
 from twin_engine.models.registry import get
 from twin_engine.models.whatif import WhatIfError, exchangeable, treat, what_if
@@ -19,6 +19,7 @@ from twin_engine.state import State
 __all__ = ["Question", "WhatIfError", "answer", "lines", "offer"]
 
 Json = dict[str, Any]
+PUBLISHED: Mapping[str, Model] = {}
 
 OF_TRIALS = "in trials, of 100 people like those studied with this predicted risk"
 OF_VALUES = "of 100 people with these values"
@@ -33,10 +34,16 @@ class Question:
     treatment: str = ""
 
 
-def answer(document: Mapping[str, Any], question: Question, settings: Mapping[str, str]) -> Json:
+def answer(
+    document: Mapping[str, Any],
+    question: Question,
+    settings: Mapping[str, str],
+    versions: Mapping[str, Model] = PUBLISHED,
+) -> Json:
     """What the model says otherwise, or what trials measured; graded, with the range of the
-    difference. `settings` are what the installation has stated for its models."""
-    asked = _asked(question.model, settings)
+    difference. `settings` are what the installation has stated for its models, `versions` those
+    that run here in place of the published ones, by model."""
+    asked = _asked(question.model, settings, versions)
     _must_be_one(question, asked)
     state = State(document)
     if question.treatment:
@@ -44,10 +51,15 @@ def answer(document: Mapping[str, Any], question: Question, settings: Mapping[st
     return what_if(state, asked, question.changes)
 
 
-def offer(document: Mapping[str, Any], model: str, settings: Mapping[str, str]) -> Json:
+def offer(
+    document: Mapping[str, Any],
+    model: str,
+    settings: Mapping[str, str],
+    versions: Mapping[str, Model] = PUBLISHED,
+) -> Json:
     """What may be asked of one model about this twin: the inputs with the values in use, and the
     treatments trials of which meet its outcomes. For a form; asks nothing."""
-    asked = _asked(model, settings)
+    asked = _asked(model, settings, versions)
     found, variant = exchangeable(State(document), asked)
     return {
         "model": {"id": asked.model.id, "version": asked.model.version, "variant": variant},
@@ -60,9 +72,11 @@ def offer(document: Mapping[str, Any], model: str, settings: Mapping[str, str]) 
     }
 
 
-def _asked(name: str, settings: Mapping[str, str]) -> Request:
+def _asked(name: str, settings: Mapping[str, str], versions: Mapping[str, Model]) -> Request:
     try:
-        return request(name)._replace(settings=settings)
+        found = request(name)
+        model = versions.get(found.model.id, found.model)
+        return found._replace(model=model, settings=settings)
     except LookupError as error:
         raise WhatIfError(str(error.args[0])) from None
 

@@ -30,7 +30,7 @@ def answers(
     resources of the Bundle were made of a source."""
     age = None if document["subject"].get("ageTopCoded") else document["subject"].get("age")
     for assessment in document["assessments"]:
-        if not assessment["results"]:
+        if not assessment["results"] or assessment.get("silent"):
             continue
         view = CardView(cards.get(assessment["model"]["id"], {}), assessment)
         basis = _basis(assessment, made_of)

@@ -64,7 +64,8 @@ class Desk:
         answers = gather(self._keys, request, patient, access)
         base = from_config(caller.server, server).base_url
         record = record_of(answers, patient, base)
-        wish = Wish(policy=self._runtime.policy(), models=self._requests, as_of="run")
+        # Asked anew: a version may have been switched on since, or a model told to be silent.
+        wish = Wish(policy=self._runtime.policy(), models=self._runtime.models(), as_of="run")
         made = self._maker.make(record, wish)
         found = self._made_cards(made, public_base)
         self._store.shown(
@@ -83,8 +84,10 @@ class Desk:
             now=about["now"],
             time_unit=about["timeUnit"],
         )
-        contents = {name: card(model) for name, model in self._models.items()}
-        return cards(made.assessments, self._models, contents, setting)
+        versions = self._runtime.versions
+        ran = {one["model"]["id"]: versions.of(one["model"]) for one in made.assessments}
+        contents = {name: card(model) for name, model in ran.items()}
+        return cards(made.assessments, ran, contents, setting)
 
     def feedback(self, caller: Caller, items: list[Json]) -> int:
         """How many were kept: those about cards that this client was handed, each once."""

@@ -10,15 +10,14 @@ from typing import IO, Any
 
 import click
 
-from service.cli import validate
+from service.cli import local_models, silent, validate
+from service.cli.csv_rows import read_rows
 from service.cli.exits import CommandError, Exit
-from service.cli.output import emit, progress
+from service.cli.output import emit
 from twin_engine.models import cards, rows
 from twin_engine.models.check import findings
 from twin_engine.models.contract import Model
 from twin_engine.models.registry import UnknownModelError, all_models, get
-
-BAR_FROM = 10_000  # rows
 
 
 @click.group("models")
@@ -126,8 +125,8 @@ def validate_command(
     """
     asked = validate.Question(model_id, outcome, horizon, thresholds, columns)
     with ExitStack() as stack:
-        events = validate.events(_reader(stack, outcomes))
-        report = validate.report(asked, _reader(stack, source), events)
+        events = validate.events(read_rows(stack, outcomes))
+        report = validate.report(asked, read_rows(stack, source), events)
     if out is not None:
         validate.save(report, out)
     if as_json:
@@ -173,7 +172,7 @@ def run_command(
     """
     _model(model_id)
     with ExitStack() as stack:
-        found = _reader(stack, source)
+        found = read_rows(stack, source)
         try:
             results = rows.run_rows(
                 model_id, found, variant=variant, horizon=horizon, interval=not no_interval
@@ -181,45 +180,6 @@ def run_command(
             _write(stack, target, results)
         except LookupError as error:
             raise CommandError(str(error.args[0]), Exit.USAGE) from None
-
-
-def _reader(stack: ExitStack, source: Path) -> Iterator[dict[str, str]]:
-    file: IO[str] = sys.stdin
-    if str(source) != "-":
-        try:
-            file = stack.enter_context(source.open(newline="", encoding="utf-8-sig"))
-        except OSError as error:
-            raise CommandError(
-                f"can't read the rows ({type(error).__name__})", Exit.INPUT
-            ) from None
-    reader = csv.DictReader(file)
-    if not _header(reader):
-        raise CommandError("the file has no header line; name the columns first", Exit.INPUT)
-    bar = stack.enter_context(progress("rows", None))
-
-    def counted() -> Iterator[dict[str, str]]:
-        try:
-            for number, row in enumerate(reader, 1):
-                if None in row or None in row.values():
-                    raise CommandError(
-                        f"line {reader.line_num}: not as many cells as columns", Exit.INPUT
-                    )
-                if number >= BAR_FROM and number % 1000 == 0:
-                    bar.update_to(number)
-                yield row
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise CommandError(
-                f"line {reader.line_num}: not CSV in UTF-8 ({type(error).__name__})", Exit.INPUT
-            ) from None
-
-    return counted()
-
-
-def _header(reader: "csv.DictReader[str]") -> bool:
-    try:
-        return bool(reader.fieldnames)
-    except (csv.Error, UnicodeDecodeError):
-        return False
 
 
 def _write(stack: ExitStack, target: Path, results: Iterator[dict[str, Any]]) -> None:
@@ -241,3 +201,8 @@ def _model(model_id: str) -> Model:
         return get(model_id)
     except UnknownModelError as error:
         raise CommandError(str(error.args[0]), Exit.USAGE) from None
+
+
+command.add_command(local_models.recalibrate_command)
+command.add_command(local_models.local_command)
+command.add_command(silent.silent_command)

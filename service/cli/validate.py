@@ -16,7 +16,7 @@ import orjson
 from service.cli.exits import CommandError, Exit
 from service.plots import calibration, decision
 from twin_engine.models.assess import Request, request
-from twin_engine.models.contract import Target
+from twin_engine.models.contract import Model, Target
 from twin_engine.models.registry import UnknownModelError
 from twin_engine.models.rows import run_rows
 from twin_engine.models.validation import validate
@@ -59,11 +59,7 @@ def events(rows: Iterable[Row]) -> dict[str, float]:
 
 
 def report(asked: Question, rows: Iterable[Row], came_to_pass: Mapping[str, float]) -> Json:
-    wanted = _request(asked.model_id)
-    target = _target(wanted, asked)
-    joined = _Joined(asked, came_to_pass)
-    for row, answer in _answered(wanted, target, rows):
-        joined.take(row, answer)
+    wanted, target, joined = join(asked, rows, came_to_pass)
     judged = validate(
         np.array(joined.predicted),
         np.array(joined.observed),
@@ -82,7 +78,19 @@ def report(asked: Question, rows: Iterable[Row], came_to_pass: Mapping[str, floa
     }
 
 
-class _Joined:
+def join(
+    asked: Question, rows: Iterable[Row], came_to_pass: Mapping[str, float]
+) -> "tuple[Request, Target, Joined]":
+    """What was asked, in the engine's words, and predictions beside what came to pass."""
+    wanted = _request(asked.model_id)
+    target = target_of(wanted.model, asked)
+    joined = Joined(asked, came_to_pass)
+    for row, answer in _answered(wanted, target, rows):
+        joined.take(row, answer)
+    return wanted, target, joined
+
+
+class Joined:
     """What is kept of the rows: a probability, an event and labels, and how many fell out."""
 
     def __init__(self, asked: Question, came_to_pass: Mapping[str, float]) -> None:
@@ -132,15 +140,15 @@ def _request(model_id: str) -> Request:
     return wanted
 
 
-def _target(wanted: Request, asked: Question) -> Target:
-    offered = wanted.model.targets() if asked.outcome else wanted.model.reported()
+def target_of(model: Model, asked: Question) -> Target:
+    offered = model.targets() if asked.outcome else model.reported()
     fitting = [
         target
         for target in offered
         if asked.outcome in (None, target.outcome) and asked.horizon in (None, target.horizon)
     ]
     if not fitting:
-        known = ", ".join(sorted({target.outcome for target in wanted.model.targets()}))
+        known = ", ".join(sorted({target.outcome for target in model.targets()}))
         raise CommandError(f"no such outcome at this horizon; outcomes: {known}", Exit.USAGE)
     first = fitting[0].outcome
     return min((t for t in fitting if t.outcome == first), key=lambda t: t.horizon or 0)
@@ -211,7 +219,7 @@ def lines(found: Json) -> list[str]:
         f"{model['id']} {model['version']}, {found['variant']}: {found['outcome']}{years}",
         f"{found['rows']} rows; {found['refused']} refused, "
         f"{found['withoutOutcome']} without outcome",
-        *_statistics(found, ""),
+        *statistics(found, ""),
     ]
     told += [
         f"  tenth {number}: predicted {one['predicted']:.4f}, observed {one['observed']:.4f}"
@@ -219,11 +227,11 @@ def lines(found: Json) -> list[str]:
     ]
     for name, groups in found.get("groups", {}).items():
         for label, one in groups.items():
-            told += [f"{name} {label or '(not stated)'}", *_statistics(one, "  ")]
+            told += [f"{name} {label or '(not stated)'}", *statistics(one, "  ")]
     return told
 
 
-def _statistics(found: Json, indent: str) -> list[str]:
+def statistics(found: Json, indent: str) -> list[str]:
     told = []
     if "people" in found:
         events_told = f", {found['events']} events" if "events" in found else ""

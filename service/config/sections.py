@@ -347,6 +347,12 @@ class Models:
         (), _names(), "Models run when none is named. Empty: all that a twin can feed here."
     )
     disabled: tuple[str, ...] = setting((), _names(), "Models that never run here.")
+    silent: tuple[str, ...] = setting(
+        (),
+        _names(),
+        "Models that run in silence: predicted and recorded in the twin, and neither shown nor "
+        "written back.",
+    )
     settings: Mapping[str, str] = words_of(
         "name",
         "What models ask of this installation and never guess: `region-score2` (low, moderate, "

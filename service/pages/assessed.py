@@ -99,7 +99,7 @@ def assessments(
     document: Json, cards: Mapping[str, Json], ends: Mapping[str, Expiry] = NEVER
 ) -> list[Assessment]:
     """What every model said, the most useful first; none is left out."""
-    names = [(item["model"]["id"], item) for item in sorted(document["assessments"], key=rank)]
+    names = [(item["model"]["id"], item) for item in sorted(words.shown(document), key=rank)]
     return [assessment(item, document, cards.get(n, {}), ends.get(n)) for n, item in names]
 
 

@@ -152,7 +152,7 @@ def headline(
     document: Json, cards: Mapping[str, Json], hidden: Collection[About] = ()
 ) -> tuple[str, bool]:
     """The first risk that was given, else the first number, else why there is none."""
-    given = [(r, a) for a in document["assessments"] for r in a["results"]]
+    given = [(r, a) for a in words.shown(document) for r in a["results"]]
     given.sort(key=lambda pair: not assessed.is_share(pair[0]))
     if given:
         result, item = given[0]
@@ -164,5 +164,5 @@ def headline(
         if About(document["twin"]["id"], item["model"]["id"], item["snapshot"]) in hidden:
             return f"{name}{years}: your own estimate first", False
         return f"{name}{years}: {assessed.figure(result['value'], result)}", False
-    refusals = [r for item in document["assessments"] for r in item["refusals"]]
+    refusals = [r for item in words.shown(document) for r in item["refusals"]]
     return (words.refusal(refusals[0]["reason"]) if refusals else "No model was run."), True

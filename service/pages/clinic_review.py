@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from service.auth import Role, Scope
 from service.auth.principals import PSEUDONYM
-from service.pages import assessed, lacking, record, reviewed
+from service.pages import assessed, lacking, record, reviewed, words
 from service.pages.blueprint import pages
 from service.review.agreement import headline
 from service.review.chart import Outcome
@@ -109,13 +109,13 @@ def _case(pseudonym: str, model: str) -> Case:
     runs = services().runs
     document = runs.document(pseudonym)
     ends = runs.expiries(runs.versions(pseudonym)[0], document)
-    own = (item for item in document["assessments"] if item["model"]["id"] == model)
+    own = (item for item in words.shown(document) if item["model"]["id"] == model)
     item = next((item for item in own if item["results"]), None)
     if item is None:
         raise WebError(Failure.NOT_FOUND)
     end = ends.get(model)
     asked = Asked(pseudonym, item, all_models()[model], bool(end and end.past))
-    return Case(document, asked, end, runs.model(model))
+    return Case(document, asked, end, runs.model(model, item["model"]["version"]))
 
 
 def _moved_on(case: Case) -> bool:

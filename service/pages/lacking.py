@@ -26,7 +26,7 @@ class Lack:
 
 def lacking(document: Json, cards: Mapping[str, Json]) -> list[Lack]:
     """What was looked for and not found, or not usable; what would help most comes first."""
-    return _lacking(sorted(document["assessments"], key=rank), document, cards)
+    return _lacking(sorted(words.shown(document), key=rank), document, cards)
 
 
 def of_one(item: Json, document: Json, card: Json) -> list[Lack]:

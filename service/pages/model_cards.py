@@ -11,13 +11,13 @@ Json = Mapping[str, Any]
 
 def cards(documents: Iterable[Json]) -> dict[str, Json]:
     """By model; one that does not run here any more has an empty card."""
-    names = {item["model"]["id"] for document in documents for item in document["assessments"]}
-    return {name: _card(name) for name in sorted(names)}
+    made_by = [item["model"] for document in documents for item in document["assessments"]]
+    return {one["id"]: _card(one["id"], one["version"]) for one in made_by}
 
 
-def _card(name: str) -> Json:
+def _card(name: str, version: str) -> Json:
     try:
-        return services().runs.model(name)
+        return services().runs.model(name, version)
     except ServiceError as error:
         if error.failure is not Failure.NOT_FOUND:
             raise

@@ -58,13 +58,13 @@ class Calculator:
 def calculators(document: Json, cards: Mapping[str, Json]) -> list[Calculator]:
     """Those with an answer first."""
     people = denominator(document)
-    found = sorted(document["assessments"], key=lambda item: item["answer"] == "refused")
+    found = sorted(words.shown(document), key=lambda item: item["answer"] == "refused")
     return [_calculator(item, cards.get(item["model"]["id"], {}), people) for item in found]
 
 
 def denominator(document: Json) -> int:
     """One for the whole page: a thousand as soon as any share is below one percent."""
-    shares = [r for a in document["assessments"] for r in a["results"] if is_share(r)]
+    shares = [r for a in words.shown(document) for r in a["results"] if is_share(r)]
     return 1000 if any(r["value"] < 0.01 for r in shares) else 100
 
 

@@ -281,6 +281,11 @@ def band(category: Mapping[str, str], card: Card) -> str:
     return f"{plain(code)} · {' '.join(defined)}"
 
 
+def shown(document: Mapping[str, Any]) -> list[Any]:
+    """The assessments a page may show: without those made in silence."""
+    return [item for item in document["assessments"] if not item.get("silent")]
+
+
 def is_guidance(card: Card) -> bool:
     """Whether a model says what a guideline says, and no number."""
     return card.get("kind") == "recommendation"

@@ -22,11 +22,10 @@ from service.fhir.writeback import Seal, WriteResult, write_back
 from service.pipeline.held import HeldOutbox
 from service.pipeline.make import SOFTWARE, Made
 from service.pipeline.origin import IDENTIFIER_SYSTEM
+from service.pipeline.versions import ModelVersions
 from service.stores.outbox import SqlOutboxStore
 from twin_engine.document import source_ids
-from twin_engine.models.cards import card
 from twin_engine.models.contract import REASONS
-from twin_engine.models.registry import get
 
 Json = dict[str, Any]
 
@@ -55,8 +54,11 @@ class Delivered:
 
 
 class Deliverer:
-    def __init__(self, *, vault: Vault, code_base: str, lease_seconds: float) -> None:
+    def __init__(
+        self, *, vault: Vault, code_base: str, versions: ModelVersions, lease_seconds: float
+    ) -> None:
         self._vault = vault
+        self.versions = versions
         self._code_base = code_base
         self._lease = lease_seconds
 
@@ -73,9 +75,9 @@ class Deliverer:
         self, made: Made, assessment: Json, links: Links, rung: Rung = Rung.RISK_ASSESSMENT
     ) -> Parcel:
         """One assessment in the form of one rung of the ladder."""
-        model = get(assessment["model"]["id"])
-        resources = form_of(rung, assessment, card(model), links)
-        return Parcel(model.id, row_key(links.identifier[1], rung), resources)
+        model = assessment["model"]
+        resources = form_of(rung, assessment, self.versions.card(model), links)
+        return Parcel(model["id"], row_key(links.identifier[1], rung), resources)
 
     def key(self, made: Made, assessment: Json) -> str:
         """The same model, version, patient and inputs give the same key, here and in any later

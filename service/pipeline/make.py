@@ -83,7 +83,15 @@ class Made:
 
     @property
     def assessments(self) -> Sequence[Json]:
-        return tuple(dict(item) for item in self.twin.assessments)
+        """What may be shown and written back: without what models said in silence."""
+        found = self.twin.assessments
+        return tuple(dict(item) for item in found if not item.get("silent"))
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """The models that were asked in silence: recorded in the twin, and nowhere shown."""
+        found = self.twin.assessments
+        return frozenset(item["model"]["id"] for item in found if item.get("silent"))
 
 
 class _Done(NamedTuple):

@@ -16,8 +16,6 @@ from service.pipeline.deliver import Deliverer
 from service.pipeline.make import Made
 from service.stores.own import Own
 from twin_engine.document.lineage import source_ids, source_types
-from twin_engine.models.cards import card
-from twin_engine.models.registry import get
 
 Json = dict[str, Any]
 
@@ -31,7 +29,9 @@ def own_resources(made: Made, deliverer: Deliverer) -> list[Own]:
     found: list[Own] = []
     for assessment in made.assessments:
         links = _pseudonymous(deliverer.links(made, assessment), made)
-        resources = assessment_resources(assessment, card(get(assessment["model"]["id"])), links)
+        resources = assessment_resources(
+            assessment, deliverer.versions.card(assessment["model"]), links
+        )
         here = {f"urn:uuid:{r['id']}": f"{r['resourceType']}/{r['id']}" for r in resources}
         found += [_own(_rewritten(r, here), made.twin.id) for r in resources]
     return found

@@ -6,8 +6,7 @@ from service.portable import sphr
 from service.stores.ledger import SqlLedgerStore
 from service.stores.ledger_index import LedgerIndex
 from service.stores.twins import TwinStore
-from twin_engine.models.cards import card
-from twin_engine.models.registry import all_models
+from twin_engine.document import read
 
 
 def package(runtime: Runtime, pseudonym: str, version: int | None = None) -> bytes | None:
@@ -18,7 +17,7 @@ def package(runtime: Runtime, pseudonym: str, version: int | None = None) -> byt
     numbers = LedgerIndex(runtime.database).about(pseudonym)
     return sphr.build(
         envelope(stored.payload, {"jws": stored.proof.decode()}),
-        {name: card(model) for name, model in all_models().items()},
+        runtime.versions.cards(read(stored.payload).document),
         SqlLedgerStore(runtime.database).entries(numbers),
         runtime.jwks(),
         runtime.signer,

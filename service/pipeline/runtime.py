@@ -21,6 +21,7 @@ from service.pipeline.deliver import Deliverer, Parcel
 from service.pipeline.errors import NotConfigured
 from service.pipeline.make import Made, Maker
 from service.pipeline.own import own_resources
+from service.pipeline.versions import ModelVersions
 from service.review.facade import with_decisions
 from service.review.verdicts import reviewed_of
 from service.stores import Database, current_revision, head_revision, open_database, upgrade
@@ -62,6 +63,7 @@ class Runtime:
     deliverer: Deliverer
     outbox: SqlOutboxStore
     sealer: BlobSealer
+    versions: ModelVersions
     fresh: tuple[str, ...] = field(default=())
     """What was created on the way (`keys`, `database`), for the command line to say."""
 
@@ -100,10 +102,19 @@ class Runtime:
         if refused:
             raise NotConfigured(f"switched off here: {', '.join(sorted(refused))}", "unknown-model")
         try:
-            found = (request(name) for name in chosen)
-            return tuple(r._replace(settings=settings, unasked=not asked) for r in found)
+            found = [request(name) for name in chosen]
         except (UnknownModelError, LookupError) as error:
             raise NotConfigured(str(error.args[0]), "unknown-model") from None
+        local, silent = self.versions.active(), set(self.config.models.silent)
+        return tuple(
+            one._replace(
+                model=local.get(one.model.id, one.model),
+                settings=settings,
+                unasked=not asked,
+                silent=one.model.id in silent,
+            )
+            for one in found
+        )
 
     def settings(self) -> Mapping[str, str]:
         """What the installation has stated for its models; a word no model knows is refused."""
@@ -181,6 +192,7 @@ def _database(config: Config) -> tuple[Database, bool]:
 
 
 def _assemble(config: Config, keys: KeyRing, database: Database, fresh: tuple[str, ...]) -> Runtime:
+    versions = ModelVersions(database)
     vault = open_vault(SqlVaultStore(database), keys)
     signer = SigningKey(keys.signing.private.private_bytes_raw())
     return Runtime(
@@ -193,12 +205,14 @@ def _assemble(config: Config, keys: KeyRing, database: Database, fresh: tuple[st
         deliverer=Deliverer(
             vault=vault,
             code_base=code_base(config),
+            versions=versions,
             # Half a run's lease: whoever takes a run over finds its writes free.
             lease_seconds=config.jobs.lease_seconds / 2,
         ),
         outbox=SqlOutboxStore(database),
         # From the root secret inside the ring, which survives a rotation of the vault key.
         sealer=BlobSealer(vault.key_for("payloads")),
+        versions=versions,
         fresh=fresh,
     )
 

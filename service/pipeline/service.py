@@ -312,7 +312,9 @@ class Service:
         return read(_found(self._twins.get(pseudonym, version)).payload).document
 
     def assessments(self, pseudonym: str) -> Sequence[Json]:
-        return [dict(item) for item in self.document(pseudonym)["assessments"]]
+        """Without what models said in silence."""
+        found = self.document(pseudonym)["assessments"]
+        return [dict(item) for item in found if not item.get("silent")]
 
     def expiries(self, about: TwinVersion, document: Mapping[str, Any]) -> Mapping[str, Expiry]:
         models, days = all_models(), self._days_since(about)
@@ -374,7 +376,10 @@ class Service:
 
     def offer(self, pseudonym: str, model: str) -> Json:
         self._require_model(model)
-        return self._asked(lambda: whatif.offer(self.document(pseudonym), model, self._settings()))
+        versions = self.runtime.versions.active()
+        return self._asked(
+            lambda: whatif.offer(self.document(pseudonym), model, self._settings(), versions)
+        )
 
     def what_if(self, pseudonym: str, question: Question) -> Json:
         model = self._require_model(question.model)
@@ -386,7 +391,12 @@ class Service:
             offered = ", ".join(treatments(model.id)) or "none"
             raise _not_askable(f"Trials of these treatments meet its outcomes: {offered}.")
         return self._asked(
-            lambda: whatif.answer(self.document(pseudonym), question, self._settings())
+            lambda: whatif.answer(
+                self.document(pseudonym),
+                question,
+                self._settings(),
+                self.runtime.versions.active(),
+            )
         )
 
     def _require_model(self, asked: str) -> Model:
@@ -416,9 +426,11 @@ class Service:
             if model.id not in off
         ]
 
-    def model(self, model_id: str) -> Json:
+    def model(self, model_id: str, version: str = "") -> Json:
         try:
-            return card(get(model_id))
+            if version:
+                return self.runtime.versions.card({"id": model_id, "version": version})
+            return card(self.runtime.versions.active().get(model_id) or get(model_id))
         except UnknownModelError:
             raise ServiceError(Failure.NOT_FOUND) from None
 

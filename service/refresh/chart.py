@@ -21,8 +21,6 @@ from service.refresh.earlier import Cause, Earlier, earlier_results
 from service.refresh.facade import mark_own
 from service.stores.audit import AuditStore
 from service.stores.twins import TwinStore
-from twin_engine.models.cards import card
-from twin_engine.models.registry import get
 
 Json = dict[str, Any]
 
@@ -123,7 +121,7 @@ class Chart:
         parcel = deliverer.parcel(self._made, assessment, links, rung)
         if not server.model_cards or rung is Rung.FACADE:
             return parcel
-        content = card(get(assessment["model"]["id"]))
+        content = self._runtime.versions.card(assessment["model"])
         return replace(parcel, resources=with_card(parcel.resources, assessment, content, links))
 
     def _revises(self, key: str, earlier: list[Earlier]) -> tuple[str, ...]:

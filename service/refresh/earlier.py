@@ -67,10 +67,14 @@ def earlier_results(made: Made, twins: TwinStore, deliverer: Deliverer) -> list[
         since.add(document, after)
         for assessment in document["assessments"]:
             key = deliverer.key(made, assessment)
-            if not assessment["results"] or key in current or key in found:
+            if assessment.get("silent") or not assessment["results"]:
+                continue
+            if key in current or key in found:
                 continue
             model = assessment["model"]["id"]
             cause = since.cause(_sources(document, assessment))
+            if cause is Cause.RENEWED and model in made.silent:
+                continue  # silent since: what was written before stays, while it is right
             version = document["twin"]["version"]
             found[key] = Earlier(key, model, version, cause, by_model.get(model))
         after = document

@@ -98,7 +98,7 @@ class ReviewDesk:
             Asked(twin, item, models[item["model"]["id"]])
             for twin, document in documents
             for item in document["assessments"]
-            if item["results"] and item["model"]["id"] in models
+            if item["results"] and not item.get("silent") and item["model"]["id"] in models
         ]
         reviews = self._store.of_twins(sorted({one.twin for one in asked}))
         return {one.about: self._standing(one, reviews, who) for one in asked}
@@ -117,7 +117,7 @@ class ReviewDesk:
 
     def open(self, asked: Asked, who: Principal) -> Review:
         """The clock starts when the page is opened."""
-        return self._store.open(asked.about, asked.model.version, who.subject)
+        return self._store.open(asked.about, asked.assessment["model"]["version"], who.subject)
 
     def estimate(self, asked: Asked, who: Principal, estimate: float | None) -> None:
         """Once; None: the person has none. From now on the number is shown."""
@@ -140,7 +140,9 @@ class ReviewDesk:
         if not self._store.decide(review, Verdict(decision, reason, own, sealed)):
             raise ReviewError("decided-already")
         self._note(who, f"review-{_VERBS[decision]}", asked.model.id, reason or "done", asked.twin)
-        outcome = self._write(self._store.open(asked.about, asked.model.version, who.subject))
+        outcome = self._write(
+            self._store.open(asked.about, asked.assessment["model"]["version"], who.subject)
+        )
         if outcome is Outcome.CHANGED:
             self._note(who, "review-undone", asked.model.id, outcome, asked.twin)
         return outcome

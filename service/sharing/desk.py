@@ -16,6 +16,7 @@ from privacy.pseudonyms import new_pseudonym
 from privacy.signing import b64, envelope
 from service.auth.secret_hashes import keyed_hash, plain_hash
 from service.pipeline.runtime import Runtime
+from service.pipeline.versions import ModelVersions
 from service.portable import jwe
 from service.portable.errors import PortableError
 from service.sharing import link as shl
@@ -24,8 +25,6 @@ from service.stores.database import utc_now
 from service.stores.links import ATTEMPTS, Answer, LinkFile, LinkStore, StoredLink
 from service.stores.twins import StoredTwin, TwinStore
 from twin_engine.document import read
-from twin_engine.models.cards import card
-from twin_engine.models.registry import all_models
 
 PATH = "/shl"
 FHIR = "application/fhir+json"
@@ -82,6 +81,7 @@ class Desk:
     def __init__(self, runtime: Runtime, clock: Callable[[], datetime] = utc_now) -> None:
         self._clock = clock
         self._sealer = runtime.sealer
+        self._versions = runtime.versions
         self._hash_key = runtime.vault.key_for("health-links")
         self._twins = TwinStore(runtime.database)
         self._links = LinkStore(runtime.database, clock)
@@ -116,7 +116,7 @@ class Desk:
             row,
             plain_hash(token),
             passcode(identity) if wish.passcode else None,
-            _sealed(_contents(stored, single=wish.single), key),
+            _sealed(_contents(stored, self._versions, single=wish.single), key),
         )
         self._note(role, subject, "link-made", twin)
         return Made(identity, shl.Link(url, key, flag, wish.label, expires))
@@ -131,7 +131,7 @@ class Desk:
         if found is None or shl.LONG_TERM not in found.flag or twin not in (None, found.twin):
             return None
         stored = self._stored(found.twin)
-        content = _contents(stored, single=shl.SINGLE in found.flag)
+        content = _contents(stored, self._versions, single=shl.SINGLE in found.flag)
         if not self._links.replace(found.id, stored.about.version, _sealed(content, link.key)):
             return None
         self._note(role, subject, "link-updated", found.twin)
@@ -227,11 +227,10 @@ def _check(wish: Wish) -> None:
         raise PortableError("a link lasts at most a year; make it anew, or leave the end out")
 
 
-def _contents(stored: StoredTwin, *, single: bool) -> list[Content]:
+def _contents(stored: StoredTwin, versions: ModelVersions, *, single: bool) -> list[Content]:
     """The patient summary, and the signed twin, so that its receiver can verify it."""
     document = read(stored.payload).document
-    cards = {name: card(model) for name, model in all_models().items()}
-    summary = (FHIR, orjson.dumps(ips_bundle(document, cards)))
+    summary = (FHIR, orjson.dumps(ips_bundle(document, versions.cards(document))))
     if single:
         return [summary]
     file = envelope(stored.payload, {"jws": stored.proof.decode()})

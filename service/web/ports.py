@@ -292,8 +292,8 @@ class RunService(Protocol):
         """`{"id", "version", "title"}` of every model that may run here."""
         ...
 
-    def model(self, model_id: str) -> Json:
-        """One model's card."""
+    def model(self, model_id: str, version: str = "") -> Json:
+        """One model's card: of the version named, else of the one that runs here."""
         ...
 
     # -- FHIR ----------------------------------------------------------------------------------

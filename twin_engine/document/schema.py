@@ -428,7 +428,8 @@ def _assessments() -> Node:
         "refusals": _list(refusal),
         "missing": _list(name),
     }
-    return _list(_object(required, {"helps": name}))
+    silent: Node = {"type": "boolean", "const": True}
+    return _list(_object(required, {"helps": name, "silent": silent}))
 
 
 # --------------------------------------------------------------------------------------------

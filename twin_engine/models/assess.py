@@ -32,6 +32,7 @@ class Request(NamedTuple):
     variant: str | None = None
     targets: tuple[Target, ...] | None = None
     settings: Mapping[str, str] = NONE  # what the installation has stated, such as its region
+    silent: bool = False  # recorded in the twin, shown and written back nowhere
     unasked: bool = False  # run as a matter of course, not because somebody named it
 
 
@@ -87,7 +88,8 @@ class Case:
 
 
 def _assess(state: State, asked: Request) -> dict[str, Any]:
-    return _written(open_case(state, asked))
+    written = _written(open_case(state, asked))
+    return written | ({"silent": True} if asked.silent else {})
 
 
 def open_case(state: State, asked: Request) -> Case:
