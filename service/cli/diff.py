@@ -1,6 +1,6 @@
 """`twinport diff`: what one version of a twin says that another does not."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,14 @@ from twin_engine.document.compare import (
     Result,
     compare,
 )
+from twin_engine.models.moved import moved_between
 
+Json = Mapping[str, Any]
+
+OTHER = {
+    "other-version": "another version of the model answered",
+    "other-variant": "another variant of the model answered",
+}
 WHY = {
     "entered-in-error": "entered in error",
     "deleted": "deleted at the source",
@@ -56,11 +63,12 @@ def command(a: Path, b: Path, keys: Path | None, as_json: bool) -> None:
         found = compare(one, other)
     except OtherTwinError as error:
         raise CommandError(str(error), Exit.INPUT) from None
-    newer = max(one, other, key=lambda twin: twin.version)
+    older, newer = sorted((one, other), key=lambda twin: twin.version)
+    movements = moved_between(older.document, newer.document)
     if as_json:
-        emit({"twin": newer.id} | as_dict(found))
+        emit({"twin": newer.id} | as_dict(found) | {"moved": movements})
         return
-    for line in lines(found, newer):
+    for line in lines(found, newer, movements):
         click.echo(line)
 
 
@@ -106,7 +114,7 @@ def _side(answer: Answer | None) -> dict[str, Any] | None:
 # -- for people ------------------------------------------------------------------------------------
 
 
-def lines(found: Comparison, newer: Twin) -> Iterator[str]:
+def lines(found: Comparison, newer: Twin, movements: Sequence[Json] = ()) -> Iterator[str]:
     follows = "" if found.direct else " (versions in between are not shown)"
     yield f"twin {newer.id}  version {found.older} to {found.newer}{follows}"
     if found.same:
@@ -121,6 +129,7 @@ def lines(found: Comparison, newer: Twin) -> Iterator[str]:
         yield f"  answered   {verdict.type}: {verdict.before} before, {verdict.after} now"
     for result in found.results:
         yield f"  answer     {_result_in_words(result)}"
+        yield from _moved_in_words(result, movements)
     if found.rested_on_it:
         models = ", ".join(found.rested_on_it)
         yield f"  superseded {models}: rested on what was corrected or is gone"
@@ -145,6 +154,30 @@ def _result_in_words(result: Result) -> str:
     horizon = f", {words.number(years)} years" if years is not None else ""
     name = f"{result.model} {words.word('outcome', result.outcome)}{horizon}"
     return f"{name}: {_answer(result.before, result)} before, {_answer(result.after, result)} now"
+
+
+def _moved_in_words(result: Result, movements: Sequence[Json]) -> Iterator[str]:
+    """What moved this answer, the largest share first."""
+    for one in movements:
+        same = (one["model"], one["outcome"], one.get("horizonYears"))
+        if same != (result.model, result.outcome, result.horizon_years):
+            continue
+        if "why" in one:
+            yield f"             not divided: {OTHER[one['why']]}"
+        for part in one.get("parts", ()):
+            name, unit = words.model_input(part["input"]), part.get("unit", "")
+            was, now = (_told(part[side], unit, part["input"]) for side in ("from", "to"))
+            yield f"             {part['share']:+.0%} {name}: {was} to {now}"
+
+
+def _told(value: Any, unit: str, name: str) -> str:
+    if value is None:
+        return "not known"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return words.plain(value)
+    return words.measured(value, unit, words.decimals(name))
 
 
 def _answer(answer: Answer | None, result: Result) -> str:

@@ -23,6 +23,7 @@ def test_answers_that_changed_are_told_with_what_they_rested_on(
 ) -> None:
     said = twinport("diff", home.first, home.second).out
     assert "answer     ckd-epi-2021 " in said
+    assert "% Creatinine: " in said, "which input moved the answer, and how much of it"
     assert "superseded ckd-epi-2021" in said
 
 

@@ -26,8 +26,8 @@ def contributions(
     prepared = model.prepare(columns)
     reference = reference_person(model, prepared, variant)
     names = [name for name in reference if not _same(prepared[name][0], reference[name])]
-    values = model.predictor(_exchanged(prepared, reference, names), variant, targets)
-    amounts = _shapley(values, len(names))
+    values = model.predictor(exchanged(prepared, reference, names), variant, targets)
+    amounts = shapley(values, len(names))
     return {
         target: dict(zip(names, amounts[index].tolist(), strict=True))
         for index, target in enumerate(targets)
@@ -50,7 +50,7 @@ def _same(one: float, other: float) -> bool:
     return bool(abs(one - other) <= 1e-9 * max(1.0, abs(other)))
 
 
-def _exchanged(
+def exchanged(
     prepared: Columns, reference: Mapping[str, float], names: Sequence[str]
 ) -> dict[str, FloatArray]:
     """One row per subset of `names`: the patient's values inside it, the reference outside."""
@@ -62,7 +62,7 @@ def _exchanged(
     return rows
 
 
-def _shapley(values: FloatArray, count: int) -> FloatArray:
+def shapley(values: FloatArray, count: int) -> FloatArray:
     """Targets x inputs, from targets x subsets of inputs."""
     amounts = np.empty((len(values), count))
     for position, (without, within, weights) in enumerate(_exchanges(count)):
