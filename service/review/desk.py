@@ -140,9 +140,7 @@ class ReviewDesk:
         if not self._store.decide(review, Verdict(decision, reason, own, sealed)):
             raise ReviewError("decided-already")
         self._note(who, f"review-{_VERBS[decision]}", asked.model.id, reason or "done", asked.twin)
-        outcome = self._write(
-            self._store.open(asked.about, asked.assessment["model"]["version"], who.subject)
-        )
+        outcome = self._write(self.open(asked, who))
         if outcome is Outcome.CHANGED:
             self._note(who, "review-undone", asked.model.id, outcome, asked.twin)
         return outcome
