@@ -99,11 +99,17 @@ class _Visit:
             if not bears(one.resource, review) and not is_open(one.resource):
                 return Outcome.CHANGED
         for one in found:
-            if not bears(one.resource, review) and not self._put(one, review):
+            written = bears(one.resource, review) or self._put(one, review)
+            if not written and not self._bears_now(one, wanted, review):
                 return Outcome.CHANGED
         for one in found:
             self._note(one.reference, review)
         return Outcome.WRITTEN
+
+    def _bears_now(self, was: Found, wanted: list[Wanted], review: Reviewed) -> bool:
+        """Whether the one who was faster was another process of ours, with this very decision."""
+        now = (found for one in wanted for found in self._looker.by_identifier(one))
+        return any(n.reference == was.reference and bears(n.resource, review) for n in now)
 
     def _put(self, found: Found, review: Reviewed) -> bool:
         """False: it is not any more what we looked at."""

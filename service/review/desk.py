@@ -7,6 +7,7 @@ came with high numbers alone would tell them.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 from service.auth import Kind, Principal
@@ -23,6 +24,7 @@ from twin_engine.models.contract import Model
 
 Json = dict[str, Any]
 LONGEST_COMMENT = 500
+IN_HAND = timedelta(minutes=1)  # longer than a page waits for the chart
 
 
 class Sealer(Protocol):
@@ -168,9 +170,9 @@ class ReviewDesk:
 
     # -- into the chart ------------------------------------------------------------------------
 
-    def finish(self, limit: int = 10) -> int:
+    def finish(self, limit: int = 10, older: timedelta = IN_HAND) -> int:
         """Write the decisions that wait; how many found their place."""
-        outcomes = [self._write(review) for review in self._store.pending(limit)]
+        outcomes = [self._write(review) for review in self._store.pending(limit, older)]
         return sum(one is Outcome.WRITTEN for one in outcomes)
 
     def _write(self, review: Review) -> Outcome:

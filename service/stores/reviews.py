@@ -7,7 +7,7 @@ there, and destroyed then.
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Float, Index, String, UniqueConstraint, and_, select, update
@@ -197,9 +197,13 @@ class ReviewStore:
         with self._database.read() as session:
             return [_review(row) for row in session.scalars(query)]
 
-    def pending(self, limit: int) -> list[Review]:
-        """Decisions that are not yet in the chart, oldest first."""
-        waiting = select(ReviewRow).where(ReviewRow.chart == Charted.PENDING)
+    def pending(self, limit: int, older: timedelta = timedelta(0)) -> list[Review]:
+        """Decisions that are not yet in the chart, oldest first. Younger ones than `older` are in
+        the hands of the page that took them."""
+        since = self._clock() - older
+        waiting = select(ReviewRow).where(
+            ReviewRow.chart == Charted.PENDING, ReviewRow.decided <= since
+        )
         with self._database.read() as session:
             rows = session.scalars(waiting.order_by(ReviewRow.decided).limit(limit))
             return [_review(row) for row in rows]
