@@ -22,7 +22,7 @@ from service.sandbox.paging import OpenSearch, Pages
 from service.sandbox.persona import Persona, Settings
 from service.sandbox.population import PatientBundle
 from service.sandbox.search import Query, everything, included, known_types, parse_query, run_query
-from service.sandbox.store import Clock, Resource, Store, everyone, instant, utc_now
+from service.sandbox.store import Clock, Resource, Store, groups, instant, utc_now
 from service.sandbox.writes import Writer, Written, check_id, etag, known, same_version
 
 ACCEPTED = {FHIR_JSON, "application/json", "application/*", "*/*", "application/json+fhir"}
@@ -73,7 +73,7 @@ def create_sandbox(
     store = Store(clock, persona.version)
     for patient in population:
         store.load(patient.resources)
-    store.load(everyone(store))
+    store.load(groups(store))
     app = Flask("twinport.sandbox")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     pages = Pages(

@@ -32,14 +32,24 @@ def subject_id(resource: Resource) -> str | None:
     return reference.rsplit("/", 1)[1] if "Patient/" in reference else None
 
 
-EVERYONE = "everyone"
+FEW = 3
 
 
-def everyone(store: "Store") -> list[Resource]:
-    """One Group with all patients in it, to export; none where there are no patients."""
-    members = [{"entity": {"reference": f"Patient/{r['id']}"}} for r in store.all("Patient")]
-    group = {"resourceType": "Group", "id": EVERYONE, "type": "person", "actual": True}
-    return [{**group, "quantity": len(members), "member": members}] if members else []
+def groups(store: "Store") -> list[Resource]:
+    """To export: all patients as one Group, and the first few as another."""
+    people = [{"entity": {"reference": f"Patient/{r['id']}"}} for r in store.all("Patient")]
+    return [
+        {
+            "resourceType": "Group",
+            "id": name,
+            "type": "person",
+            "actual": True,
+            "quantity": len(members),
+            "member": members,
+        }
+        for name, members in (("everyone", people), ("few", people[:FEW]))
+        if members
+    ]
 
 
 class Gone(NamedTuple):

@@ -42,6 +42,7 @@ def test_what_was_deleted_is_withdrawn_from_the_next_version(shell: Shell, tmp_p
     assert 61 not in twin["signals"]["heart-rate"]["v"]
 
 
+@pytest.mark.slow
 def test_a_deleted_person_is_for_the_officer_to_see(shell: Shell) -> None:
     """There is no record to make a version of; the twin stands until it is erased."""
     with exporting() as sandbox:

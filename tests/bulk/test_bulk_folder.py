@@ -237,11 +237,9 @@ def test_a_population_is_never_held_as_a_whole(tmp_path: Path) -> None:
 # -- through the command line ----------------------------------------------------------------------
 
 
-def test_hundreds_of_small_files_make_twins_and_say_what_was_lost(
-    shell: Shell, tmp_path: Path
-) -> None:
+def test_many_small_files_make_twins_and_say_what_was_lost(shell: Shell, tmp_path: Path) -> None:
     rows = {f"f{n}": [row] for n, row in enumerate([*record("p1"), *record("p2", 1)])}
-    rows |= {f"g{n:04}": [heart_rate(f"g{n}", "p1", 60)] for n in range(300)}
+    rows |= {f"g{n:04}": [heart_rate(f"g{n}", "p1", 60)] for n in range(100)}
     rows["bad"] = [b"{oops Zorkmidt", heart_rate("h", "p2", 61)]
     folder, out = write(tmp_path / "in", **rows), tmp_path / "out"
     ran = shell("run", "--ndjson", folder, "--out", out)
@@ -249,7 +247,7 @@ def test_hundreds_of_small_files_make_twins_and_say_what_was_lost(
     assert "1 lines can't be read" in ran.err
     assert b"oops" not in (out / "quarantine.jsonl").read_bytes()
     counts = sorted(slices(twin)["Observation"]["matches"] for twin in twins(out))
-    assert counts == [4, 303]
+    assert counts == [4, 103]
     assert not [word for word in TELLING if word in ran.out + ran.err]
     one = shell("run", "--ndjson", folder, "--patient", "p2", "--json")
     assert len(one.jsons) == 1

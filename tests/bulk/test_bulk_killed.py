@@ -68,9 +68,8 @@ def kill_at(persona: Stalling, process: "subprocess.Popen[bytes]") -> None:
     persona.go.set()
 
 
-@pytest.mark.parametrize(
-    "stage", [pytest.param(s, marks=() if s == "loading" else pytest.mark.slow) for s in STAGES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_export_goes_on_where_it_was(shell: Shell, stage: str) -> None:
     with killed_at(shell, stage) as sandbox:
         shown = bulk(shell, "status", "--json").json

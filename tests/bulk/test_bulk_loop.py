@@ -88,11 +88,11 @@ def test_other_levels_and_types(shell: Shell, options: tuple[str, ...]) -> None:
 
 
 DIALECTS = [
-    ("auto", {"guide": "3.0.0"}, "GET"),
     ("auto", {"guide": "4.0.0"}, "POST"),
-    ("auto", {"methods": ("POST",)}, "POST"),
-    ("post", {}, "POST"),
     ("get", {"repeated_types": False}, "GET"),
+    pytest.param("auto", {"guide": "3.0.0"}, "GET", marks=pytest.mark.slow),
+    pytest.param("auto", {"methods": ("POST",)}, "POST", marks=pytest.mark.slow),
+    pytest.param("post", {}, "POST", marks=pytest.mark.slow),
 ]
 
 
@@ -266,6 +266,7 @@ def test_started_seen_and_cancelled(shell: Shell) -> None:
     with_database.close()
 
 
+@pytest.mark.slow
 def test_what_nobody_goes_on_with_is_destroyed(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
