@@ -54,8 +54,8 @@ class Desk:
         lane = self.lane(asked)
         since = self._since(asked, lane)
         with FhirClient(server) as client:
-            configured = asked.types or server.bulk.types
-            types, left_out = types_to_ask(client, read_capability(client), configured)
+            able = read_capability(client)
+            types, left_out = types_to_ask(client, able, asked.types or server.bulk.types)
         partial = server.bulk.partial_manifests
         plan = Plan.new(
             order=Order(asked.level, asked.group, types, since, partial),
@@ -63,6 +63,7 @@ class Desk:
             policy=policy,
             models=asked.models,
             write_back=asked.write_back,
+            fhir_version=able.fhir_version,
             left_out=left_out,
         )
         job = self.store.create(

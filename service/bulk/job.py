@@ -23,7 +23,7 @@ from service.bulk.manifest import Manifest
 from service.bulk.order import start
 from service.bulk.plan import Plan
 from service.bulk.polling import Poller, cancel
-from service.bulk.records import Deleted, Records
+from service.bulk.records import Deleted, Records, Skipped
 from service.bulk.report import Report, tally_files
 from service.bulk.spool import FILE, Kind, Spool
 from service.fhir import r5
@@ -33,7 +33,9 @@ from service.fhir.errors import (
     BadAnswer,
     Cancelled,
     FhirError,
+    Gone,
     Guarded,
+    NotFound,
     TooMany,
     TransportError,
 )
@@ -244,15 +246,15 @@ class Export:
             self.watch.patients(done, total)
 
     def _whole(self, spool: Spool, covered: coverage.Coverage) -> Everybody:
-        """From the export alone."""
-        able = self._capability()
-        shape = {"shape": r5.as_r4} if r5.is_r5(able.fhir_version) else {}
+        """From the export alone: the server need not be there any more."""
+        shape = {"shape": r5.as_r4} if r5.is_r5(self.plan.fhir_version) else {}
         yield from Records(
             spool,
             covered,
             "bulk",
             base=self.server.base_url,
             bases=self.server.bases,
+            most=self.server.limits.resources,
             **shape,
         ).everybody()
 
@@ -263,6 +265,8 @@ class Export:
             self._client.clock = Clock(self.server.limits.budget_seconds)
             try:
                 record = pull_patient(self._client, who, capability=able, learned=learned)
+            except (NotFound, Gone):
+                yield who, Skipped("gone")
             except FhirError as error:
                 yield who, error
             else:

@@ -1,16 +1,25 @@
 """Twins out of a spool: one patient after the other through the same path as any record."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.bulk.records import Skipped
-from service.bulk.report import FAILED, OPEN
+from service.bulk.report import FAILED, OPEN, UNREACHED
 from service.bulk.spool import Spool
 from service.fhir.capability import Capability
-from service.fhir.errors import Cancelled, FhirError, SetupError, TransportError
+from service.fhir.errors import (
+    Cancelled,
+    FhirError,
+    Forbidden,
+    ServerFailed,
+    SetupError,
+    SignInRefused,
+    Throttled,
+    TransportError,
+)
 from service.fhir.http import FhirClient
 from service.fhir.record import PatientRecord
 from service.fhir.retry import Clock
@@ -23,6 +32,9 @@ from service.stores.audit import AuditStore
 
 # The machine's trouble, not this patient's: the work stops, and is gone on with later.
 _STOP = (OSError, SQLAlchemyError, SetupError, Cancelled)
+_OUT_OF_ORDER = (TransportError, ServerFailed, Throttled, SignInRefused)
+# Another time it may go well: such a patient is not done with.
+_LATER = (*_OUT_OF_ORDER, Forbidden)
 BREAKS_IN_A_ROW = 3
 
 OnMade = Callable[[Made, PatientRecord, Charted | None], None]
@@ -46,17 +58,29 @@ class Making:
     client: FhirClient | None = None
     """Where results are written; None: nowhere"""
     able: Capability | None = None
-    _breaks: int = field(default=0, init=False)
 
     def make(self, everybody: Everybody) -> None:
+        """Everybody, each written down when done. Of those a break kept us from, nothing is written
+        down until somebody else could be done: else the break was the server's, and this raises."""
+        broken: list[tuple[str, str]] = []
         for who, record in everybody:
             self.check()
-            self.spool.made(who, self._one(record))
+            word, error = self._one(record)
+            if isinstance(error, _OUT_OF_ORDER):
+                broken.append((who, word))
+                if len(broken) >= BREAKS_IN_A_ROW:
+                    raise error
+                continue
+            for each in (*broken, (who, word)):
+                self.spool.made(*each)
+            broken.clear()
+        for each in broken:
+            self.spool.made(*each)
 
-    def _one(self, record: PatientRecord | Skipped | Exception) -> str:
-        """What came of one person, as a word."""
+    def _one(self, record: PatientRecord | Skipped | Exception) -> tuple[str, Exception | None]:
+        """What came of one person, as a word; and what went wrong."""
         if isinstance(record, Skipped):
-            return record.why
+            return record.why, None
         started = datetime.now().astimezone()
         if isinstance(record, Exception):
             return self._failed(record)
@@ -68,11 +92,10 @@ class Making:
             raise
         except Exception as error:  # noqa: BLE001 - one patient's trouble is not the others'
             return self._failed(error)
-        self._breaks = 0
         self._note(made, record, started)
         self.on_made(made, record, charted)
         word = "new" if made.new else "unchanged"
-        return word if charted is None or charted.confirmed else word + OPEN
+        return (word if charted is None or charted.confirmed else word + OPEN), None
 
     def _written(self, made: Made) -> Charted | None:
         if self.client is None:
@@ -80,13 +103,10 @@ class Making:
         self.client.clock = Clock(self.client.server.limits.budget_seconds)
         return update_chart(self.runtime, made, self.client, self.able)
 
-    def _failed(self, error: Exception) -> str:
-        self._breaks += isinstance(error, TransportError)
-        if self._breaks >= BREAKS_IN_A_ROW:
-            raise error  # the server is gone: no use in failing for everybody
+    def _failed(self, error: Exception) -> tuple[str, Exception]:
         self.on_failed(error)
         known = error.code if isinstance(error, FhirError | RunError) else type(error).__name__
-        return FAILED + known
+        return (UNREACHED if isinstance(error, _LATER) else FAILED) + known, error
 
     def _note(self, made: Made, record: PatientRecord, started: datetime) -> None:
         counts = tally(made, len(record.resources))

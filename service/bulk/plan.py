@@ -25,6 +25,7 @@ class Plan:
     models: tuple[str, ...]
     write_back: bool
     key: bytes = field(repr=False)
+    fhir_version: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Types that were not asked for, and why"""
     status_url: str = field(default="", repr=False)

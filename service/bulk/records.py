@@ -14,6 +14,8 @@ from service.fhir.record import PatientRecord, SafetyEvent
 from service.fhir.references import plain_reference, reference_of, rewrite, rewriter
 from service.fhir.versions import Versions
 
+MOST_MERGED = 100
+
 Resource = dict[str, Any]
 Shape = Callable[[Resource], Resource]
 
@@ -21,6 +23,8 @@ MERGED = "merged"
 """The record is part of another person's now, who is here too."""
 MERGED_ELSEWHERE = "merged-elsewhere"
 MERGE_CIRCLE = "merge-circle"
+TOO_MANY = "failed:too-many"
+"""More resources than one patient may have: a defect, or an attack on our memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,13 @@ class Records:
         *,
         base: str = "",
         bases: tuple[str, ...] = (),
+        most: int = 10**7,
         shape: Shape = lambda resource: resource,
     ) -> None:
-        """`base`: what makes ids unique; empty for files, where it is found in the Patient."""
+        """`base`: what makes ids unique; empty for files, where it is found in the Patient.
+        `most`: resources that one patient may have."""
         self._spool, self._coverage, self._basis = spool, coverage, basis
-        self._base, self._shape = base, shape
+        self._base, self._shape, self._most = base, shape, most
         self._plain = rewriter(bases)
         self._deleted: Container[str] = Deleted(spool) if spool.any(Kind.DELETED) else frozenset()
 
@@ -53,6 +59,8 @@ class Records:
             yield who, self.of(who)
 
     def of(self, who: str) -> PatientRecord | Skipped:
+        if self._spool.number_of_lines(Kind.PATIENT, who) > self._most:
+            return Skipped(TOO_MANY)
         own = self._resources(who)
         why = self._moved(who, own)
         if why:
@@ -96,7 +104,7 @@ class Records:
         """Ids that say they were replaced by this one, and what was filed under them. An older
         version may have said so; the newest counts."""
         ids = {line.decode() for line in self._spool.lines(Kind.EARLIER, who)} - {who}
-        for identity in sorted(ids) if depth else ():
+        for identity in sorted(ids)[:MOST_MERGED] if depth else ():
             found = self._resources(identity)
             if replaced_by(found) == who:
                 for filed, resources in [

@@ -10,6 +10,7 @@ from service.bulk.spool import File
 from service.fhir.kinds import ALL
 
 FAILED = "failed:"
+UNREACHED = "unreached:"
 OPEN = ":open"
 
 
@@ -38,16 +39,19 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Nothing that was promised is missing."""
-        return not (self.failures or self.coverage.partial)
+        """Nothing that was promised is missing, and nobody is left to be reached another time."""
+        return not (self.failures or self.coverage.partial or self._with(UNREACHED))
+
+    def _with(self, head: str) -> int:
+        return sum(n for word, n in self.patients.items() if word.startswith(head))
 
     @property
     def made(self) -> int:
-        return sum(n for word, n in self.patients.items() if word.startswith(("new", "unchanged")))
+        return self._with("new") + self._with("unchanged")
 
     @property
     def failed(self) -> int:
-        return sum(n for word, n in self.patients.items() if word.startswith(FAILED))
+        return self._with(FAILED) + self._with(UNREACHED)
 
     @property
     def unwritten(self) -> int:
@@ -91,7 +95,7 @@ class Report:
             "bad-lines": total.bad,
             "deleted": sum(self.deleted.values()),
             "twins": self.made,
-            "new-versions": sum(n for w, n in self.patients.items() if w.startswith("new")),
+            "new-versions": self._with("new"),
             "failed": self.failed,
             "unwritten": self.unwritten,
         }

@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS files (
   key BLOB NOT NULL UNIQUE, count INTEGER, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
   load INTEGER UNIQUE, tally TEXT NOT NULL DEFAULT '{}', tries INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS rows (
-  owner BLOB NOT NULL, kind INTEGER NOT NULL, load INTEGER NOT NULL, sealed BLOB NOT NULL);
+  owner BLOB NOT NULL, kind INTEGER NOT NULL, load INTEGER NOT NULL, lines INTEGER NOT NULL,
+  sealed BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS people (
   owner BLOB NOT NULL, load INTEGER NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (owner, load)
 ) WITHOUT ROWID;
@@ -224,18 +225,18 @@ class Spool:
         load.lines, load.people, load.bad, load.size = {}, set(), [], 0
 
         def write() -> None:
-            self._database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", rows)
+            self._database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", rows)
             self._database.executemany("INSERT OR IGNORE INTO people VALUES (?, ?, ?)", people)
             self._database.executemany("INSERT INTO bad VALUES (?, ?, ?, ?)", bad)
 
         return write
 
-    def _rows(self, load: Load) -> list[tuple[bytes, int, int, bytes]]:
+    def _rows(self, load: Load) -> list[tuple[bytes, int, int, int, bytes]]:
         rows = []
         for (kind, owner), lines in load.lines.items():
             name = self._name(kind.name, owner)
             packed = zlib.compress(b"\n".join(lines), 1)
-            rows.append((name, int(kind), load.n, self._sealed(packed, name)))
+            rows.append((name, int(kind), load.n, len(lines), self._sealed(packed, name)))
         return rows
 
     def _people(self, load: Load) -> list[tuple[bytes, int, bytes]]:
@@ -259,6 +260,15 @@ class Spool:
             ).fetchall()
         packed = (self._opened(sealed, name) for (sealed,) in rows)
         return [line for part in packed for line in zlib.decompress(part).split(b"\n") if line]
+
+    def number_of_lines(self, kind: Kind, owner: str) -> int:
+        with self._lock:
+            found = self._database.execute(
+                "SELECT total(lines) FROM rows JOIN files USING (load) "
+                "WHERE owner = ? AND kind = ?",
+                (self._name(kind.name, owner), int(kind)),
+            ).fetchone()
+        return int(found[0])
 
     def has(self, kind: Kind, owner: str) -> bool:
         with self._lock:

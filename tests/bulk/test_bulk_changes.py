@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
-from bulk_scene import bulk, configure, exporting, heart_rate, report, twins
+from bulk_scene import Exporting, bulk, configure, exporting, heart_rate, report, twins
+from flask import request
 from support.shell import Shell
 
+from service.sandbox.errors import FhirError
 from service.stores import open_database
 from service.stores.audit import AuditStore
 
@@ -67,3 +69,57 @@ def test_a_partial_export_is_no_place_to_begin_from(shell: Shell) -> None:
         assert "--since takes" in bulk(shell, "run", "main", "--since", "yesterday").error
         found = report(shell, "run", "main", "--since", "2020-01-01T00:00:00Z")
         assert found["patients"] == {"new": 2}
+
+
+class Closed(Exporting):
+    """Does not let one patient's record be read, for a while."""
+
+    closed = ""
+
+    def allow(self, kind: str, letter: str) -> None:
+        patient = request.args.get("patient", request.path).rpartition("/")[2]
+        if letter == "r" and patient == self.closed:
+            raise FhirError(403, "forbidden", "not now")
+
+
+def test_who_could_not_be_reached_is_tried_again_the_next_night(shell: Shell) -> None:
+    server = Closed()
+    with exporting(server, ids=("p1", "p2")) as sandbox:
+        configure(shell.home, sandbox)
+        assert report(shell)["complete"] is True
+        for patient in ("p1", "p2"):
+            rate = heart_rate(f"later-{patient}", patient, 91)
+            sandbox.store.put("Observation", f"later-{patient}", rate)
+        server.closed = "p2"
+        found = report(shell, "run", "main", "--since", "last", code=4)
+        assert found["patients"] == {"new": 1, "unreached:forbidden": 1}
+        assert found["complete"] is False
+        server.closed = ""
+        found = report(shell, "run", "main", "--since", "last")
+        assert found["patients"] == {"new": 1, "unchanged": 1}
+
+
+class Down(Exporting):
+    """Loses its sign-in for everything but exports, from some moment on."""
+
+    down = False
+
+    def allow(self, kind: str, letter: str) -> None:
+        if self.down:
+            raise FhirError(401, "login", "who are you?")
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_fails_nobody(shell: Shell) -> None:
+    """The work stops, and goes on where it was when the server is back."""
+    server, ids = Down(), ("p1", "p2", "p3", "p4")
+    with exporting(server, ids=ids) as sandbox:
+        configure(shell.home, sandbox)
+        assert report(shell)["complete"] is True
+        for patient in ids:
+            sandbox.store.put("Observation", f"x-{patient}", heart_rate("x", patient, 91))
+        server.down = True
+        assert bulk(shell, "run", "main", "--since", "last").code == 4
+        assert bulk(shell, "status", "--json").jsons[0]["state"] == "making"
+        server.down = False
+        assert report(shell, "resume")["patients"] == {"new": 4}

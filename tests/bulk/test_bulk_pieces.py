@@ -16,7 +16,7 @@ from service.bulk.intake import Intake
 from service.bulk.manifest import Listed, Manifest, parse
 from service.bulk.order import Dialect, Order, _request, parameters
 from service.bulk.polling import progress
-from service.bulk.records import Records
+from service.bulk.records import Records, Skipped
 from service.bulk.spool import FILE, Kind, Spool
 from service.config import ConfigError, load_config
 from service.fhir.capability import parse_capability
@@ -250,6 +250,14 @@ def test_a_row_that_was_moved_does_not_open(tmp_path: Path) -> None:
     read = lambda spool: [spool.lines(Kind.PATIENT, who) for who in ("p1", "p2")]  # noqa: E731
     with Spool(path, KEY) as spool, pytest.raises(VaultError):
         read(spool)
+
+
+def test_one_patient_has_no_more_than_so_many_resources(tmp_path: Path) -> None:
+    filled(tmp_path / FILE)
+    with Spool(tmp_path / FILE, KEY) as spool:
+        few = Records(spool, of_files(spool.files()), "bulk", most=3).of("p1")
+        assert few == Skipped("failed:too-many")
+        assert isinstance(Records(spool, of_files([]), "bulk", most=7).of("p1"), PatientRecord)
 
 
 def test_a_file_taken_again_counts_once(tmp_path: Path) -> None:
