@@ -9,7 +9,9 @@ from support.shell import Shell
 
 
 def test_the_tables_beside_the_ledger_are_made_anew(twinport: Shell) -> None:
-    assert twinport("ledger", "reindex").out == "2 entries sorted in\n"
+    held = twinport("ledger", "verify", "--json").json["entries"]
+    assert held >= 2
+    assert twinport("ledger", "reindex").out == f"{held} entries sorted in\n"
 
 
 def test_a_code_is_for_one_person(twinport: Shell) -> None:

@@ -1,6 +1,8 @@
-"""One installation for the whole session; the pages only read."""
+"""One installation and one browser for the whole session; the pages only read."""
 
+import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from pages_site import (
     running_site,
     small_site,
 )
+from playwright.sync_api import Browser, sync_playwright
+
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +57,42 @@ def acting(small_home: tuple[Path, str], tmp_path: Path) -> Iterator[Site]:
     shutil.copytree(small_home[0], home)
     with small_site(home, small_home[1]) as running:
         yield running
+
+
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert found, "The browser tests need Chromium: apt-get install chromium (Debian, Ubuntu)."
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=SWITCHES)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The accessibility checker, as the lock file pins it."""
+    script = HERE / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.exists() or not _is_pinned():
+        npm = shutil.which("npm")
+        assert npm, "The accessibility checks need Node with npm: apt-get install nodejs npm."
+        subprocess.run([npm, "ci", "--silent"], cwd=HERE, check=True, timeout=120)
+    return script.read_text(encoding="utf-8")
+
+
+def _is_pinned() -> bool:
+    installed = HERE / "node_modules" / "axe-core" / "package.json"
+    pinned = json.loads((HERE / "package-lock.json").read_text(encoding="utf-8"))
+    version = pinned["packages"]["node_modules/axe-core"]["version"]
+    return bool(json.loads(installed.read_text(encoding="utf-8"))["version"] == version)

@@ -8,12 +8,10 @@ import pytest
 from pages_shots import IMAGES, SHOTS
 from pages_site import FULL, Site, pausing
 from playwright.sync_api import Browser, Page
-from test_pages_browser import RULES, Reader, axe, browser, open_details
+from test_pages_browser import RULES, Reader, open_details
 
 from service.auth import Role
 from service.sandbox.serving import serving
-
-__all__ = ["axe", "browser"]  # fixtures of the neighbour
 
 pytestmark = pytest.mark.browser
 
