@@ -42,7 +42,9 @@ def command() -> None:
 @click.option("--passcode", is_flag=True, help="A new six-digit passcode, said once.")
 @click.option("--long-term", is_flag=True, help="The content may be brought up to date later.")
 @click.option("--single", is_flag=True, help="One file, the summary alone; without a passcode.")
-@click.option("--viewer", default="", help="A page that opens links; default: the service's own.")
+@click.option(
+    "--viewer", default="", help="A page that opens links, put before it; phones open that."
+)
 @click.option("--base", default="", help="The service's public address.")
 @click.option(
     "--qr",
@@ -70,7 +72,7 @@ def make_command(qr_file: Path | None, as_json: bool, **given: Any) -> None:
         if not base:
             raise CommandError(NO_BASE, Exit.SETUP)
         made = desk.make(given["twin"], wish, base, ROLE, SUBJECT)
-    text = made.link.spelled(given["viewer"] or f"{base.rstrip('/')}/view")
+    text = made.link.spelled(given["viewer"])
     if as_json:
         emit({"id": made.id, "link": text, "passcode": passcode or None})
     else:

@@ -34,10 +34,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 def test_a_link_is_said_once_and_listed_without_its_key(desk: Desk, tmp_path: Path) -> None:
     made = desk.shell(
         *("share", "make", "--twin", desk.twin, "--passcode", "--label", "For Dr Example"),
+        *("--viewer", "https://viewer.example.org"),
         *("--qr", tmp_path / "qr.svg", "--json"),
     ).json
     link = read(made["link"])
-    assert made["link"].startswith("https://twin.example.org/view#shlink:/")
+    assert made["link"].startswith("https://viewer.example.org#shlink:/")
     assert (link.flag, link.label) == ("P", "For Dr Example")
     assert len(made["passcode"]) == 6
     assert (tmp_path / "qr.svg").read_bytes().startswith(b"<svg")
