@@ -7,7 +7,6 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 from itsdangerous import BadData, URLSafeTimedSerializer
-from werkzeug.datastructures import Headers
 
 from service.sharing import link as shl
 from service.sharing.desk import LONGEST_PASSCODE, PATH, Desk
@@ -158,4 +157,4 @@ def _listed(
 
 
 def _jose(file: LinkFile) -> Response:
-    return Response(file.jwe, content_type=JOSE, headers=Headers())
+    return Response(file.jwe, content_type=JOSE)
