@@ -70,6 +70,7 @@ def assembled(runtime: Runtime) -> Services:
         runs=service,
         access=Access.build(config, runtime.database, runtime.keys.session.material),
         jwks=runtime.jwks,
+        client_jwks=runtime.client_jwks,
         office=open_office(runtime),
         start=service.start_workers,
         stop=service.stop_workers,

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-from joserfc.jwk import ECKey
 
 from service.cli.exits import CommandError, Exit
 from service.cli.files import put
 from service.cli.output import emit, say
 from service.config import Config, load_config
 from service.config.loader import FILE_NAME
-from service.config.sections import ServerAuth
-from service.fhir.checkup import Finding, Level, check_server
+from service.fhir.checkup import check_server
+from service.fhir.client_keys import new_key, public_jwks, published, rotated
 from service.fhir.errors import SetupError, UnsafeAddress
+from service.fhir.findings import Finding, Level
 from service.fhir.http import FhirClient
 from service.fhir.servers import ServerConfig, from_config, from_url
-from service.fhir.signin import public_jwk
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}\Z")
 SIGN = {
@@ -109,7 +108,7 @@ def add(
     say(f"added {name} to {file}")
     if auth == "smart-backend":
         say("register this public key with the server (also: twinport server jwks):")
-        emit({"keys": [public_jwk(str(key))]})
+        emit({"keys": public_jwks(str(key))})
     say(f"next: twinport server check {name}")
 
 
@@ -135,8 +134,7 @@ def _new_key(name: str) -> Path:
     path = folder / f"server-{name}.json"
     if path.exists():
         raise CommandError(f"{path} exists; name it with --key-file to use it", Exit.USAGE)
-    key = ECKey.generate_key("P-384", parameters={"use": "sig"}, auto_kid=True)
-    put(path, json.dumps(key.as_dict(private=True)).encode())
+    put(path, json.dumps(new_key().as_dict(private=True)).encode())
     return path
 
 
@@ -255,16 +253,32 @@ def list_servers(as_json: bool) -> None:
 def jwks(names: tuple[str, ...]) -> None:
     """The public keys we sign in with, as a JWK set: to register, or to serve from a URL.
 
-    To rotate a key, serve the set with both keys until every server has fetched it.
+    A running service serves them at /.well-known/client-jwks.json.
     """
     servers = load_config().servers
     unknown = set(names) - set(servers)
     if unknown:
         raise CommandError(f"not configured: {', '.join(sorted(unknown))}", Exit.USAGE)
-    chosen = {name: servers[name].auth for name in names or sorted(servers)}
-    emit({"keys": _public(chosen)})
+    emit(published(servers[name].auth for name in names or sorted(servers)))
 
 
-def _public(auths: Mapping[str, ServerAuth]) -> list[dict[str, Any]]:
-    found = [public_jwk(a.key_file) for a in auths.values() if a.kind == "smart-backend"]
-    return list({key["kid"]: key for key in found}.values())
+@command.command("rotate-key")
+@click.argument("name")
+def rotate_key(name: str) -> None:
+    """Change the key we sign in with to one server, in two steps.
+
+    The first makes a new key and publishes it beside the old one, which still signs. Once the
+    server has fetched or registered it, the second lets the new key sign and forgets the old one.
+    """
+    entry = load_config().servers.get(name)
+    if entry is None or entry.auth.kind != "smart-backend":
+        raise CommandError("no server of this name signs in with a key", Exit.USAGE)
+    content, signs = rotated(entry.auth.key_file)
+    put(Path(entry.auth.key_file), content)
+    if signs:
+        say("the new key signs from now on; the old one is gone and may be deregistered")
+        return
+    say("the new key is published beside the old one, which still signs; register it, where the")
+    say("server does not fetch our keys by itself:")
+    emit({"keys": public_jwks(entry.auth.key_file)[1:]})
+    say(f"then, once the server knows it: twinport server rotate-key {name}")

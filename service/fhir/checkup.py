@@ -4,38 +4,19 @@ Says nothing about any patient: types, counts and verdicts only.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from service.config.sections import ServerBulk
 from service.fhir import r5
 from service.fhir.capability import Capability, read_capability
+from service.fhir.check_signin import check_sign_in
 from service.fhir.errors import FhirError, Forbidden, SignInRefused
+from service.fhir.findings import Finding, Level
 from service.fhir.http import FhirClient
 from service.fhir.kinds import KINDS
 from service.fhir.pull import pull_patient
-from service.fhir.scopes import missing
 
 RESULTS = ("RiskAssessment", "Observation", "DocumentReference")
-
-
-class Level(StrEnum):
-    WORKS = "works"
-    MISSING = "missing"  # it will not be in any twin from here
-    REFUSED = "refused"
-    ASK = "ask"  # what the operator of that server can do about it
-    BROKEN = "broken"  # nothing can be pulled
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    level: Level
-    about: str
-    text: str
-
-    def as_dict(self) -> dict[str, str]:
-        return {"level": str(self.level), "about": self.about, "text": self.text}
 
 
 def check_server(client: FhirClient, patient: str | None = None) -> list[Finding]:
@@ -50,7 +31,7 @@ def check_server(client: FhirClient, patient: str | None = None) -> list[Finding
 
 
 def _findings(client: FhirClient, patient: str | None) -> Iterator[Finding]:
-    yield from _sign_in(client)
+    yield from check_sign_in(client)
     able = read_capability(client)
     yield from _statement(able)
     yield from _reading(able)
@@ -70,31 +51,6 @@ def _advice(error: FhirError) -> Iterator[Finding]:
     if isinstance(error, Forbidden):
         text = "Ask for read access for this client to Patient and the types named in the guide."
         yield Finding(Level.ASK, "scopes", text)
-
-
-# -- sign-in ---------------------------------------------------------------------------------------
-
-
-def _sign_in(client: FhirClient) -> Iterator[Finding]:
-    auth = client.server.auth
-    if auth.kind == "none":
-        yield Finding(Level.WORKS, "sign-in", "none is configured")
-        return
-    granted = client.sign_in()
-    if auth.kind != "smart-backend":
-        yield Finding(Level.WORKS, "sign-in", f"{auth.kind} is sent with every request")
-        return
-    yield Finding(Level.WORKS, "sign-in", "a token was given for our signed assertion")
-    if granted is None:
-        text = "the server does not say which scopes it granted; searches will show"
-        yield Finding(Level.WORKS, "scopes", text)
-        return
-    lacking = missing(auth.scopes, granted)
-    if not lacking:
-        yield Finding(Level.WORKS, "scopes", "all that were asked for are granted")
-        return
-    yield Finding(Level.REFUSED, "scopes", f"not granted: {' '.join(lacking)}")
-    yield Finding(Level.ASK, "scopes", f"Ask to have these added: {' '.join(lacking)}")
 
 
 # -- the statement ---------------------------------------------------------------------------------

@@ -13,8 +13,10 @@ import orjson
 from service.fhir import outcome
 from service.fhir.errors import (
     BadAnswer,
+    Cancelled,
     Conflict,
     ConnectionLost,
+    FhirError,
     Forbidden,
     Gone,
     Invalid,
@@ -36,7 +38,7 @@ from service.fhir.errors import (
 from service.fhir.origin import origin_of, resolve_link
 from service.fhir.retry import RETRY_STATUS, Clock, pause_before
 from service.fhir.servers import ServerConfig
-from service.fhir.signin import Credentials, credentials_for
+from service.fhir.signin import Credentials, credentials_for, smart_configuration
 from service.fhir.wire import RawAnswer, Stream, Wire
 
 Resource = dict[str, Any]
@@ -79,8 +81,21 @@ class FhirClient:
         """Get a token now, where that is how this server is signed in to; the scopes it grants,
         None where nobody says."""
         self._credentials.header(self.clock)
-        granted = getattr(self._credentials, "granted", None)
-        return granted if granted is None else tuple(granted)
+        return self.granted
+
+    @property
+    def granted(self) -> tuple[str, ...] | None:
+        """The scopes of the last token, where the server said which."""
+        return self._credentials.granted
+
+    def smart_configuration(self) -> Mapping[str, Any]:
+        """What the server says about signing in to it; empty where it says nothing."""
+        try:
+            return smart_configuration(self.server, self._wire, self.clock)
+        except Cancelled:
+            raise
+        except FhirError:
+            return {}
 
     def close(self) -> None:
         self._wire.close()

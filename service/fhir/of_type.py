@@ -20,12 +20,14 @@ from service.fhir.paging import Page, Params, read_pages
 from service.fhir.pointing import targets
 from service.fhir.record import SafetyEvent, Slice
 from service.fhir.references import rewriter
+from service.fhir.scopes import Grant
 from service.fhir.subjects import FOREIGN, verdict_on_subject
 from service.fhir.versions import Key, key_of
 
 if TYPE_CHECKING:
     from service.fhir.pull import Job
 
+NOT_GRANTED = "not-granted"
 LARGEST_PAGE = 1000
 """The most that any server here is known to give at once (vendor pages in the documentation)."""
 
@@ -288,6 +290,9 @@ class TypePull:
 
     def settle(self) -> None:
         """Once all is in: the newest version decides what a resource says."""
+        if Grant.of(self._client.granted).lacks(self._kind.name):
+            # A search without the scope may be answered as if there were nothing.
+            self.slice.lose(NOT_GRANTED)
         self.slice.duplicates += self._shelf.superseded
         for identity, reason in self._withdrawn.items():
             self._shelf.drop(identity)

@@ -33,6 +33,26 @@ class Scope:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token lets us read, as far as its server says; None: it does not say."""
+
+    scopes: tuple[Scope, ...] | None = None
+
+    @classmethod
+    def of(cls, texts: Iterable[str] | None) -> "Grant":
+        """A grant that names no resources (`openid`, an API as a whole) says nothing of them."""
+        found = tuple(scope for text in texts or () if (scope := parse(text)) is not None)
+        return cls(found or None)
+
+    def lacks(self, kind: str, letters: str = "rs") -> bool:
+        """Whether the server says that not all of a type may be read and searched."""
+        if self.scopes is None:
+            return False
+        mine = [s for s in self.scopes if s.type in ("*", kind) and not s.narrower]
+        return not set(letters) <= set().union(*(scope.letters for scope in mine))
+
+
 def parse(text: str) -> Scope | None:
     """One scope; None for what is no scope on resources (`openid`, `launch` …)."""
     match = _SCOPE.match(text)

@@ -4,19 +4,26 @@ import base64
 import threading
 import time
 import uuid
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlencode, urljoin
 
 import orjson
 from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
 
 from service.config.sections import ServerAuth
-from service.fhir.errors import FhirError, NotFhir, SetupError, SignInRefused
+from service.fhir.client_keys import Key, algorithm_of, key_id, load_key
+from service.fhir.errors import (
+    ConnectionLost,
+    FhirError,
+    NotFhir,
+    SignInRefused,
+    TimedOut,
+    Unreachable,
+)
 from service.fhir.origin import origin_of, require_public
-from service.fhir.retry import Clock
+from service.fhir.retry import RETRY_STATUS, Clock, pause_before
 from service.fhir.scopes import as_v1
 from service.fhir.servers import ServerConfig
 from service.fhir.wire import RawAnswer, Wire
@@ -28,6 +35,11 @@ LIFE_WHEN_UNSTATED_SECONDS = 300
 
 
 class Credentials(Protocol):
+    @property
+    def granted(self) -> tuple[str, ...] | None:
+        """The scopes that were granted, where anybody said so."""
+        ...
+
     def header(self, clock: Clock) -> str | None:
         """The Authorization header to send now."""
         ...
@@ -40,6 +52,8 @@ class Credentials(Protocol):
 class Fixed:
     """A header that never changes."""
 
+    granted = None
+
     def __init__(self, value: str | None) -> None:
         self._value = value
 
@@ -50,86 +64,138 @@ class Fixed:
         return False
 
 
+@dataclass(slots=True)
+class _Session:
+    """What is known of signing in as one client with one key. All runs of a process share it: they
+    ask for one token, and what had to be found out is found out once."""
+
+    scopes: list[str]
+    endpoint: str
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    header: str | None = field(default=None, repr=False)
+    renew_at: float = 0.0
+    granted: tuple[str, ...] | None = None
+
+    @property
+    def worked_before(self) -> bool:
+        return self.renew_at > 0
+
+
+_SESSIONS: dict[tuple[str, ...], _Session] = {}
+
+
 class SmartBackend:
     """SMART Backend Services: client credentials with `private_key_jwt`, one flight at a time."""
 
     def __init__(self, server: ServerConfig, wire: Wire) -> None:
         self._server, self._auth, self._wire = server, server.auth, wire
-        self._key = load_key(self._auth.key_file)
-        self._lock = threading.Lock()
-        self._header: str | None = None
-        self._renew_at = 0.0
-        self._endpoint = self._auth.token_url
-        self._scopes = list(self._auth.scopes)
-        self.granted: tuple[str, ...] | None = None
-        """The scopes of the last token, where the server said which."""
+        auth, self._key = server.auth, load_key(server.auth.key_file)
+        who = (server.base_url, auth.token_url, auth.client_id, self._key.thumbprint())
+        fresh = _Session(list(auth.scopes), auth.token_url)
+        self._session = _SESSIONS.setdefault((*who, *auth.scopes), fresh)
+
+    @property
+    def granted(self) -> tuple[str, ...] | None:
+        return self._session.granted
 
     def header(self, clock: Clock) -> str | None:
-        with self._lock:
-            if self._header is None or time.monotonic() >= self._renew_at:
+        session = self._session
+        with session.lock:
+            if session.header is None or time.monotonic() >= session.renew_at:
                 self._fetch(clock)
-            return self._header
+            return session.header
 
     def refused(self, header: str | None) -> bool:
-        with self._lock:
-            if self._header == header:  # else another thread has renewed it already
-                self._header = None
+        with self._session.lock:
+            if self._session.header == header:  # else another thread has renewed it already
+                self._session.header = None
         return True
 
     def _fetch(self, clock: Clock) -> None:
-        had_one = self._renew_at > 0
+        session = self._session
         answer = self._ask(clock)
-        if answer.status == 400 and had_one:
+        if answer.status == 400 and session.worked_before:
             # Epic now and then answers a bare 400 to a repeated request; once more is enough.
             answer = self._ask(clock)
-        if _is_invalid_scope(answer) and self._scopes != (older := as_v1(self._scopes)):
-            self._scopes = older  # a server that knows the scopes of SMART 1 only
+        if _is_invalid_scope(answer) and session.scopes != (older := as_v1(session.scopes)):
+            session.scopes = older  # a server that knows the scopes of SMART 1 only
             answer = self._ask(clock)
         token = _token(answer)
         stated = token.get("scope")
-        self.granted = tuple(stated.split()) if isinstance(stated, str) else None
+        session.granted = tuple(stated.split()) if isinstance(stated, str) else None
         life = token.get("expires_in")
         seconds = float(life) if isinstance(life, int | float) else LIFE_WHEN_UNSTATED_SECONDS
-        self._renew_at = time.monotonic() + max(1.0, seconds - RENEW_BEFORE_SECONDS)
-        self._header = f"Bearer {token['access_token']}"
+        session.renew_at = time.monotonic() + max(1.0, seconds - RENEW_BEFORE_SECONDS)
+        session.header = f"Bearer {token['access_token']}"
 
     def _ask(self, clock: Clock) -> RawAnswer:
-        endpoint = self._endpoint or self._discover(clock)
+        """Each try with an assertion of its own: one that was seen is not taken again."""
+        limits = self._server.limits
+        for attempt in range(1, limits.tries + 1):
+            last = attempt == limits.tries
+            asked = None
+            try:
+                answer = self._post(clock)
+            except (Unreachable, TimedOut, ConnectionLost):
+                if last:
+                    raise
+            else:
+                if answer.status not in RETRY_STATUS or last:
+                    return answer
+                asked = answer.headers.get("Retry-After")
+            clock.wait(pause_before(attempt, asked, limits), _TOKEN)
+        raise AssertionError("limits.tries is at least 1")
+
+    def _post(self, clock: Clock) -> RawAnswer:
+        endpoint = self._session.endpoint or self._discover(clock)  # which may change the scopes
         form = {
             "grant_type": "client_credentials",
-            "scope": " ".join(self._scopes),
+            "scope": " ".join(self._session.scopes),
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": assertion(self._auth, self._key, endpoint),
         }
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+        }
+        body = urlencode(form).encode()
         return self._wire.send(
-            "POST",
-            endpoint,
-            headers={
-                "Content-Type": "application/x-www-form-urlencoded",
-                "Accept": "application/json",
-            },
-            body=urlencode(form).encode(),
-            clock=clock,
-            what="POST {token endpoint}",
+            "POST", endpoint, headers=headers, body=body, clock=clock, what=_TOKEN
         )
 
     def _discover(self, clock: Clock) -> str:
-        what = "GET .well-known/smart-configuration"
-        base = self._server.base_url
-        answer = self._wire.send(
-            "GET",
-            f"{base}/.well-known/smart-configuration",
-            headers={"Accept": "application/json"},
-            clock=clock,
-            what=what,
-        )
-        found = _json(answer, what).get("token_endpoint")
-        if answer.status != 200 or not isinstance(found, str):
-            raise NotFhir(what, status=answer.status, next_step="Set `auth.token_url`.")
-        self._endpoint = urljoin(f"{base}/", found)
-        if origin_of(self._endpoint) not in self._server.origins:
-            require_public(self._endpoint, "POST {token endpoint}")
-        return self._endpoint
+        found = smart_configuration(self._server, self._wire, clock)
+        endpoint = found.get("token_endpoint")
+        if not isinstance(endpoint, str):
+            raise NotFhir(_CONFIGURATION, next_step="Set `auth.token_url`.")
+        if _knows_version_1_only(found):
+            self._session.scopes = as_v1(self._session.scopes)
+        place = urljoin(f"{self._server.base_url}/", endpoint)
+        if origin_of(place) not in self._server.origins:
+            require_public(place, _TOKEN)
+        self._session.endpoint = place
+        return place
+
+
+_TOKEN = "POST {token endpoint}"  # noqa: S105 - what is asked, no secret
+_CONFIGURATION = "GET .well-known/smart-configuration"
+
+
+def smart_configuration(server: ServerConfig, wire: Wire, clock: Clock) -> dict[str, Any]:
+    url = f"{server.base_url}/.well-known/smart-configuration"
+    accept = {"Accept": "application/json"}
+    answer = wire.send("GET", url, headers=accept, clock=clock, what=_CONFIGURATION)
+    found = _json(answer, _CONFIGURATION)
+    if answer.status != 200:
+        raise NotFhir(_CONFIGURATION, status=answer.status, next_step="Set `auth.token_url`.")
+    return found
+
+
+def _knows_version_1_only(configuration: Mapping[str, Any]) -> bool:
+    """Said outright; a server that lists neither is asked in version 2 first."""
+    listed = configuration.get("capabilities")
+    able = set(filter(lambda c: isinstance(c, str), listed)) if isinstance(listed, list) else set()
+    return "permission-v1" in able and "permission-v2" not in able
 
 
 def credentials_for(server: ServerConfig, wire: Wire) -> Credentials:
@@ -144,46 +210,12 @@ def credentials_for(server: ServerConfig, wire: Wire) -> Credentials:
     return Fixed(None)
 
 
-def load_key(path: str) -> RSAKey | ECKey:
-    """The private key, from a JWK or PEM file."""
-    step = "`auth.key_file` must hold a private RSA or P-384 key, as JWK or PEM."
-    try:
-        content = Path(path).read_bytes()
-        kind = _key_kind(content)
-        material: Any = orjson.loads(content) if content.lstrip().startswith(b"{") else content
-        key = kind.import_key(material)
-        private = key.is_private
-    except (OSError, ValueError, JoseError):
-        raise SetupError("auth.key_file", next_step=step) from None
-    if not private or (isinstance(key, ECKey) and key.curve_name != "P-384"):
-        raise SetupError("auth.key_file", next_step=step)
-    return key
-
-
-def public_jwk(path: str) -> dict[str, Any]:
-    """The public half of a key file, as it is registered with a server."""
-    key = load_key(path)
-    public = key.as_dict(private=False)
-    algorithm = "ES384" if isinstance(key, ECKey) else "RS384"
-    return {**public, "kid": key.kid or key.thumbprint(), "use": "sig", "alg": algorithm}
-
-
-def _key_kind(content: bytes) -> type[RSAKey] | type[ECKey]:
-    if content.lstrip().startswith(b"{"):
-        return ECKey if orjson.loads(content).get("kty") == "EC" else RSAKey
-    try:
-        ECKey.import_key(content)
-    except (ValueError, JoseError, TypeError, AttributeError):
-        return RSAKey
-    return ECKey
-
-
-def assertion(auth: ServerAuth, key: RSAKey | ECKey, endpoint: str) -> str:
+def assertion(auth: ServerAuth, key: Key, endpoint: str) -> str:
     """A fresh signed assertion: one per request, as servers refuse a `jti` they have seen."""
-    algorithm = "ES384" if isinstance(key, ECKey) else "RS384"
+    algorithm = algorithm_of(key)
     now = int(time.time())
     return jwt.encode(
-        {"alg": algorithm, "kid": key.kid or key.thumbprint(), "typ": "JWT"},
+        {"alg": algorithm, "kid": key_id(key), "typ": "JWT"},
         {
             "iss": auth.client_id,
             "sub": auth.client_id,
@@ -198,7 +230,7 @@ def assertion(auth: ServerAuth, key: RSAKey | ECKey, endpoint: str) -> str:
 
 
 def _token(answer: RawAnswer) -> dict[str, Any]:
-    what = "POST {token endpoint}"
+    what = _TOKEN
     if answer.status >= 500:
         raise NotFhir(what, status=answer.status, next_step="The token endpoint failed; try later.")
     found = _json(answer, what)

@@ -14,6 +14,7 @@ from privacy.policy import load_policy, policy_ids, twin_policy_ids
 from privacy.signing import SigningKey, VerificationKeys
 from privacy.vault import Vault, seal, unseal
 from service.config import Config, load_config
+from service.fhir.client_keys import published
 from service.fhir.servers import ServerConfig, from_config
 from service.keys import KeyRing
 from service.keys.vaults import open_vault
@@ -140,6 +141,10 @@ class Runtime:
 
     def jwks(self) -> Mapping[str, Any]:
         return self.keys.jwks()
+
+    def client_jwks(self) -> Mapping[str, Any]:
+        """The public keys with which we sign in to FHIR servers, read anew: they may change."""
+        return published(server.auth for server in self.config.servers.values())
 
     def verification_keys(self) -> VerificationKeys:
         return VerificationKeys(self.jwks())

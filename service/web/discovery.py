@@ -23,6 +23,16 @@ def jwks() -> Response:
     return json_response(services().jwks(), media_type="application/jwk-set+json")
 
 
+@discovery.get("/client-jwks.json")
+@opened
+def client_jwks() -> Response:
+    """The public keys with which we sign in to FHIR servers: the address to register with them.
+
+    While a key is changed, the set holds the old and the new one."""
+    require_acceptable("application/jwk-set+json", JSON)
+    return json_response(services().client_jwks(), media_type="application/jwk-set+json")
+
+
 @discovery.get("/oauth-protected-resource")
 @opened
 def protected_resource() -> Response:

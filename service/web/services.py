@@ -18,6 +18,10 @@ def _nothing() -> None:
     """Where there is nothing to start or stop."""
 
 
+def _none() -> Mapping[str, Any]:
+    return {"keys": []}
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The service behind the web, composed elsewhere."""
@@ -25,6 +29,7 @@ class Services:
     runs: RunService
     access: Access
     jwks: Callable[[], Mapping[str, Any]]  # public halves of the signing keys
+    client_jwks: Callable[[], Mapping[str, Any]] = _none  # of the keys we sign in to servers with
     office: Office | None = None  # what the officer's console reads; not without its pages
     start: Callable[[], None] = _nothing  # once per process, after it was forked
     stop: Callable[[], None] = _nothing

@@ -14,8 +14,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from werkzeug import Request, Response
 
+from service.config.sections import ServerAuth
+from service.fhir.client_keys import load_key, load_keys, public_jwks, published, rotated
 from service.fhir.errors import FhirError, NotFhir, SetupError, SignInRefused, UnsafeAddress
-from service.fhir.signin import load_key, public_jwk
+from service.fhir.pull import pull_patient
 
 PATIENT = {"resourceType": "Patient", "id": "p1"}
 
@@ -144,15 +146,44 @@ def test_a_401_is_answered_with_one_new_token(tokens: TokenServer, tmp_path: Pat
 def test_a_bare_400_is_tried_once_more_when_it_worked_before(
     tokens: TokenServer, tmp_path: Path
 ) -> None:
-    with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
+    """Epic gives one now and then, also to the next run of the same process."""
+    tokens.bare_400 = 1
+    with (
+        client_for(tokens.server.base, auth=auth(tmp_path)) as client,
+        pytest.raises(SignInRefused),
+    ):
         client.read("Patient", "p1")
-        tokens.issued += 1
-        tokens.bare_400 = 1
-        assert client.read("Patient", "p1").resource == PATIENT
-    with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
-        tokens.bare_400 = 1
-        with pytest.raises(SignInRefused):
+    for _ in range(2):
+        with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
             client.read("Patient", "p1")
+            tokens.issued += 1
+            tokens.bare_400 = 1
+            assert client.read("Patient", "p1").resource == PATIENT
+
+
+def test_runs_of_a_process_share_a_token_and_another_client_does_not(
+    tokens: TokenServer, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
+            client.read("Patient", "p1")
+    assert tokens.issued == 1
+    with (
+        client_for(tokens.server.base, auth=auth(tmp_path, client_id="other")) as client,
+        pytest.raises(FhirError),
+    ):
+        client.read("Patient", "p1")  # asks for a token of its own, which is not given
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_token_endpoint_that_fails_for_a_moment_is_asked_again(
+    tokens: TokenServer, tmp_path: Path, status: int
+) -> None:
+    busy = Response("<html>", status, {"Retry-After": "0"})
+    tokens.server.on("token", busy, busy, tokens.token)
+    with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
+        assert client.read("Patient", "p1").resource == PATIENT
+    assert len(tokens.server.asked("token")) == 3
 
 
 ANSWERS: list[tuple[Response, type[FhirError]]] = [
@@ -232,7 +263,91 @@ def test_scopes_of_version_1_are_tried_where_those_of_version_2_are_refused(
 def test_the_public_half_of_a_key_holds_nothing_private(
     tokens: TokenServer, tmp_path: Path
 ) -> None:
-    public = public_jwk(str(tmp_path / "key.pem"))
+    (public,) = public_jwks(str(tmp_path / "key.pem"))
     assert not public.keys() & {"d", "p", "q", "dp", "dq", "qi", "k"}
     assert public["kid"] == tokens.key.thumbprint()
     assert (public["use"], public["alg"][2:]) == ("sig", "384")
+
+
+def test_a_server_that_says_it_knows_version_1_only_is_asked_in_it(
+    tokens: TokenServer, tmp_path: Path
+) -> None:
+    found = {
+        "token_endpoint": "token",  # relative: some servers write it so
+        "capabilities": ["client-confidential-asymmetric", "permission-v1"],
+    }
+    tokens.server.on(".well-known/smart-configuration", Response(json.dumps(found)))
+    asked: list[str] = []
+
+    def token(request: Request) -> Response:
+        asked.append(request.form["scope"])
+        tokens.issued += 1
+        return Response(json.dumps({"access_token": "t1", "token_type": "bearer"}))
+
+    tokens.server.on("token", token)
+    with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
+        assert client.read("Patient", "p1").resource == PATIENT
+    assert asked == ["system/*.read"]
+
+
+# -- what is granted -------------------------------------------------------------------------------
+
+
+def granting(tokens: TokenServer, scope: str | None) -> None:
+    def token(request: Request) -> Response:
+        tokens.issued += 1
+        answer = {"access_token": f"t{tokens.issued}", "token_type": "bearer"}
+        return Response(json.dumps(answer | ({"scope": scope} if scope is not None else {})))
+
+    tokens.server.on("token", token)
+
+
+@pytest.mark.parametrize(
+    ("scope", "complete"),
+    [
+        (None, {"Observation", "Condition"}),
+        ("openid fhirUser", {"Observation", "Condition"}),  # says nothing of resources
+        ("system/*.rs", {"Observation", "Condition"}),
+        ("system/*.read", {"Observation", "Condition"}),
+        ("system/Patient.rs system/Condition.rs", {"Condition"}),
+        ("system/Condition.r system/Condition.s system/Observation.r", {"Condition"}),
+        ("system/Condition.rs system/Observation.rs?category=laboratory", {"Condition"}),
+        ("user/Observation.read patient/Condition.rs", {"Observation", "Condition"}),
+    ],
+)
+def test_a_type_that_is_not_granted_is_never_called_complete(
+    tokens: TokenServer, tmp_path: Path, scope: str | None, complete: set[str]
+) -> None:
+    """The server answers its search with nothing: that proves nothing without the scope."""
+    granting(tokens, scope)
+    with client_for(tokens.server.base, auth=auth(tmp_path)) as client:
+        pulled = pull_patient(client, "p1", ["Observation", "Condition"])
+    slices = {s["type"]: s for s in pulled.completeness["slices"][1:]}
+    assert {name for name, s in slices.items() if s["verdict"] == "complete"} == complete
+    lacking = [s for s in slices.values() if s["verdict"] != "complete"]
+    assert {(s["verdict"], s["reason"]) for s in lacking} <= {("partial", "not-granted")}
+
+
+# -- changing a key --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["key.pem", "key.json"])
+def test_a_key_is_changed_in_two_steps(tokens: TokenServer, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    old = public_jwks(str(path))
+    content, signs = rotated(str(path))
+    path.write_bytes(content)
+    both = public_jwks(str(path))
+    assert (both[0], signs, len(both)) == (old[0], False, 2)
+    assert both[0]["alg"] == both[1]["alg"]
+    with client_for(tokens.server.base, auth=auth(tmp_path, name)) as client:
+        assert client.read("Patient", "p1").resource == PATIENT  # the old one signs
+    content, signs = rotated(str(path))
+    path.write_bytes(content)
+    assert (public_jwks(str(path)), signs) == ([both[1]], True)
+    assert load_keys(str(path))[0].is_private
+
+
+def test_the_published_set_holds_every_key_once(tokens: TokenServer, tmp_path: Path) -> None:
+    auths = [ServerAuth(**auth(tmp_path)), ServerAuth(**auth(tmp_path, "key.json")), ServerAuth()]
+    assert published(auths) == {"keys": public_jwks(str(tmp_path / "key.pem"))}

@@ -3,20 +3,24 @@
 import json
 import stat
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from flask import Request, Response
 from joserfc.jwk import ECKey
 from personas_loop import at, person, serving
 
 from service.cli import cli
 from service.config import load_config
-from service.fhir.checkup import Finding, Level, check_server
+from service.config.sections import ServerAuth
+from service.fhir.checkup import check_server
+from service.fhir.findings import Finding, Level
 from service.fhir.http import FhirClient
 from service.keys import KeyRing
-from service.sandbox.persona import Settings
+from service.sandbox.persona import Persona, Settings
 from service.sandbox.personas import PERSONAS
 from service.sandbox.testing import RunningSandbox, running_sandbox
 
@@ -65,6 +69,68 @@ def test_a_refused_sign_in_comes_with_advice() -> None:
         findings = checked(sandbox)
     assert about(findings, Level.BROKEN) == {"server"}
     assert about(findings, Level.ASK) == {"sign-in"}
+
+
+@dataclass
+class Doorkeeper(Persona):
+    """SMART Backend Services that grants what it is told to."""
+
+    scope: str
+    algorithms: tuple[str, ...] = ("RS384", "ES384")
+
+    def intercept(self, request: Request) -> Response | None:
+        if request.path.endswith("/token"):
+            token = {"access_token": "t", "token_type": "bearer", "scope": self.scope}
+            return Response(json.dumps(token), content_type="application/json")
+        if request.path.endswith("/.well-known/smart-configuration"):
+            found = {
+                "token_endpoint": "token",
+                "token_endpoint_auth_signing_alg_values_supported": self.algorithms,
+            }
+            return Response(json.dumps(found), content_type="application/json")
+        return None
+
+
+def smart(folder: Path, *scopes: str) -> ServerAuth:
+    key = folder / "key.json"
+    key.write_text(json.dumps(ECKey.generate_key("P-384").as_dict(private=True)))
+    more = {"scopes": scopes} if scopes else {}
+    return ServerAuth(kind="smart-backend", client_id="c", key_file=str(key), **more)
+
+
+def signed_in_findings(persona: Persona, auth: ServerAuth) -> list[Finding]:
+    with (
+        serving(person(PATIENT), persona) as sandbox,
+        FhirClient(at(sandbox, auth=auth)) as client,
+    ):
+        return check_server(client)
+
+
+def test_per_type_it_is_said_what_was_asked_and_granted(tmp_path: Path) -> None:
+    scope = "system/Patient.read system/Observation.read system/Medication.read"
+    auth = smart(tmp_path, "system/Patient.rs", "system/Observation.rs", "system/Condition.rs")
+    findings = signed_in_findings(Doorkeeper(scope), auth)
+    said = {f.about: f.text for f in findings if f.level is Level.MISSING}
+    assert said["Condition"].startswith("asked for and not granted")
+    assert said["Procedure"].startswith("neither asked for nor granted")
+    assert not said.keys() & {"Patient", "Observation", "Medication"}
+    (ask,) = [f.text for f in findings if f.level is Level.ASK and f.about == "scopes"]
+    assert "system/Condition.read" in ask
+    assert "system/Observation" not in ask
+
+
+def test_with_everything_granted_nothing_is_missing_for_its_sake(tmp_path: Path) -> None:
+    findings = signed_in_findings(Doorkeeper("system/*.rs"), smart(tmp_path, "system/*.rs"))
+    assert about(findings, Level.MISSING) == NOT_IN_SANDBOX
+    assert "scopes" in about(findings, Level.WORKS)
+
+
+def test_a_key_of_the_wrong_kind_is_named_before_the_sign_in(tmp_path: Path) -> None:
+    persona = Doorkeeper("system/*.rs", algorithms=("RS384",))
+    findings = signed_in_findings(persona, smart(tmp_path))
+    assert "key" in about(findings, Level.REFUSED)
+    (step,) = [f.text for f in findings if f.level is Level.ASK and f.about == "key"]
+    assert "RSA" in step
 
 
 # -- the command -----------------------------------------------------------------------------------
@@ -130,6 +196,12 @@ def test_a_new_key_is_made_and_its_public_half_shown(home: Path) -> None:
     private = ECKey.import_key(json.loads(path.read_text()))
     assert private.thumbprint() == key["kid"]
     assert json.loads(run("jwks").stdout)["keys"] == [key]
+    (new,) = json.loads(run("rotate-key", "main").stdout)["keys"]
+    assert json.loads(run("jwks").stdout)["keys"] == [key, new]
+    assert run("rotate-key", "main").exception is None
+    assert json.loads(run("jwks").stdout)["keys"] == [new]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "d" in json.loads(path.read_text())["keys"][0]
     KeyRing.open(home / "keys")  # the installation's own keys are made beside it
 
 

@@ -18,6 +18,7 @@ OPEN_RULES = {
     "/livez",
     "/readyz",
     "/fhir/metadata",
+    "/.well-known/client-jwks.json",
     "/.well-known/jwks.json",
     "/.well-known/oauth-protected-resource",
     "/sign-in",
