@@ -59,6 +59,12 @@ ONLY_IN: Mapping[str, frozenset[str]] = {
 }
 # What may be decided about a DICOM attribute.
 DICOM_VERDICTS = frozenset({"number", "code", "present", "compare", "fhir", "drop"})
+# Types whose keys make sense together only: of the others nothing can be kept.
+TOGETHER: Mapping[str, frozenset[str]] = {
+    "Coding": frozenset({"system", "code"}),
+    "CodeableConcept": frozenset({"coding"}),
+    "Quantity": frozenset({"value", "comparator", "unit", "system", "code"}),
+}
 NEVER_KEPT = frozenset(
     {"Reference", "Resource", "Extension", "Identifier", "Narrative", "Annotation", "Attachment"}
 )
@@ -390,6 +396,8 @@ def misfit(verdict: Verdict, leaf: Leaf) -> str:
     action, kind = verdict.action, leaf.element.type
     if action in {"drop", "refuse"}:
         return "" if verdict.detail else "give the reason after a colon"
+    if leaf.owner in TOGETHER and leaf.key not in TOGETHER[leaf.owner]:
+        return f"of a {leaf.owner} only {', '.join(sorted(TOGETHER[leaf.owner]))} can be kept"
     if action == "keep":
         kept = leaf.inner_owner
         return "" if kept in BASES and kind not in NEVER_KEPT else f"{kind} cannot be kept"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SUITE = ("leaks", "times", "generated", "policy", "plans")
+SUITE = ("leaks", "times", "secrets", "policy", "rarity", "render", "generated", "plans")
 
 # What is taken out: file, the code as it is, the code without the protection.
 MUTANTS = {
@@ -19,6 +19,26 @@ MUTANTS = {
         "                else:\n                    result",
         "                if rule is None:\n                    kept[key] = value\n"
         "                else:\n                    result",
+    ),
+    "rare codes pass": (
+        "compile.py",
+        "rare = None if self.guards.needed_code(system, code) else parent_of(system, code)",
+        "rare = None",
+    ),
+    "codes are told as finely as they come": (
+        "compile.py",
+        "return rare or self.guards.general_code(system, code)",
+        "return rare or code",
+    ),
+    "numbers in files are not rounded": (
+        "render.py",
+        "return round(number, digits - 1 - math.floor(math.log10(abs(number))))",
+        "return number",
+    ),
+    "values in files are not rounded as their concept says": (
+        "render.py",
+        "exact = 0 if decimals is None else round(number, decimals)",
+        "exact = number",
     ),
     "modifier extensions are ignored": (
         "compile.py",
