@@ -546,8 +546,10 @@ class Searcher:
     def __init__(self, values: IdentifyingValues, allowed: Collection[str]) -> None:
         self._needles, self._allowed = _Needles(values), allowed
 
-    def hits(self, data: bytes) -> list[Hit]:
-        found = _hits(data, self._needles, self._allowed)
+    def hits(self, data: bytes, besides: Collection[str] = ()) -> list[Hit]:
+        """`besides`: more whole strings that need not be judged."""
+        allowed = {*self._allowed, *besides} if besides else self._allowed
+        found = _hits(data, self._needles, allowed)
         return [hit for hit in found if hit.rule.startswith(("name", "identifier"))]
 
 

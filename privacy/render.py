@@ -8,6 +8,7 @@ secret number of days, or the true date. What R4 requires and the policy has tak
 
 import base64
 import math
+import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -28,6 +29,7 @@ PSEUDONYMIZED = {
 # Where values stand under a code that says how exact they are.
 OBSERVED = frozenset({"Observation", "Observation.component"})
 NUMBERS = frozenset({"decimal", "integer", "positiveInt", "unsignedInt"})
+_SPELLED = re.compile(r"[0-9a-f]{32}")
 SHIFTS = 365  # days, at most, to either side
 
 Json = dict[str, Any]
@@ -36,6 +38,13 @@ Json = dict[str, Any]
 def fhir_id(pseudonym: str) -> str:
     """The same 128 bits, spelled as FHIR allows an id."""
     return base64.urlsafe_b64decode(pseudonym + "==").hex()
+
+
+def of_fhir_id(text: str) -> str | None:
+    """The pseudonym that is spelled so; None for what is no such spelling."""
+    if _SPELLED.fullmatch(text) is None:
+        return None
+    return base64.urlsafe_b64encode(bytes.fromhex(text)).decode().rstrip("=")
 
 
 def urn(pseudonym: str) -> str:

@@ -10,16 +10,18 @@ from typing import Any
 
 import orjson
 
+from mappings import vocabulary
 from privacy import ledger
 from privacy.deidentify import Count, Refused, Session
 from privacy.elements import BASES, elements_of
-from privacy.gate import IdentifyingValues, Searcher
+from privacy.gate import Searcher
 from privacy.policy import Policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
-from privacy.render import Renderer, fhir_id
+from privacy.render import Renderer, fhir_id, of_fhir_id
 from privacy.subject import SubjectContext, draw_epoch
 from privacy.vault import SubjectRecord, Vault
 from service.deidentify.people import People, Person, owner_of
+from service.fhir.references import levels
 from service.pipeline.guards import deidentifier_of
 
 Resource = dict[str, Any]
@@ -76,7 +78,6 @@ class _Open:
     record: SubjectRecord
     expected: int
     known: int  # pseudonyms the vault holds already: with no new one there is nothing to save
-    values: IdentifyingValues
     search: Searcher
 
 
@@ -100,6 +101,7 @@ class Batch:
         self._shared, self._keep_open = Pseudonyms(), keep_open
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._people_seen: set[str] = set()
+        self._given: set[str] = set()  # pseudonyms that stand in the output
 
     def apply(self, resource: Any) -> tuple[str, Resource] | None:
         """The pseudonym of a resource and its de-identified form; None when it was refused."""
@@ -123,10 +125,16 @@ class Batch:
         """A random id may spell a short name, "ada": the second look leaves out our own ids."""
         if not work.search.hits(data):
             return False
-        own = {**work.record.ids.as_dict(), **self._shared.as_dict()}
-        ids = {key.partition("/")[0] + "/" + fhir_id(name) for key, name in own.items()}
-        ids |= {fhir_id(name) for name in own.values()}
-        return bool(Searcher(work.values, fhir_words() | ids).hits(data))
+        return bool(work.search.hits(data, self._own_ids(orjson.loads(data))))
+
+    def _own_ids(self, node: Any) -> set[str]:
+        """The ids and references in a rendered resource that we gave out."""
+        found: set[str] = set()
+        for objects in levels(node):
+            for text in (held.get(key) for held in objects for key in ("id", "reference")):
+                if type(text) is str and of_fhir_id(text.rpartition("/")[2]) in self._given:
+                    found.add(text)
+        return found
 
     def close(self) -> Tally:
         while self._open:
@@ -156,7 +164,7 @@ class Batch:
         )
         session = self._deidentifier.session(subject)
         search = Searcher(person.values, fhir_words())
-        return _Open(session, record, expected, len(record.ids), person.values, search)
+        return _Open(session, record, expected, len(record.ids), search)
 
     def _record(self, identity: str, person: Person) -> tuple[SubjectRecord, int]:
         reference = f"Patient/{identity}"
@@ -175,8 +183,14 @@ class Batch:
         return fresh, 0
 
     def _pseudonym(self, own: Pseudonyms) -> Callable[[str, str], str]:
-        shared = self._shared
-        return lambda kind, identity: (shared if kind in SHARED else own)(kind, identity)
+        shared, given = self._shared, self._given
+
+        def pseudonym(kind: str, identity: str) -> str:
+            found = (shared if kind in SHARED else own)(kind, identity)
+            given.add(found)
+            return found
+
+        return pseudonym
 
     def _put_away(self) -> None:
         """Into the vault: the next resource of this patient finds the same pseudonyms there. What
@@ -210,8 +224,9 @@ class Batch:
 
 @cache
 def fhir_words() -> frozenset[str]:
-    """Names and closed codes of R4: what a person may be called without being recognised by it."""
-    found: set[str] = {"Bundle", "resourceType"}
+    """Names and closed codes of R4, and spellings of units: what a person may be called without
+    being recognised by it."""
+    found: set[str] = {"Bundle", "resourceType", *vocabulary.unit_spellings()}
     for owner in BASES:
         for key, element in elements_of(owner).items():
             found |= {owner, key, "_" + key, element.type} | element.codes
