@@ -1,19 +1,31 @@
 """`twinport policy`: what is decided where, why, and what it supports."""
 
 import tomllib
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import click
 
 from privacy.errors import PolicyError
-from privacy.explain import HIPAA, Explanation, differences, explain, leaves
-from privacy.policy import Policy, load_policy, make_policy, merged, policy_ids, read_policy
+from privacy.explain import DICOM, HIPAA, Explanation, differences, explain, leaves
+from privacy.policy import (
+    Policy,
+    Verdict,
+    load_policy,
+    make_policy,
+    merged,
+    policy_ids,
+    read_policy,
+)
 from service.cli.exits import CommandError, Exit
 from service.cli.output import emit
 
 NAME = click.Choice(policy_ids())
+INDENTED: Any = {"subsequent_indent": " " * 8, "break_long_words": False}
 
 
 @click.group("policy")
@@ -40,20 +52,20 @@ def list_command(as_json: bool) -> None:
 def show_command(policy_id: str, as_json: bool) -> None:
     """What a policy supports, what it does not, and how many places it judges how."""
     policy = load_policy(policy_id)
-    counts: dict[str, int] = {}
-    verdicts: dict[str, str] = {}
-    for leaf, verdict in leaves(policy):
-        counts[verdict.action] = counts.get(verdict.action, 0) + 1
-        verdicts[leaf.path] = ": ".join(filter(None, [verdict.action, verdict.detail]))
+    places = {leaf.path: verdict for leaf, verdict in leaves(policy)}
+    attributes = {f"{DICOM}{name}": verdict for name, verdict in policy.dicom.items()}
     if as_json:
-        emit({**_about(policy), "verdicts": verdicts})
+        emit({**_about(policy), "verdicts": _texts(places), "dicom": _texts(attributes)})
         return
     click.echo(f"{policy.title}\n{policy.id} v{policy.version}  {policy.digest}\n")
     click.echo(f"Supports          {policy.supports}")
     click.echo(f"Does not support  {policy.does_not_support}")
     click.echo(f"What remains      {policy.residual}\n")
-    for action, count in sorted(counts.items(), key=lambda item: -item[1]):
+    for action, count in Counter(verdict.action for verdict in places.values()).most_common():
         click.echo(f"{count:>6}  {action}")
+    click.echo("\nDICOM attributes; every other one is left out")
+    for action, names in _by_action(policy).items():
+        click.echo(fill(f"{len(names):>6}  {action}: {', '.join(names)}", 100, **INDENTED))
 
 
 @command.command("diff")
@@ -106,6 +118,20 @@ def _lines(found: Explanation) -> list[str]:
     lines += [f"  because: {found.reason}"] if found.reason else []
     lines += [f"  identifier {letter}: {HIPAA[letter]}" for letter in found.categories]
     return [*lines, f"  rule: {found.rule}"]
+
+
+def _texts(verdicts: Mapping[str, Verdict]) -> dict[str, str]:
+    return {
+        place: ": ".join(filter(None, [verdict.action, verdict.detail]))
+        for place, verdict in verdicts.items()
+    }
+
+
+def _by_action(policy: Policy) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, verdict in sorted(policy.dicom.items()):
+        found.setdefault(verdict.action, []).append(name)
+    return found
 
 
 def _about(policy: Policy) -> dict[str, Any]:

@@ -79,6 +79,7 @@ class _Open:
     expected: int
     known: int  # pseudonyms the vault holds already: with no new one there is nothing to save
     search: Searcher
+    given: set[str]  # pseudonyms that may stand in what this session made
 
 
 class Batch:
@@ -101,7 +102,6 @@ class Batch:
         self._shared, self._keep_open = Pseudonyms(), keep_open
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._people_seen: set[str] = set()
-        self._given: set[str] = set()  # pseudonyms that stand in the output
 
     def apply(self, resource: Any) -> tuple[str, Resource] | None:
         """The pseudonym of a resource and its de-identified form; None when it was refused."""
@@ -125,16 +125,7 @@ class Batch:
         """A random id may spell a short name, "ada": the second look leaves out our own ids."""
         if not work.search.hits(data):
             return False
-        return bool(work.search.hits(data, self._own_ids(orjson.loads(data))))
-
-    def _own_ids(self, node: Any) -> set[str]:
-        """The ids and references in a rendered resource that we gave out."""
-        found: set[str] = set()
-        for objects in levels(node):
-            for text in (held.get(key) for held in objects for key in ("id", "reference")):
-                if type(text) is str and of_fhir_id(text.rpartition("/")[2]) in self._given:
-                    found.add(text)
-        return found
+        return bool(work.search.hits(data, _own_ids(orjson.loads(data), work.given)))
 
     def close(self) -> Tally:
         while self._open:
@@ -156,15 +147,16 @@ class Batch:
     def _begin(self, identity: str) -> _Open:
         person = self._people.get(identity)
         record, expected = self._record(identity, person)
+        given: set[str] = set()
         subject = SubjectContext.of(
             person.patient,
             epoch=record.epoch,
             now=self._today,
-            pseudonym=self._pseudonym(record.ids),
+            pseudonym=self._pseudonym(record.ids, given),
         )
         session = self._deidentifier.session(subject)
         search = Searcher(person.values, fhir_words())
-        return _Open(session, record, expected, len(record.ids), search)
+        return _Open(session, record, expected, len(record.ids), search, given)
 
     def _record(self, identity: str, person: Person) -> tuple[SubjectRecord, int]:
         reference = f"Patient/{identity}"
@@ -182,8 +174,8 @@ class Batch:
         )
         return fresh, 0
 
-    def _pseudonym(self, own: Pseudonyms) -> Callable[[str, str], str]:
-        shared, given = self._shared, self._given
+    def _pseudonym(self, own: Pseudonyms, given: set[str]) -> Callable[[str, str], str]:
+        shared = self._shared
 
         def pseudonym(kind: str, identity: str) -> str:
             found = (shared if kind in SHARED else own)(kind, identity)
@@ -220,6 +212,16 @@ class Batch:
             **report,
             **ledger.obligations(self.tally.labels),
         }
+
+
+def _own_ids(node: Any, given: set[str]) -> set[str]:
+    """The ids and references in a rendered resource that we gave out."""
+    found: set[str] = set()
+    for objects in levels(node):
+        for text in (held.get(key) for held in objects for key in ("id", "reference")):
+            if type(text) is str and of_fhir_id(text.rpartition("/")[2]) in given:
+                found.add(text)
+    return found
 
 
 @cache

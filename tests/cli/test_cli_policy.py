@@ -4,6 +4,8 @@ from pathlib import Path
 
 from support.shell import Shell
 
+from privacy.policy import load_policy
+
 
 def test_the_list_says_which_policies_make_twins(tmp_path: Path) -> None:
     said = Shell(tmp_path)("policy", "list", "--json").json
@@ -22,6 +24,18 @@ def test_show_states_what_is_supported_and_what_is_not(tmp_path: Path) -> None:
     assert "Does not support  De-identification" in said
     verdicts = Shell(tmp_path)("policy", "show", "safe-harbor", "--json").json["verdicts"]
     assert verdicts["Patient.name"] == "drop: [A] name"
+
+
+def test_show_lists_what_is_decided_about_dicom_attributes(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    policy = load_policy("safe-harbor")
+    told = shell("policy", "show", "safe-harbor", "--json").json["dicom"]
+    assert {name.removeprefix("DICOM.") for name in told} == policy.dicom.keys()
+    assert told["DICOM.KVP"] == "number"
+    assert told["DICOM.StudyInstanceUID"].startswith("compare")
+    said = shell("policy", "show", "safe-harbor").out
+    words = said.partition("DICOM attributes")[2].replace(",", " ").split()
+    assert policy.dicom.keys() <= set(words)
 
 
 def test_a_difference_is_told_in_words(tmp_path: Path) -> None:
