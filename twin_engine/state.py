@@ -44,6 +44,8 @@ CONDITION_SLICES = ("Condition",)
 MEDICATION_SLICES = ("MedicationRequest", "MedicationStatement")
 MEDICATION_TYPES = {"request": "MedicationRequest", "statement": "MedicationStatement"}
 PROCEDURE_SLICES = ("Procedure",)
+INDIRECT_SLICES = frozenset({"ImagingMetadata"})
+"""Slices that no fact comes in and no absence rests on: how an image was acquired."""
 FAMILY_SLICES = ("FamilyMemberHistory",)
 
 

@@ -77,8 +77,8 @@ class Judge:
 
     def _leaf(self, node: _Node, element: Any, values: Values, counts: Counts) -> None:
         reader = _READERS.get(node.action)
-        if reader is None:  # compared, or copied into the FHIR resource, by whoever asked for it
-            counts[(node.path, node.action)] += 1
+        if reader is None:
+            counts[(node.path, _ELSEWHERE[node.action])] += 1
             return
         found = reader(node.attribute, element)
         if found is None:
@@ -156,4 +156,6 @@ def _present(attribute: Attribute, element: Any) -> list[Any] | None:
     return [not all(absent)] if said else []
 
 
+# Used by whoever asked for it, and not handed on from here.
+_ELSEWHERE = {"compare": "drop:compared", "fhir": "drop:copied-to-fhir", "drop": "drop"}
 _READERS = {"number": _number, "code": _code, "present": _present}

@@ -26,6 +26,7 @@ from service.bulk.polling import Poller, cancel
 from service.bulk.records import Deleted, Records, Skipped
 from service.bulk.report import Report, tally_files
 from service.bulk.spool import FILE, Kind, Spool
+from service.dicomweb import read_patient, without_acquisition
 from service.fhir import r5
 from service.fhir.bundle import WHOLE
 from service.fhir.capability import Capability, read_capability
@@ -40,7 +41,6 @@ from service.fhir.errors import (
     TransportError,
 )
 from service.fhir.http import FhirClient
-from service.fhir.pull import pull_patient
 from service.fhir.record import PatientRecord
 from service.fhir.retry import Clock
 from service.fhir.servers import ServerConfig
@@ -248,7 +248,7 @@ class Export:
     def _whole(self, spool: Spool, covered: coverage.Coverage) -> Everybody:
         """From the export alone: the server need not be there any more."""
         shape = {"shape": r5.as_r4} if r5.is_r5(self.plan.fhir_version) else {}
-        yield from Records(
+        everybody = Records(
             spool,
             covered,
             "bulk",
@@ -257,6 +257,11 @@ class Export:
             most=self.server.limits.resources,
             **shape,
         ).everybody()
+        for who, found in everybody:
+            if isinstance(found, Skipped):
+                yield who, found
+            else:
+                yield who, without_acquisition(found, self.server)
 
     def _changed(self, spool: Spool) -> Everybody:
         """An export of changes says whose record changed; what it is now is asked of the server."""
@@ -264,7 +269,7 @@ class Export:
         for who in spool.people():
             self._client.clock = Clock(self.server.limits.budget_seconds)
             try:
-                record = pull_patient(self._client, who, capability=able, learned=learned)
+                record = read_patient(self._client, who, capability=able, learned=learned)
             except (NotFound, Gone):
                 yield who, Skipped("gone")
             except FhirError as error:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -112,6 +112,7 @@ def _environment(home: Path, sandbox: str, port: int) -> dict[str, str]:
     return kept | {
         "TWINPORT_HOME": str(home),
         "TWINPORT_SERVERS__SANDBOX__BASE_URL": sandbox,
+        "TWINPORT_SERVERS__SANDBOX__DICOMWEB__ENABLED": "true",
         "TWINPORT_WEB__PORT": str(port),
         "TWINPORT_WEB__SIGN_IN_CODE_MINUTES": "720",
         "TWINPORT_PROJECT__NAME": "demo",
@@ -121,7 +122,7 @@ def _environment(home: Path, sandbox: str, port: int) -> dict[str, str]:
 def _until_ready(base: str, process: "subprocess.Popen[bytes]") -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
-        with suppress(requests.ConnectionError):
+        with suppress(requests.ConnectionError, requests.Timeout):
             if requests.get(f"{base}/readyz", timeout=5).ok:
                 return
         time.sleep(0.1)
@@ -265,10 +266,22 @@ def _lines(run: Json, document: Json) -> Iterator[str]:
         f"twin       {run['twin']}  version {run['twinVersion']}, "
         f"{counts['readings']:,} readings, {counts['set-aside']} set aside"
     )
+    yield from _imaging(document["imaging"])
     for item in document["assessments"]:
         yield from answers(item)
     there = counts["existing"]
     yield f"written    {counts['written']} resources on the server; there already: {there}"
+
+
+def _imaging(studies: Sequence[Json]) -> Iterator[str]:
+    series = [one for study in studies for one in study.get("series", ())]
+    told = sum(len(one.get("parameters", ())) for one in series)
+    read = sum(one.get("read", 0) for one in series)
+    if told:
+        yield (
+            f"imaging    {told} acquisition parameters out of the DICOM metadata of {read} images; "
+            f"studies: {len(studies)}"
+        )
 
 
 def _count(base: str, kind: str) -> int:

@@ -15,10 +15,10 @@ from service.cli.exits import CommandError, Exit, explain
 from service.cli.files import TwinFolder, as_lines, prepare, put, write_proofs
 from service.cli.output import emit, progress, say
 from service.cli.summary import Summary, lines
+from service.dicomweb import read_patient
 from service.fhir.bundle import read_bundle
 from service.fhir.errors import SetupError, UnsafeAddress
 from service.fhir.http import FhirClient
-from service.fhir.pull import pull_patient
 from service.fhir.record import PatientRecord
 from service.fhir.servers import ServerConfig, from_url
 from service.pipeline.make import Made, Wish
@@ -177,7 +177,7 @@ class _Job:
                 if bar is not None:
                     bar.update_to(sum(seen.values()))
 
-            return pull_patient(client, patient, progress=report)
+            return read_patient(client, patient, progress=report)
 
     def _finish(
         self,

@@ -13,6 +13,7 @@ from service.config.sections import (
     Config,
     Server,
     ServerAuth,
+    ServerDicomWeb,
     is_loopback_http,
 )
 
@@ -104,6 +105,7 @@ def _server(path: str, server: Server) -> Iterator[Problem]:
         if urlsplit(origin).path.strip("/") or urlsplit(origin).query:
             yield Problem(here, "is more than an origin", "give scheme, host and port only")
     yield from _bulk(f"{path}.bulk", server)
+    yield from _dicomweb(f"{path}.dicomweb", server.dicomweb)
     if server.ca_file and not Path(server.ca_file).is_file():
         yield Problem(f"{path}.ca_file", "is not a file", "correct the path")
     yield from _cds(f"{path}.cds", server.cds)
@@ -126,6 +128,34 @@ def _bulk(path: str, server: Server) -> Iterator[Problem]:
             yield Problem(here, "is more than an origin", step)
         elif any_host and "." not in (urlsplit(address).hostname or ""):
             yield Problem(here, "covers a whole top-level domain", "name a domain below it")
+
+
+def _here(url: str) -> bool:
+    return (urlsplit(url).hostname or "") in LOOPBACK
+
+
+def _dicomweb(path: str, archive: ServerDicomWeb) -> Iterator[Problem]:
+    if archive.base_url:
+        yield from _https(
+            f"{path}.base_url", archive.base_url, allow_plain=archive.allow_plain_http
+        )
+        if urlsplit(archive.base_url).query:
+            yield Problem(f"{path}.base_url", "has a query", "give the DICOMweb root only")
+        secret = archive.auth.kind != "none"
+        if secret and urlsplit(archive.base_url).scheme == "http" and not _here(archive.base_url):
+            step = "use https"
+            yield Problem(f"{path}.auth", "would send a credential in the clear", step)
+    elif archive.auth.kind != "none":
+        step = f"set {path}.base_url"
+        yield Problem(f"{path}.auth", "is for an archive that is not named", step)
+    if archive.auth.kind == "smart-backend" and not archive.auth.token_url:
+        step = "an archive does not say where its tokens come from"
+        yield Problem(f"{path}.auth.token_url", "is missing", step)
+    if archive.auth.token_url:
+        yield from _https(f"{path}.auth.token_url", archive.auth.token_url)
+    if archive.ca_file and not Path(archive.ca_file).is_file():
+        yield Problem(f"{path}.ca_file", "is not a file", "correct the path")
+    yield from _server_auth(f"{path}.auth", archive.auth)
 
 
 def _cds(path: str, client: CdsClient) -> Iterator[Problem]:

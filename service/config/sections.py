@@ -241,6 +241,37 @@ class ServerBulk:
 
 
 @dataclass(frozen=True)
+class ServerDicomWeb:
+    """The imaging archive of a server: asked how images were acquired, never for images."""
+
+    enabled: bool = setting(
+        False, fields.Boolean(), "Ask the archive how series were acquired (metadata, no pixels)."
+    )
+    base_url: str = setting(
+        "",
+        _text(),
+        "DICOMweb root. Empty: the Endpoints that imaging studies name, as far as they lie at the "
+        "server's own origins.",
+    )
+    auth: ServerAuth = field(default_factory=ServerAuth)
+    identifier_system: str = setting(
+        "",
+        _text(),
+        "System of the Patient's identifier that is the archive's Patient ID. Empty: any of them.",
+    )
+    studies: int = setting(50, _whole(1, 1000), "Studies asked for of one patient, newest first.")
+    series: int = setting(30, _whole(1, 1000), "Series asked for of one study.")
+    instances: int = setting(3, _whole(1, 50), "Images whose metadata are read of one series.")
+    timeout_seconds: int = setting(20, _whole(1, 600), "Longest wait for one answer.")
+    total_seconds: int = setting(120, _whole(1, 3600), "Longest time for one patient's images.")
+    response_bytes: int = setting(16_777_216, _whole(1024, 2**31), "Largest single answer read.")
+    allow_plain_http: bool = setting(
+        False, fields.Boolean(), "Accept `http:` beyond this machine (closed network)."
+    )
+    ca_file: str = setting("", _text(), "Extra certificate authority for the archive.")
+
+
+@dataclass(frozen=True)
 class Server:
     """One FHIR server that callers may name. Callers over HTTP can never give a URL."""
 
@@ -270,6 +301,7 @@ class Server:
         False, fields.Boolean(), "Write each model's card beside its results (DocumentReference)."
     )
     cds: CdsClient = field(default_factory=CdsClient)
+    dicomweb: ServerDicomWeb = field(default_factory=ServerDicomWeb)
     bulk: ServerBulk = field(default_factory=ServerBulk)
     ca_file: str = setting("", _text(), "Extra certificate authority for this server.")
     timeout_seconds: int = setting(30, _whole(1, 600), "Longest wait for one answer.")

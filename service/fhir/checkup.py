@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.config.sections import ServerBulk
+from service.dicomweb import read_patient
+from service.dicomweb.checkup import check_archive
 from service.fhir import r5
 from service.fhir.capability import Capability, read_capability
 from service.fhir.check_signin import check_sign_in
@@ -14,7 +16,6 @@ from service.fhir.errors import FhirError, Forbidden, SignInRefused
 from service.fhir.findings import Finding, Level
 from service.fhir.http import FhirClient
 from service.fhir.kinds import KINDS
-from service.fhir.pull import pull_patient
 
 RESULTS = ("RiskAssessment", "Observation", "DocumentReference")
 
@@ -36,6 +37,7 @@ def _findings(client: FhirClient, patient: str | None) -> Iterator[Finding]:
     yield from _statement(able)
     yield from _reading(able)
     yield from _exporting(able, client.server.bulk)
+    yield from check_archive(client, able)
     yield from _writing(able, client.server.write_back)
     if patient is not None:
         yield from _record(client, patient, able)
@@ -158,7 +160,7 @@ def _companions(able: Capability) -> Iterator[Finding]:
 
 def _record(client: FhirClient, patient: str, able: Capability) -> Iterator[Finding]:
     learned: set[str] = set()
-    record = pull_patient(client, patient, capability=able, learned=learned)
+    record = read_patient(client, patient, capability=able, learned=learned)
     for row in record.completeness["slices"]:
         if row["type"] not in KINDS or able.can(row["type"], "search-type"):
             yield _slice(row)

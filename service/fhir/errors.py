@@ -14,6 +14,7 @@
     ├── BadAnswer            an answer that is not what was asked for
     │   ├── TooLarge
     │   ├── NotFhir          HTML, truncated JSON, a resource of another kind
+    │   ├── NotDicom         the same, of an imaging archive
     │   ├── OutcomeInstead   200 with an OperationOutcome of severity error
     │   ├── WrongPatient     another patient than the one asked for
     │   └── EndlessSearch    a search that does not come to its last page
@@ -134,6 +135,11 @@ class TooLarge(BadAnswer):
 class NotFhir(BadAnswer):
     code = "not-fhir"
     sentence = "the answer is not the FHIR JSON that was asked for"
+
+
+class NotDicom(BadAnswer):
+    code = "not-dicom"
+    sentence = "the answer is not the DICOM JSON that was asked for"
 
 
 class OutcomeInstead(BadAnswer):

@@ -177,10 +177,15 @@ class FhirClient:
         return "/".join((self.server.base_url, *path))
 
     def _fetch(self, url: str, what: str) -> Answer:
+        return _content(self.get(url, {}, what), what)
+
+    def get(self, url: str, headers: Mapping[str, str], what: str) -> RawAnswer:
+        """What stands there in the end, whatever its status: asked again where that is promising,
+        and never away from our origins. For protocols around FHIR, such as DICOMweb."""
         for _ in range(MAX_REDIRECTS + 1):
-            raw = self._persist("GET", url, {}, None, what, RETRY_STATUS)
+            raw = self._persist("GET", url, headers, None, what, RETRY_STATUS)
             if raw.status not in _REDIRECTS:
-                return _content(raw, what)
+                return raw
             url = resolve_link(raw.headers.get("Location", ""), raw.url, self._origins, what)
         raise BadAnswer(what, next_step="It redirects without end.")
 

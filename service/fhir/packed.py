@@ -7,7 +7,7 @@ says the same things again and again.
 
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import overload
 
 import orjson
@@ -138,9 +138,22 @@ class Packed(Sequence[Resource]):
             return Packed(self._packer, self._items[index])
         return self._packer.unpack(self._items[index])
 
+    def replaced(self, by_place: Mapping[int, Resource]) -> "Packed":
+        items = list(self._items)
+        for place, resource in by_place.items():
+            items[place] = self._packer.pack(resource)
+        return Packed(self._packer, items)
+
     def only(self, test: Callable[[Resource], bool]) -> "Packed":
         unpack = self._packer.unpack
         return Packed(self._packer, [item for item in self._items if test(unpack(item))])
+
+
+def replaced(resources: Sequence[Resource], by_place: Mapping[int, Resource]) -> Sequence[Resource]:
+    """With others in these places, packed as they were."""
+    if isinstance(resources, Packed):
+        return resources.replaced(by_place)
+    return [by_place.get(place, resource) for place, resource in enumerate(resources)]
 
 
 def only(resources: Sequence[Resource], test: Callable[[Resource], bool]) -> Sequence[Resource]:

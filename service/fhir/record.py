@@ -32,6 +32,8 @@ class PatientRecord:
     safety: list[SafetyEvent] = field(default_factory=list)
     out_of_scope: dict[str, int] = field(default_factory=dict)
     """Resources of types nobody here reads, by type."""
+    series: dict[str, list[Resource]] = field(default_factory=dict, repr=False)
+    """DICOM metadata of images, by the `uid` of the series of an ImagingStudy."""
     deleted: Container[str] = field(default=frozenset(), repr=False)
     """`Type/id` of what the source says it deleted."""
 

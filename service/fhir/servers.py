@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from service.config.sections import Limits as ConfiguredLimits
 from service.config.sections import Server as ConfiguredServer
-from service.config.sections import ServerAuth, ServerBulk
+from service.config.sections import ServerAuth, ServerBulk, ServerDicomWeb
 from service.fhir.errors import SetupError, UnsafeAddress
 from service.fhir.origin import Origin, is_loopback, origin_of
 
@@ -53,6 +53,7 @@ class ServerConfig:
     everything: bool = False
     post_search: str = "fallback"
     bulk: ServerBulk = field(default_factory=ServerBulk)
+    dicomweb: ServerDicomWeb = field(default_factory=ServerDicomWeb)
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -90,6 +91,7 @@ def from_config(
         everything=server.everything,
         post_search=server.post_search,
         bulk=server.bulk,
+        dicomweb=server.dicomweb,
         limits=Limits(
             read_seconds=server.timeout_seconds,
             budget_seconds=bounds.run_seconds,

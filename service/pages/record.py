@@ -9,6 +9,7 @@ from typing import Any
 from service.pages import words
 from service.pages.times import TwinClock
 from service.stores.twins import TwinVersion
+from twin_engine.state import INDIRECT_SLICES
 
 Json = Mapping[str, Any]
 Namer = Callable[[str], str]
@@ -68,7 +69,8 @@ def _deceased(document: Json) -> str:
 
 def completeness(document: Json) -> tuple[bool, str]:
     """Whether everything that was asked for was answered, in one sentence with what is missing."""
-    gaps = [s for s in document["completeness"]["slices"] if s["verdict"] != "complete"]
+    asked = (s for s in document["completeness"]["slices"] if s["type"] not in INDIRECT_SLICES)
+    gaps = [s for s in asked if s["verdict"] != "complete"]
     if not gaps:
         return True, "Everything that was asked for was answered."
     absent = [s for s in gaps if s.get("reason") == "not-supported"]

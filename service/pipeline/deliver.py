@@ -26,6 +26,7 @@ from service.pipeline.versions import ModelVersions
 from service.stores.outbox import SqlOutboxStore
 from twin_engine.document import source_ids
 from twin_engine.models.contract import REASONS
+from twin_engine.state import INDIRECT_SLICES
 
 Json = dict[str, Any]
 
@@ -164,5 +165,5 @@ def _occurrence(made: Made) -> datetime:
 
 def _partial(made: Made) -> Iterable[str]:
     for part in made.twin.document["completeness"]["slices"]:
-        if part["verdict"] != "complete":
+        if part["verdict"] != "complete" and part["type"] not in INDIRECT_SLICES:
             yield str(part["type"])

@@ -204,7 +204,7 @@ class Maker:
         subject = SubjectContext.of(
             patient, epoch=link.epoch, now=day, pseudonym=link.ids, bases=(record.base,)
         )
-        session, refused = self.deidentifier(policy).session(subject), Refusals()
+        session, refused = self.deidentifier(policy).session(subject, record.series), Refusals()
         stage("de-identify")
         records = refused.without(map(session.apply, record.resources))
         stage("map")  # in the same pass, record by record: none is held
@@ -252,7 +252,7 @@ class Maker:
         self, record: PatientRecord, payload: bytes, link: SubjectRecord, done: _Done
     ) -> gate.GateResult:
         """The independent search. A hit is written to the ledger, then stops the run."""
-        result = searched(payload, record.resources, allowed(link))
+        result = searched(payload, record.resources, allowed(link), series=record.series)
         if not result.passed:
             with self._database.write():
                 ledger.append(self._ledger, self._signer, _blocked(link, done, result))

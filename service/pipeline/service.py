@@ -14,6 +14,7 @@ from privacy import ledger
 from privacy.policy import twin_policy_ids
 from privacy.signing import envelope
 from service import whatif
+from service.dicomweb import read_patient
 from service.fhir.errors import (
     Cancelled,
     FhirError,
@@ -24,7 +25,6 @@ from service.fhir.errors import (
     TransportError,
 )
 from service.fhir.http import FhirClient
-from service.fhir.pull import pull_patient
 from service.fhir.servers import from_url
 from service.fhir.writeback import resume
 from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFailedError
@@ -244,7 +244,7 @@ class Service:
         wanted = context.request
         with FhirClient(self.runtime.server(wanted["server"])) as client:
             context.progress("pull")
-            record = pull_patient(
+            record = read_patient(
                 client,
                 wanted["patient"],
                 progress=lambda *_: context.check(),

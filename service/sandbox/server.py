@@ -16,6 +16,8 @@ from werkzeug.exceptions import HTTPException
 
 from service.sandbox.answers import FHIR_JSON, as_answer, base_url, here
 from service.sandbox.capability import capability_statement
+from service.sandbox.dicomweb import ENDPOINTS as DICOMWEB
+from service.sandbox.dicomweb import add_dicomweb, address
 from service.sandbox.errors import FhirError, outcome
 from service.sandbox.export import ENDPOINTS, OPEN, Exports, add_routes
 from service.sandbox.paging import OpenSearch, Pages
@@ -83,6 +85,7 @@ def create_sandbox(
     app.extensions["sandbox"] = Sandbox(store, settings, persona, pages, exports, prefix, clock())
     _add_routes(app, prefix)
     add_routes(app, prefix)
+    add_dicomweb(app)
     _add_hooks(app)
     return app
 
@@ -133,7 +136,7 @@ def read(kind: str, identity: str) -> Response:
     seen = request.headers.get("If-None-Match")
     if seen and same_version(seen, resource):
         return _with_version(Response(status=304), resource)
-    return _with_version(as_answer(resource), resource)
+    return _with_version(as_answer(address(resource)), resource)
 
 
 def vread(kind: str, identity: str, version: str) -> Response:
@@ -286,7 +289,7 @@ def _entries(page: OpenSearch, end: int) -> list[dict[str, Any]]:
 
 def _entry(resource: Resource, mode: str) -> dict[str, Any]:
     url = f"{base_url()}/{resource['resourceType']}/{resource['id']}"
-    return {"fullUrl": url, "resource": resource, "search": {"mode": mode}}
+    return {"fullUrl": url, "resource": address(resource), "search": {"mode": mode}}
 
 
 # -- bodies and answers --------------------------------------------------------------------------
@@ -355,7 +358,7 @@ def _intercept() -> Response | None:
 
 
 def _check_accept() -> None:
-    if request.endpoint in ENDPOINTS:
+    if request.endpoint in ENDPOINTS | DICOMWEB:
         return  # JSON that is no resource, and lines of resources
     asked = request.args.get("_format")
     if asked is not None:

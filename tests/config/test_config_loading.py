@@ -85,6 +85,7 @@ def test_another_file_may_be_named_and_must_then_exist(env: Env, tmp_path: Path)
 # -- refusals ----------------------------------------------------------------------------------
 
 SECRET = "s3cr3t-Mustermann"
+ARCHIVE = "TWINPORT_SERVERS__E__DICOMWEB__"
 WRONG: list[tuple[Env, str, str]] = [
     ({"TWINPORT_WEB__PROT": "80"}, "web.prot", "is not a setting"),
     ({"TWINPORT_NOTHING": "80"}, "nothing", "is not a setting"),
@@ -147,6 +148,36 @@ WRONG: list[tuple[Env, str, str]] = [
         {"TWINPORT_SERVERS__E__BASE_URL": "https://e", "TWINPORT_SERVERS__E__AUTH__KIND": "basic"},
         "servers.e.auth.username",
         "is needed for basic",
+    ),
+    (
+        {"TWINPORT_SERVERS__E__BASE_URL": "https://e", f"{ARCHIVE}BASE_URL": "http://pacs.example"},
+        "servers.e.dicomweb.base_url",
+        "plain http",
+    ),
+    (
+        {
+            "TWINPORT_SERVERS__E__BASE_URL": "https://e",
+            f"{ARCHIVE}BASE_URL": "http://pacs.example",
+            f"{ARCHIVE}ALLOW_PLAIN_HTTP": "yes",
+            f"{ARCHIVE}AUTH__KIND": "bearer",
+            f"{ARCHIVE}AUTH__TOKEN": SECRET,
+        },
+        "servers.e.dicomweb.auth",
+        "in the clear",
+    ),
+    (
+        {"TWINPORT_SERVERS__E__BASE_URL": "https://e", f"{ARCHIVE}AUTH__KIND": "basic"},
+        "servers.e.dicomweb.auth",
+        "an archive that is not named",
+    ),
+    (
+        {
+            "TWINPORT_SERVERS__E__BASE_URL": "https://e",
+            f"{ARCHIVE}BASE_URL": "https://pacs.example/x?key=1",
+            f"{ARCHIVE}AUTH__KIND": "smart-backend",
+        },
+        "servers.e.dicomweb.auth.token_url",
+        "is missing",
     ),
     ({"TWINPORT_SERVICE_HOST": "10.0.0.1"}, "TWINPORT_SERVICE_HOST", "enableServiceLinks"),
     ({"TWINPORT_WEB": "x"}, "web", "Invalid input type"),

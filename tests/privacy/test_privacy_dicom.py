@@ -191,9 +191,9 @@ def test_of_a_real_looking_image_only_the_acquisition_passes() -> None:
         },
     }
     assert counts[("PatientName", "drop:profile-Z")] == 1
-    assert counts[("PatientID", "compare")] == 1
+    assert counts[("PatientID", "drop:compared")] == 1
     assert counts[("SeriesDescription", "drop:profile-X")] == 1
-    assert counts[("Modality", "fhir")] == 1
+    assert counts[("Modality", "drop:copied-to-fhir")] == 1
     assert counts[("*", "drop:private")] == 2
     assert sum(counts.values()) == len(ct())
 
