@@ -12,7 +12,7 @@ from service.cds.desk import Desk
 from service.config import Config, load_config
 from service.deidentify.operation import Operation
 from service.office.build import open_office
-from service.pages import officer, pages
+from service.pages import officer, pages, viewer
 from service.pipeline.runtime import Runtime, open_runtime
 from service.pipeline.service import Service
 from service.sharing.blueprint import links_blueprint
@@ -28,7 +28,7 @@ def build() -> Flask:
     config = load_config()
     runtime = open_runtime(config)
     found = (hooks, deidentification, audit, links)
-    parts = [pages, officer, *(make(runtime) for make in found)]
+    parts = [pages, officer, viewer, *(make(runtime) for make in found)]
     return create_app(config, assembled(runtime), pages=parts)
 
 

@@ -16,7 +16,7 @@ from service.cli.output import emit, say
 from service.pipeline.runtime import open_runtime
 from service.portable.errors import PortableError
 from service.sharing import qr
-from service.sharing.desk import Desk, Shown, Wish
+from service.sharing.desk import Desk, Shown, Wish, viewer_of
 from service.sharing.link import read
 
 ROLE, SUBJECT = "admin", "cli"
@@ -43,8 +43,9 @@ def command() -> None:
 @click.option("--long-term", is_flag=True, help="The content may be brought up to date later.")
 @click.option("--single", is_flag=True, help="One file, the summary alone; without a passcode.")
 @click.option(
-    "--viewer", default="", help="A page that opens links, put before it; phones open that."
+    "--viewer", default="", help="Another page that opens links, in place of this service's own."
 )
+@click.option("--bare", is_flag=True, help="`shlink:/` alone, for receivers that read no address.")
 @click.option("--base", default="", help="The service's public address.")
 @click.option(
     "--qr",
@@ -59,6 +60,8 @@ def make_command(qr_file: Path | None, as_json: bool, **given: Any) -> None:
     \b
     twinport share make --twin TWIN --passcode --days 7 --label "Second opinion"
     """
+    if given["bare"] and given["viewer"]:
+        raise click.UsageError("give --viewer or --bare, not both")
     passcode = f"{secrets.randbelow(10**6):06}" if given["passcode"] else ""
     wish = Wish(
         label=given["label"],
@@ -72,7 +75,8 @@ def make_command(qr_file: Path | None, as_json: bool, **given: Any) -> None:
         if not base:
             raise CommandError(NO_BASE, Exit.SETUP)
         made = desk.make(given["twin"], wish, base, ROLE, SUBJECT)
-    text = made.link.spelled(given["viewer"])
+    viewer = "" if given["bare"] else given["viewer"] or viewer_of(base)
+    text = made.link.spelled(viewer)
     if as_json:
         emit({"id": made.id, "link": text, "passcode": passcode or None})
     else:

@@ -3,5 +3,6 @@
 from service.pages import clinic, clinic_more, clinic_review, me
 from service.pages.blueprint import pages
 from service.pages.officer import officer
+from service.pages.viewer import viewer
 
-__all__ = ["clinic", "clinic_more", "clinic_review", "me", "officer", "pages"]
+__all__ = ["clinic", "clinic_more", "clinic_review", "me", "officer", "pages", "viewer"]

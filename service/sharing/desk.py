@@ -27,6 +27,7 @@ from service.stores.twins import StoredTwin, TwinStore
 from twin_engine.document import read
 
 PATH = "/shl"
+VIEWER = "/view"  # our page that opens links, in the browser alone
 FHIR = "application/fhir+json"
 SHORTEST_PASSCODE, LONGEST_PASSCODE, LONGEST_RECIPIENT = 4, 64, 200
 LONGEST_LIFE = timedelta(days=366)
@@ -212,6 +213,11 @@ class Desk:
 
     def _note(self, role: str, subject: str, action: str, twin: str) -> None:
         self._audit.record(role=role, subject=subject, action=action, outcome="done", object=twin)
+
+
+def viewer_of(base: str) -> str:
+    """What stands before `#` in our links, so that any browser opens them."""
+    return f"{base.rstrip('/')}{VIEWER}"
 
 
 def _context(identity: str) -> bytes:

@@ -15,7 +15,15 @@ from service.fhir.http import FhirClient
 from service.fhir.servers import from_url
 
 HERE = Path(__file__).parent
-FILES = ("package.json", "package-lock.json", ".npmrc", "server.mjs", "validate.mjs", "receive.mjs")
+FILES = (
+    "package.json",
+    "package-lock.json",
+    ".npmrc",
+    "server.mjs",
+    "validate.mjs",
+    "receive.mjs",
+    "give.mjs",
+)
 
 
 def installed() -> Path:

@@ -47,8 +47,18 @@ def test_a_link_is_said_once_and_listed_without_its_key(desk: Desk, tmp_path: Pa
     assert link.url.rpartition("/")[2] not in listed
 
 
+def test_a_link_opens_in_our_own_viewer_unless_asked_otherwise(desk: Desk) -> None:
+    text = desk.shell("share", "make", "--twin", desk.twin).out
+    assert text.startswith("https://twin.example.org/view#shlink:/")
+    both = desk.shell(
+        "share", "make", "--twin", desk.twin, "--bare", "--viewer", "https://v.example"
+    )
+    assert both.code == 2
+
+
 def test_a_link_is_updated_from_standard_input_and_revoked(desk: Desk) -> None:
-    text = desk.shell("share", "make", "--twin", desk.twin, "--long-term").out
+    text = desk.shell("share", "make", "--twin", desk.twin, "--long-term", "--bare").out
+    assert text.startswith("shlink:/")
     runtime = open_runtime()
     assert twin_of(runtime, "demo-001", date(2026, 9, 1)).twin.id == desk.twin
     runtime.close()

@@ -14,6 +14,7 @@ import pytest
 from support.issuer import BASE, Home, twin_of
 
 from privacy.signing import b64, open_envelope, verify
+from service.pages.viewer import viewing_policy
 from service.portable import jwe
 from service.portable.errors import PortableError
 from service.sharing.desk import Desk, Made, Wish
@@ -293,6 +294,16 @@ def test_a_link_is_a_qr_code(place: Home) -> None:
     assert picture.startswith(b"<svg")
     assert b"style" not in picture
     assert len(drawn(text).splitlines()) > 20
+
+
+def test_the_viewer_runs_our_own_files_alone(place: Home, client: Any) -> None:
+    page = client.get("/view")
+    policy = page.headers["Content-Security-Policy"]
+    assert "script-src 'self'; " in policy
+    assert "connect-src 'self' https: http://127.0.0.1:* http://localhost:*; " in policy
+    assert "require-trusted-types-for 'script'" in policy
+    assert page.headers["Cache-Control"] == "no-store"
+    assert "connect-src 'self' https:; " in viewing_policy("https://twin.example.org")
 
 
 def test_the_open_routes_of_the_whole_service_are_these(place: Home) -> None:

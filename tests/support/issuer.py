@@ -13,7 +13,7 @@ from werkzeug.serving import make_server
 from service.app import create_app
 from service.config import load_config
 from service.fhir.record import PatientRecord
-from service.pages import pages
+from service.pages import pages, viewer
 from service.pipeline.make import Made
 from service.pipeline.make import Wish as TwinWish
 from service.pipeline.runtime import Runtime, open_runtime
@@ -36,7 +36,7 @@ class Home:
 def home() -> Home:
     """Where the environment says."""
     runtime = open_runtime()
-    app = create_app(load_config(), assembled(runtime), pages=[pages, links(runtime)])
+    app = create_app(load_config(), assembled(runtime), pages=[pages, viewer, links(runtime)])
     return Home(runtime, Desk(runtime), app, twin_of(runtime, "demo-001").twin.id)
 
 
