@@ -14,7 +14,6 @@ from service.web.errors import register_errors
 from service.web.fhir import facade
 from service.web.gate import Gate, add_headers, form_token
 from service.web.health import health
-from service.web.meters import Meters
 from service.web.observe import register_observation
 from service.web.services import Services, attach
 from service.web.sign_in import sign_in
@@ -31,10 +30,9 @@ def create_app(config: Config, services: Services, *, pages: Sequence[Blueprint]
     app = Flask(__name__, static_folder="pages/static", template_folder="pages/templates")
     _configure(app, config)
     attach(app.extensions, config, services)
-    meters = app.extensions["twinport.meters"] = Meters()
     gate = Gate(config)
     # After-request functions run last in, first out: the headers are on what gets logged.
-    register_observation(app, meters)
+    register_observation(app, services.meters)
     app.after_request(add_headers)
     gate.register(app)
     register_errors(app)

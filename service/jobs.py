@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 from service.config import Jobs
-from service.stores.runs import ClaimedRun, Run, RunStore, new_run_id
+from service.stores.runs import ClaimedRun, Room, Run, RunStore, new_run_id
 
 _log = structlog.get_logger(__name__)
 
@@ -83,6 +83,7 @@ class RunContext:
         self.run_id = claimed.run.id
         self.kind = claimed.run.kind
         self.attempt = claimed.run.attempt
+        self.created = claimed.run.created
         self.request = request
         self._store = store
         self._owner = claimed.owner
@@ -152,13 +153,18 @@ class JobRunner:
         server: str | None = None,
         requested_by: str | None = None,
     ) -> str:
-        """Write a run down, sealed; its id."""
+        """Write a run down, sealed; its id. `QueueFullError` where too many wait already."""
         if kind not in self._handlers:
             raise ValueError("jobs: no handler for this kind of run")
         run_id = new_run_id()
         sealed = self._sealer.seal(orjson.dumps(dict(request)), _context(run_id))
         self._store.enqueue(
-            sealed, kind=kind, server=server, requested_by=requested_by, run_id=run_id
+            sealed,
+            kind=kind,
+            server=server,
+            requested_by=requested_by,
+            run_id=run_id,
+            room=Room(self._config.waiting, self._config.waiting_per_caller),
         )
         self._wake()
         return run_id

@@ -20,6 +20,7 @@ from service.sharing.desk import Desk as Sharing
 from service.stores.audit import AuditStore
 from service.web.fhir.audit import audit_blueprint
 from service.web.fhir.deidentify import deidentify_blueprint
+from service.web.meters import Meters
 from service.web.services import Services
 
 
@@ -65,13 +66,15 @@ def compose(config: Config) -> Services:
 
 
 def assembled(runtime: Runtime) -> Services:
-    config, service = runtime.config, Service(runtime)
+    meters = Meters()
+    config, service = runtime.config, Service(runtime, meters.runs)
     return Services(
         runs=service,
         access=Access.build(config, runtime.database, runtime.keys.session.material),
         jwks=runtime.jwks,
         client_jwks=runtime.client_jwks,
         office=open_office(runtime),
+        meters=meters,
         start=service.start_workers,
         stop=service.stop_workers,
     )

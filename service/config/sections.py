@@ -126,7 +126,7 @@ class Web:
         0, _whole(0, 10), "Proxies in front whose `X-Forwarded-*` headers are believed."
     )
     workers: int = setting(1, _whole(1, 64), "gunicorn worker processes.")
-    threads: int = setting(8, _whole(1, 128), "Threads per worker process.")
+    threads: int = setting(16, _whole(4, 128), "Threads per worker process.")
     debug: bool = setting(False, fields.Boolean(), "Flask debug mode; this machine only.")
 
     @property
@@ -331,6 +331,12 @@ class Jobs:
     poll_seconds: float = setting(
         0.5, fields.Float(validate=validate.Range(0.01, 60)), "Pause between looks at the queue."
     )
+    waiting: int = setting(
+        64,
+        _whole(1, 100_000),
+        "Runs that may wait in the queue; one more is turned away with 429 and `Retry-After`.",
+    )
+    waiting_per_caller: int = setting(32, _whole(1, 100_000), "Of these, how many of one caller.")
     stop_seconds: int = setting(20, _whole(0, 600), "How long a stop waits for runs in hand.")
 
 

@@ -97,6 +97,11 @@ class FhirClient:
         except FhirError:
             return {}
 
+    @property
+    def server_seconds(self) -> float:
+        """For how long at least one request was under way."""
+        return self._wire.in_flight.seconds
+
     def close(self) -> None:
         self._wire.close()
 

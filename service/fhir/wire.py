@@ -6,6 +6,7 @@ proxy variables): what is sent where is decided by the configuration alone.
 
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,11 +50,34 @@ class Stream:
     pieces: Iterator[bytes]
 
 
+class InFlight:
+    """For how long at least one exchange was under way: what was waited for the server."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._under_way == 0:
+                self._since = time.perf_counter()
+            self._under_way += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._under_way -= 1
+            if self._under_way == 0:
+                self.seconds += time.perf_counter() - self._since
+
+
 class Wire:
     """A `requests` session for one server."""
 
     def __init__(self, server: ServerConfig) -> None:
         self._limits = server.limits
+        self.in_flight = InFlight()
         self._session = requests.Session()
         self._session.trust_env = False
         adapter = _Adapter(server)
@@ -70,7 +94,7 @@ class Wire:
         clock: Clock,
         what: str,
     ) -> RawAnswer:
-        with _slot(origin_of(url), self._limits.concurrency):
+        with _slot(origin_of(url), self._limits.concurrency), self.in_flight:
             return _ours(
                 lambda: self._exchange(method, url, headers, body, clock, what),
                 what,

@@ -3,11 +3,14 @@
 Implements `service.web.ports.RunService`. Who may see what has been decided before a call arrives.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import orjson
+from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 
 from privacy import ledger
@@ -31,6 +34,7 @@ from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFaile
 from service.pipeline.deliver import Delivered, as_bundle
 from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
+from service.pipeline.meters import RunMeters, Stages
 from service.pipeline.runtime import Runtime, code_base
 from service.pipeline.sweeper import Sweeper
 from service.refresh.chart import Charted, update_chart
@@ -39,6 +43,7 @@ from service.review.desk import ReviewDesk
 from service.stores import current_revision, head_revision
 from service.stores.audit import AuditEvent, AuditFilter, AuditStore
 from service.stores.database import utc_now
+from service.stores.errors import QueueFullError
 from service.stores.ledger import SqlLedgerStore
 from service.stores.ledger_index import LedgerIndex, entry_of
 from service.stores.links import LinkStore
@@ -76,6 +81,8 @@ from twin_engine.state import UNITS_PER_DAY
 Json = dict[str, Any]
 Found = TypeVar("Found")
 KIND = "run"
+SPARE_THREADS = 3
+LATER_SECONDS = 5
 VERIFIED = "ledger-verify"
 _BESIDE = "the {what} shown in lists differ from the ledger. Next: twinport ledger reindex"
 
@@ -102,8 +109,11 @@ _PASSING = frozenset({Failure.UPSTREAM_THROTTLED, Failure.UPSTREAM_TIMEOUT, Fail
 class Service:
     """Runs and what they made. One per process; start it after forking."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, meters: RunMeters | None = None) -> None:
         self.runtime = runtime
+        self._meters = meters or RunMeters(CollectorRegistry())
+        # A call that waits for its run holds a thread; some stay free for those that only ask.
+        self._seats = threading.BoundedSemaphore(max(1, runtime.config.web.threads - SPARE_THREADS))
         database = runtime.database
         self._runs = RunStore(database)
         self._twins = TwinStore(database)
@@ -171,25 +181,35 @@ class Service:
 
     def start(self, request: RunRequest, principal: Principal) -> Run:
         """Through the same queue as any run, so that a crash loses neither."""
-        run_id = self.enqueue(request, principal)
-        return _found(self._jobs.wait(run_id, self.runtime.config.limits.run_seconds))
+        if not self._seats.acquire(blocking=False):
+            raise self._full("threads")
+        try:
+            run_id = self.enqueue(request, principal)
+            return _found(self._jobs.wait(run_id, self.runtime.config.limits.run_seconds))
+        finally:
+            self._seats.release()
 
     def enqueue(self, request: RunRequest, principal: Principal) -> str:
         self._check(request)
-        run_id = self._jobs.enqueue(
-            {
-                "server": request.server,
-                "patient": request.patient,
-                "models": request.models,
-                "policy": request.policy,
-                "writeBack": request.write_back,
-            },
-            kind=KIND,
-            server=request.server,
-            requested_by=principal.subject,
-        )
+        wanted = {
+            "server": request.server,
+            "patient": request.patient,
+            "models": request.models,
+            "policy": request.policy,
+            "writeBack": request.write_back,
+        }
+        asked = {"kind": KIND, "server": request.server, "requested_by": principal.subject}
+        try:
+            run_id = self._jobs.enqueue(wanted, **asked)
+        except QueueFullError as error:
+            raise self._full(str(error)) from None
         self._note(principal, "run", "accepted", request=run_id)
         return run_id
+
+    def _full(self, what: str) -> ServiceError:
+        """Nothing was written down: whoever asks again later has lost nothing."""
+        self._meters.shed(what)
+        return ServiceError(Failure.OVERLOADED, retry_after=LATER_SECONDS)
 
     def _check(self, request: RunRequest) -> None:
         """What is wrong with a request is said now, not after a wait in the queue."""
@@ -225,8 +245,25 @@ class Service:
     # -- one run, by a worker --------------------------------------------------------------------
 
     def _carry_out(self, context: RunContext) -> Outcome:
+        """One try, counted by what came of it."""
+        if context.attempt == 1:
+            self._meters.queued(context.created)
+        ending = "stopped"
         try:
-            return self._through(context)
+            with self._meters.run() as stages:
+                outcome = self._tried(context, stages)
+        except (RunFailedError, RunAgainError) as error:
+            ending = error.code
+            raise
+        else:
+            ending = "done"
+            return outcome
+        finally:
+            self._meters.ended(ending)
+
+    def _tried(self, context: RunContext, stages: Stages) -> Outcome:
+        try:
+            return self._through(context, stages)
         except WriteBackFailed:
             raise RunAgainError(Failure.WRITE_BACK_FAILED) from None
         except RunError as error:
@@ -240,10 +277,15 @@ class Service:
             kind = RunAgainError if failure in _PASSING else RunFailedError
             raise kind(failure) from None
 
-    def _through(self, context: RunContext) -> Outcome:
+    def _through(self, context: RunContext, stages: Stages) -> Outcome:
         wanted = context.request
-        with FhirClient(self.runtime.server(wanted["server"])) as client:
-            context.progress("pull")
+
+        def stage(name: str, counts: Mapping[str, int] | None = None) -> None:
+            stages.begin(name)
+            context.progress(name, counts)
+
+        with self._timed(FhirClient(self.runtime.server(wanted["server"]))) as client:
+            stage("pull")
             record = read_patient(
                 client,
                 wanted["patient"],
@@ -256,15 +298,26 @@ class Service:
                 as_of="run",
                 request=context.run_id,
             )
-            made = self.runtime.maker.make(record, wish, context.progress)
+            made = self.runtime.maker.make(record, wish, stage)
             self._note_safety(context.run_id, made)
             counts = tally(made, len(record.resources))
-            context.progress("write-back", counts)
+            stage("write-back", counts)
             charted = self._deliver(context, made, client, wanted["writeBack"])
         if not charted.confirmed:
             raise WriteBackFailed("not every result is confirmed on the server")
-        counts |= written(charted.delivered) | charted.counts()
+        in_chart = written(charted.delivered) | charted.counts()
+        self._meters.written(in_chart)
+        counts |= in_chart
         return Outcome(made.twin.id, made.twin.version, counts)
+
+    @contextmanager
+    def _timed(self, client: FhirClient) -> Iterator[FhirClient]:
+        """A client whose waiting for the server is told when it is done."""
+        with client:
+            try:
+                yield client
+            finally:
+                self._meters.waited(client.server_seconds)
 
     def _note_safety(self, run_id: str, made: Made) -> None:
         """What could have mixed up two persons is for the officer to see, run by run."""
@@ -474,6 +527,15 @@ class Service:
         except SQLAlchemyError:
             return {"database": False, "migrations": False, "keys": True}
         return {"database": True, "migrations": revision == head_revision(), "keys": True}
+
+    def levels(self) -> Mapping[str, float]:
+        backlog = self._runs.backlog()
+        return {
+            "twinport_runs_waiting": backlog.waiting,
+            "twinport_runs_in_hand": backlog.running,
+            "twinport_run_oldest_wait_seconds": backlog.oldest_seconds,
+            "twinport_writes_unfinished": self.runtime.outbox.waiting(),
+        }
 
     def _note(
         self,

@@ -3,6 +3,7 @@
 StoreError
 ├── ConflictError        somebody else changed it first: read again and retry
 ├── NotFoundError        no such row
+├── QueueFullError       no more may wait: come back later
 └── SchemaMismatchError  the database is not at this software's revision
 """
 
@@ -19,6 +20,10 @@ class ConflictError(StoreError, PrivacyConflictError):
 
 class NotFoundError(StoreError):
     """No such row."""
+
+
+class QueueFullError(StoreError):
+    """Too many runs wait already, of everybody or of this caller."""
 
 
 class SchemaMismatchError(StoreError):

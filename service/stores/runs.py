@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from service.stores.database import Database, utc_now
-from service.stores.errors import NotFoundError
+from service.stores.errors import NotFoundError, QueueFullError
 from service.stores.tables import RunRow
 
 
@@ -63,6 +63,23 @@ class ClaimedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How many runs may wait: of everybody together, and of one caller."""
+
+    together: int
+    each: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits and what is in hand, and for how many seconds the oldest has waited."""
+
+    waiting: int
+    running: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunFilter:
     """All given parts must hold. `start` belongs to the period, `end` does not."""
 
@@ -103,8 +120,12 @@ class RunStore:
         server: str | None = None,
         requested_by: str | None = None,
         run_id: str | None = None,
+        room: Room | None = None,
     ) -> str:
-        """Write a run down; from here on it is never lost. Returns its id."""
+        """Write a run down; from here on it is never lost. Returns its id.
+
+        `QueueFullError` where there is no room for one more: then nothing was written.
+        """
         row = RunRow(
             id=run_id or new_run_id(),
             kind=code(kind),
@@ -117,6 +138,9 @@ class RunStore:
             created=self._clock(),
         )
         with self._database.write() as session:
+            if room is not None:
+                self._database.lock(session, "runs")  # who counts must not be overtaken
+                _require_room(session, room, requested_by)
             session.add(row)
         return row.id
 
@@ -213,6 +237,16 @@ class RunStore:
         query = select(RunRow.state, func.count().label("number")).group_by(RunRow.state)
         with self._database.read() as session:
             return {row.state: row.number for row in session.execute(query)}
+
+    def backlog(self) -> Backlog:
+        now = self._clock()
+        states = self.counts_by_state()
+        with self._database.read() as session:
+            oldest = session.scalar(
+                select(func.min(RunRow.created)).where(RunRow.state == RunState.QUEUED)
+            )
+        age = (now - oldest).total_seconds() if oldest is not None else 0.0
+        return Backlog(states.get(RunState.QUEUED, 0), states.get(RunState.RUNNING, 0), max(0, age))
 
     def cancel(self, run_id: str) -> RunState:
         """Ask for an end: a waiting run ends now, a running one at its next check."""
@@ -315,6 +349,16 @@ class RunStore:
         change = update(RunRow).where(where).values(**values).returning(RunRow.id)
         with self._database.write() as session:
             return session.execute(change).first() is not None
+
+
+def _require_room(session: Session, room: Room, caller: str | None) -> None:
+    waiting = select(func.count()).select_from(RunRow).where(RunRow.state == RunState.QUEUED)
+    if (session.scalar(waiting) or 0) >= room.together:
+        raise QueueFullError("together")
+    if caller is not None:
+        mine = session.scalar(waiting.where(RunRow.requested_by == caller))
+        if (mine or 0) >= room.each:
+            raise QueueFullError("each")
 
 
 def new_run_id() -> str:

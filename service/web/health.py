@@ -1,11 +1,10 @@
 """Liveness, readiness, metrics."""
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
 from service.auth import Scope
 from service.web.answers import json_response
 from service.web.audiences import closed, opened
-from service.web.meters import Meters
 from service.web.ports import Failure, ServiceError
 from service.web.services import services
 
@@ -34,5 +33,5 @@ def ready() -> Response:
 @closed(Scope.OPERATIONS_READ)
 def metrics() -> Response:
     """Prometheus text. The scraper sends an API key of the role `admin` as a bearer token."""
-    meters: Meters = current_app.extensions["twinport.meters"]
-    return Response(meters.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    text = services().meters.text(services().runs.levels())
+    return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")

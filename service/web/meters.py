@@ -1,11 +1,23 @@
 """Metrics by route template and status. No label ever holds what a caller sent."""
 
 import os
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from service.pipeline.meters import RunMeters
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+# Read from the database when somebody asks: the same for all processes.
+LEVELS: Mapping[str, str] = {
+    "twinport_runs_waiting": "Runs that wait for a worker.",
+    "twinport_runs_in_hand": "Runs that are worked on.",
+    "twinport_run_oldest_wait_seconds": "How long the oldest waiting run has waited.",
+    "twinport_writes_unfinished": "Results not yet confirmed in a chart.",
+}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -34,6 +46,7 @@ class Meters:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+        self.runs = RunMeters(self.registry)
 
     def begun(self) -> None:
         self._open.inc()
@@ -46,10 +59,22 @@ class Meters:
     def ended(self) -> None:
         self._open.dec()
 
-    def text(self) -> bytes:
-        """All workers' numbers where several share a folder, else this process's own."""
-        if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            return generate_latest(self.registry)
-        everybody = CollectorRegistry()
-        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
-        return generate_latest(everybody)
+    def text(self, levels: Mapping[str, float]) -> bytes:
+        """All workers' numbers where several share a folder, else this process's own; and how
+        things stand (a number for each of `LEVELS`)."""
+        counted = self.registry
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        standing = CollectorRegistry()
+        standing.register(_Levels(levels))
+        return generate_latest(counted) + generate_latest(standing)
+
+
+class _Levels(Collector):
+    def __init__(self, levels: Mapping[str, float]) -> None:
+        self._levels = levels
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, text in LEVELS.items():
+            yield GaugeMetricFamily(name, text, value=self._levels[name])

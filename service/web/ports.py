@@ -70,6 +70,7 @@ class Failure(StrEnum):
     WRITE_BACK_FAILED = "write-back-failed"
     NOT_ASKABLE = "not-askable"
     BUSY = "busy"
+    OVERLOADED = "overloaded"
     FAILED = "failed"
 
 
@@ -315,4 +316,8 @@ class RunService(Protocol):
 
     def readiness(self) -> Mapping[str, bool]:
         """Each thing needed to work (`database`, `migrations`, `keys`) and whether it is there."""
+        ...
+
+    def levels(self) -> Mapping[str, float]:
+        """How things stand, for `/metrics`: a number for each of `service.web.meters.LEVELS`."""
         ...

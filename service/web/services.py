@@ -1,7 +1,7 @@
 """What the factory is handed, and how a view reaches it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from flask import Flask, current_app
@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from service.auth import Access
 from service.config import Config
 from service.office import Office
+from service.web.meters import Meters
 from service.web.ports import RunService
 
 _KEY = "twinport"
@@ -31,6 +32,7 @@ class Services:
     jwks: Callable[[], Mapping[str, Any]]  # public halves of the signing keys
     client_jwks: Callable[[], Mapping[str, Any]] = _none  # of the keys we sign in to servers with
     office: Office | None = None  # what the officer's console reads; not without its pages
+    meters: Meters = field(default_factory=Meters)
     start: Callable[[], None] = _nothing  # once per process, after it was forked
     stop: Callable[[], None] = _nothing
 

@@ -108,6 +108,7 @@ CASES = [
     Case("POST", RUNS, 409, body={**RUN, "patient": "cancelled"}),
     Case("POST", RUNS, 415, raw=b"<x/>", headers={"Content-Type": "text/xml"}),
     Case("POST", RUNS, 422, body={}),
+    Case("POST", RUNS, 429, body={**RUN, "patient": "one-too-many"}),
     Case("POST", RUNS, 500, body={**RUN, "patient": "break"}),
     Case("POST", RUNS, 502, body=failing("upstream-unreachable")),
     Case("POST", RUNS, 503, body={**RUN, "patient": "busy"}),

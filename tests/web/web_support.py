@@ -14,6 +14,7 @@ from service.auth import Principal
 from service.stores import Database
 from service.stores.audit import AuditEvent
 from service.stores.runs import RunState, RunStore
+from service.web.meters import LEVELS
 from service.web.ports import (
     Assessed,
     Failure,
@@ -95,6 +96,8 @@ class InProcess:
             raise RuntimeError(f"something about {request.patient} in {request.server}")
         if request.patient == "busy":
             raise ServiceError(Failure.BUSY, retry_after=7)
+        if request.patient == "one-too-many":
+            raise ServiceError(Failure.OVERLOADED, retry_after=7)
         self.requests.append(request)
         return self.store.enqueue(
             b"sealed", kind="run", server=request.server, requested_by=principal.subject
@@ -220,6 +223,9 @@ class InProcess:
 
     def readiness(self) -> Mapping[str, bool]:
         return self.ready
+
+    def levels(self) -> Mapping[str, float]:
+        return dict.fromkeys(LEVELS, 0.0)
 
 
 def found(thing: Any) -> Any:

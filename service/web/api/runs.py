@@ -50,6 +50,7 @@ _STARTING = (
     Failure.UPSTREAM_TIMEOUT,
     Failure.WRITE_BACK_FAILED,
     Failure.BUSY,
+    Failure.OVERLOADED,
     Failure.FAILED,
 )
 
