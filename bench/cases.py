@@ -2,12 +2,8 @@
 
 import importlib.util
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,6 +14,7 @@ import orjson
 import requests
 
 from bench.harness import Aim, Case, passthrough, passthrough_lines
+from bench.processes import sandbox
 from mappings.from_fhir import map_records
 from privacy import gate, ledger
 from privacy.deidentify import Deidentifier, Refused, Session
@@ -55,7 +52,7 @@ def cases(quick: bool) -> Iterator[list[Case]]:
     people = generate(DAY)
     chosen = people[::3] if quick else people
     one = next(person for person in people if person.id == PATIENT)
-    with _sandbox() as base:
+    with sandbox(DAY) as base:
         yield [
             _observations(chosen),
             _twins(chosen),
@@ -358,37 +355,3 @@ def _bare_loop(base: str) -> list[Json]:
                     (o["url"] for o in page.get("link", ()) if o["relation"] == "next"), None
                 )
     return found
-
-
-@contextmanager
-def _sandbox() -> Iterator[str]:
-    """In a process of its own: its work is not charged to the client's."""
-    port = _free_port()
-    command = ["sandbox", "--port", str(port), "--anchor", DAY.isoformat()]
-    start = f"from service.cli import main; main({command!r})"
-    process = subprocess.Popen(
-        [sys.executable, "-c", start], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    base = f"http://127.0.0.1:{port}/fhir"
-    try:
-        _until_it_answers(f"{base}/metadata", process)
-        yield base
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and process.poll() is None:
-        with suppress(requests.ConnectionError):
-            if requests.get(url, timeout=10).ok:
-                return
-        time.sleep(0.1)
-    raise RuntimeError("the sandbox did not come up: run `twinport sandbox` to see why")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
