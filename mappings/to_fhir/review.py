@@ -18,6 +18,9 @@ TAG = "urn:twinport:review"
 PRELIMINARY = "preliminary"
 ACCEPTED, OVERRIDDEN = "accepted", "overridden"
 _STATUS = {ACCEPTED: "final", OVERRIDDEN: "cancelled"}
+# R4 has no `cancelled` for a document (http://hl7.org/fhir/R4/valueset-composition-status.html); of
+# its four codes this one says that nothing in it is to be relied on. The reference stays current.
+_DOCUMENT_STATUS = {ACCEPTED: "final", OVERRIDDEN: "entered-in-error"}
 _WORDS = {
     ACCEPTED: "final, reviewed by a clinician",
     OVERRIDDEN: "not accepted by a clinician",
@@ -69,10 +72,9 @@ def reviewed(resource: Mapping[str, Any], review: Reviewed) -> Json:
 
 
 def _status(resource: Mapping[str, Any], review: Reviewed) -> Json:
-    """A document that was not accepted has no status for it: its tag and description say so."""
-    if resource["resourceType"] != "DocumentReference":
-        return {"status": _STATUS[review.decision]}
-    return {"docStatus": "final"} if review.decision == ACCEPTED else {}
+    if resource["resourceType"] == "DocumentReference":
+        return {"docStatus": _DOCUMENT_STATUS[review.decision]}
+    return {"status": _STATUS[review.decision]}
 
 
 def _tagged(resource: Mapping[str, Any], review: Reviewed) -> Json:

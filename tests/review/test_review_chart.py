@@ -1,7 +1,7 @@
 """A decision on its way into the chart: once, and on what was looked at."""
 
 import copy
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +9,8 @@ from fhir.resources.R4B import get_fhir_model_class
 from flask import Request, Response
 from review_scene import Scene, clinician, scene
 
+from mappings.to_fhir import Reviewed, is_open, reviewed
+from service.fhir.look import Found
 from service.review.chart import Outcome
 from service.review.desk import ReviewError
 from service.stores.own import OwnFilter, OwnStore
@@ -250,6 +252,18 @@ def test_each_form_of_a_result_can_be_accepted(tmp_path, form: str, kind: str, s
                      "PREVENT" in str(r)]  # fmt: skip
         assert {key: result[key] for key in said} == said
         get_fhir_model_class(kind).model_validate(copy.deepcopy(result))
+
+
+def test_a_document_that_was_not_accepted_is_not_left_preliminary() -> None:
+    decision = Reviewed("r1", "overridden", "ehr:one", datetime(2026, 6, 1, tzinfo=UTC))
+    document = {"resourceType": "DocumentReference", "id": "d", "status": "current",
+                "docStatus": "preliminary"}  # fmt: skip
+    assert is_open(document)
+    after = reviewed(document, decision)
+    assert (after["status"], after["docStatus"]) == ("current", "entered-in-error")
+    found = Found("DocumentReference/d", after)
+    assert not is_open(after)
+    assert (found.set_aside, found.accepted) == (True, False)  # and so no later run touches it
 
 
 @pytest.mark.slow
