@@ -16,3 +16,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--screenshots", action="store_true", help="Let the browser tests make docs/images anew."
     )
+    parser.addoption(
+        "--transcripts", action="store_true", help="Write the golden transcripts anew."
+    )

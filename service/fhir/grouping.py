@@ -168,6 +168,7 @@ class _Record:
         self._medications = medications
         self._superseded = superseded
         self._kept: list[Resource] = []
+        self._withdrawn: dict[str, str] = {}
 
     def build(self, basis: str, claim: Claim) -> PatientRecord:
         identity = self._patient["id"]
@@ -183,6 +184,7 @@ class _Record:
             completeness={"basis": basis, "slices": [s.as_dict() for s in slices]},
             safety=[SafetyEvent(FOREIGN, n, c) for n, c in sorted(foreign.items())],
             out_of_scope=dict(sorted(self._found.out_of_scope.items())),
+            withdrawn=self._withdrawn,
         )
 
     def _slice(self, name: str, mine: list[Resource], claim: Claim) -> Slice:
@@ -194,6 +196,7 @@ class _Record:
                 self._kept.append(resource)
             else:
                 part.dropped[reason] += 1
+                self._withdrawn[f"{name}/{resource['id']}"] = kinds.gone_word(reason)
         self._judge(part, claim)
         return part
 

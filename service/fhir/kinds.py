@@ -52,6 +52,11 @@ def withdrawn(resource: Resource) -> str | None:
     return None
 
 
+def gone_word(reason: str) -> str:
+    """Why a source is gone, in the words of the twin."""
+    return reason if reason == "entered-in-error" else "no-longer-returned"
+
+
 def _codes(value: Any) -> list[str | bool]:
     """The code(s) of a `code`, `boolean` or `CodeableConcept` element."""
     if isinstance(value, str | bool):

@@ -1,12 +1,12 @@
 """Is it on the server already? The question before each write, after it, and after any accident."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from service.fhir.capability import Capability
-from service.fhir.errors import Gone, NotFound
+from service.fhir.errors import Gone, Invalid, NotFound
 from service.fhir.http import FhirClient, Resource
-from service.fhir.paging import Page, read_pages
+from service.fhir.paging import Page, Params, read_pages
 from service.fhir.references import reference_of, rewriter
 from service.fhir.wanted import Wanted, escaped
 
@@ -39,7 +39,8 @@ class Found:
     @property
     def set_aside(self) -> bool:
         """A person looked at it and did not accept it: it is not in force, and stays as it is."""
-        return bool(self.resource.get("status") == SET_ASIDE)
+        said = self.resource.get("status"), self.resource.get("docStatus")
+        return said[0] == SET_ASIDE or said[1] == WITHDRAWN
 
 
 class Looker:
@@ -52,10 +53,26 @@ class Looker:
         return self._searchable(wanted) or self._own_id(wanted)
 
     def _searchable(self, wanted: Wanted) -> bool:
-        parameter = "identifier" if wanted.identifier else "target"
-        listed = self._capability.of(wanted.type).search_params
-        known = not listed or parameter in listed
-        return known and self._capability.can(wanted.type, "search-type")
+        if not self._capability.can(wanted.type, "search-type"):
+            return False
+        if wanted.identifier is None:
+            return self._lists(wanted.type, "target")
+        return any(self._ways(wanted))
+
+    def _lists(self, kind: str, *parameters: str) -> bool:
+        listed = self._capability.of(kind).search_params
+        return not listed or listed.issuperset(parameters)
+
+    def _ways(self, wanted: Wanted) -> Iterator[Params]:
+        """By identifier; else, where a server has no such search or wants to be told whose it is
+        (Epic, Oracle Health), all of this patient under its code. What carries it is picked here.
+        """
+        assert wanted.identifier is not None
+        if self._lists(wanted.type, "identifier"):
+            yield (("identifier", _token(*wanted.identifier)),)
+        subject, code = reference_of(wanted.body, "subject"), _code(wanted.body)
+        if subject and code and self._lists(wanted.type, "patient", "code"):
+            yield ("patient", subject), ("code", _token(*code))
 
     def _own_id(self, wanted: Wanted) -> bool:
         return wanted.identifier is not None and self._capability.of(wanted.type).update_create
@@ -67,8 +84,7 @@ class Looker:
         if not self._searchable(wanted):
             own = f"{wanted.type}/{wanted.own_id}"
             return self.by_reference(wanted, own) if self._own_id(wanted) else []
-        system, value = (escaped(part) for part in wanted.identifier)
-        found = self._search(wanted.type, ("identifier", f"{system}|{value}"))
+        found = self._search_some_way(wanted)
         carrying = [r for r in found if _carries(r, wanted.identifier)]
         ordered = _ordered(r for r in carrying if not _is_withdrawn(r)) or _ordered(carrying)
         if not ordered and self._own_id(wanted):
@@ -78,7 +94,7 @@ class Looker:
 
     def by_target(self, wanted: Wanted, target: str, who: frozenset[str]) -> list[Found]:
         """Provenances like `wanted` of one result: same activity, an agent in common."""
-        found = self._search(wanted.type, ("target", target))
+        found = self._search(wanted.type, (("target", target),))
         return _ordered(
             r
             for r in found
@@ -97,7 +113,18 @@ class Looker:
             return []
         return [Found(reference, resource)]
 
-    def _search(self, kind: str, condition: tuple[str, str]) -> list[Resource]:
+    def _search_some_way(self, wanted: Wanted) -> list[Resource]:
+        """The next way only where the first was refused for what it lacks."""
+        *first, last = self._ways(wanted)
+        for way in first:
+            try:
+                return self._search(wanted.type, way)
+            except Invalid as error:
+                if "required" not in error.issues:
+                    raise
+        return self._search(wanted.type, last)
+
+    def _search(self, kind: str, condition: Params) -> list[Resource]:
         found: dict[str, Resource] = {}
 
         def take(page: Page) -> bool:
@@ -109,7 +136,7 @@ class Looker:
                     found[str(resource.get("id"))] = resource
             return len(found) > before
 
-        read_pages(self._client, kind, (condition,), take)
+        read_pages(self._client, kind, condition, take)
         return list(found.values())
 
 
@@ -128,6 +155,16 @@ def _carries(resource: Resource, identifier: tuple[str, str]) -> bool:
     return isinstance(listed, list) and any(
         isinstance(i, dict) and (i.get("system"), i.get("value")) == identifier for i in listed
     )
+
+
+def _token(system: str, value: str) -> str:
+    return f"{escaped(system)}|{escaped(value)}"
+
+
+def _code(resource: Resource) -> tuple[str, str] | None:
+    codings = (resource.get("code") or {}).get("coding") or []
+    pairs = ((str(c.get("system", "")), str(c.get("code", ""))) for c in codings)
+    return next((pair for pair in pairs if all(pair)), None)
 
 
 def _targets(resource: Resource) -> set[str]:

@@ -212,7 +212,7 @@ class Maker:
         if mapped.subject is None:
             raise RunError("the Patient resource can't be used; see the refusals", "no-patient")
         completeness = refused.told_in(record.completeness)
-        return _Facts(mapped, completeness, _deleted(record, link), _Done.of(session))
+        return _Facts(mapped, completeness, _gone(record, link), _Done.of(session))
 
     def _document(
         self,
@@ -376,10 +376,13 @@ def _built(facts: _Facts, header: Header, parent: tuple[Twin, StoredTwin] | None
     return next_version(parent[0], facts.mapped, header, facts.completeness, facts.withdrawn)
 
 
-def _deleted(record: PatientRecord, link: SubjectRecord) -> dict[str, str]:
-    """By pseudonym: what the source says was deleted, of all this twin ever rested on."""
-    ids = link.ids.as_dict() if record.deleted else {}
-    return {name: "deleted" for original, name in ids.items() if original in record.deleted}
+def _gone(record: PatientRecord, link: SubjectRecord) -> dict[str, str]:
+    """By pseudonym: what the source says was withdrawn or deleted, of all this twin ever rested
+    on."""
+    ids = link.ids.as_dict() if record.deleted or record.withdrawn else {}
+    gone = {name: record.withdrawn[o] for o, name in ids.items() if o in record.withdrawn}
+    deleted = {name: "deleted" for original, name in ids.items() if original in record.deleted}
+    return gone | deleted
 
 
 def _says_the_same(before: Any, after: Any) -> bool:

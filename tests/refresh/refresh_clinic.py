@@ -62,3 +62,23 @@ class Clinic:
 
 
 Open = Callable[..., Clinic]
+
+
+def chart_of(clinic: Clinic) -> list[str]:
+    """What is ours in a chart, one line each: type, what it is about, status, our tags."""
+    kinds = ("RiskAssessment", "Observation", "DocumentReference")
+    return sorted(_line(found) for kind in kinds for found in clinic.ours(kind))
+
+
+def _line(resource: Json) -> str:
+    kind = resource["resourceType"]
+    tags = [tag["code"] for tag in resource["meta"].get("tag", ())]
+    status = [resource["status"], *filter(None, [resource.get("docStatus")])]
+    return " ".join(["-", kind, _about(resource), *status, *tags])
+
+
+def _about(resource: Json) -> str:
+    """The model; a document says it in its title."""
+    if resource["resourceType"] == "DocumentReference":
+        return str(resource["content"][0]["attachment"]["title"])
+    return str(resource["method"]["coding"][0]["code"]).partition("-")[0]
