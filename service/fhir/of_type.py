@@ -1,5 +1,8 @@
 """All of one resource type of one patient: the searches, what they brought, what is to be said."""
 
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from service.fhir import kinds, outcome
@@ -11,8 +14,9 @@ from service.fhir.errors import (
     NotFound,
     NotSupported,
     Refused,
+    Unprocessable,
 )
-from service.fhir.http import Resource
+from service.fhir.http import Answer, Resource
 from service.fhir.kinds import Kind
 from service.fhir.manners import NO_COUNT, Way
 from service.fhir.packed import Shelf
@@ -21,6 +25,7 @@ from service.fhir.pointing import targets
 from service.fhir.record import SafetyEvent, Slice
 from service.fhir.references import rewriter
 from service.fhir.scopes import Grant
+from service.fhir.since import COUNTED, UNCOUNTED, KeptType, Terms, changed_at, server_time
 from service.fhir.subjects import FOREIGN, verdict_on_subject
 from service.fhir.versions import Key, key_of
 
@@ -28,6 +33,12 @@ if TYPE_CHECKING:
     from service.fhir.pull import Job
 
 NOT_GRANTED = "not-granted"
+NO_SINCE = "no-last-updated"
+"""Learned of a type: this server refuses `_lastUpdated`, ignores it, or does not mean it."""
+NO_COUNTING = "no-count"
+"""Learned of a type: this server does not say how many there are."""
+Ask = Callable[[str, Params], Answer]
+
 LARGEST_PAGE = 1000
 """The most that any server here is known to give at once (vendor pages in the documentation)."""
 
@@ -48,6 +59,13 @@ class TypePull:
         self._on_page = 0
         self._told = False
         self._by_post = False
+        self._earlier: set[str] = set()
+        self._others: dict[str, str] = {}
+        self._strangers: set[str] = set()
+        self._asked: datetime | None = None
+        self._timed = True
+        self._since_ignored = False
+        self._full: datetime | None = None
         self.slice = Slice(kind.name)
         self.safety: list[SafetyEvent] = []
 
@@ -59,6 +77,63 @@ class TypePull:
             return
         for patient in self._job.spellings:
             self._ask_all(patient)
+
+    def run_since(self, before: KeptType, terms: Terms) -> bool:
+        """What has changed since, over what was kept. False: that is not to be relied on here, and
+        all of it is to be asked for."""
+        self._begin_with(before)
+        changed: Params = (("_lastUpdated", before.since(terms)),)
+        for patient in self._job.spellings:
+            refusal = self._ask(patient, changed)
+            if refusal is not None or self._since_ignored:
+                self._learn_about_since(refusal)
+                return False
+        if self.slice.truncated or self.slice.lost:
+            return False
+        counted = self._count()
+        here = self._shelf.count + len(self._others)
+        if counted is not None and counted != here:
+            return False  # something was deleted, or is on its way
+        self.slice.matches, self.slice.server_total = here, counted
+        self.slice.rests = UNCOUNTED if counted is None else COUNTED
+        self.slice.full_days_ago = (terms.now - before.full).days
+        return True
+
+    def _begin_with(self, before: KeptType) -> None:
+        self._full = before.full
+        self._others = dict(before.others)
+        for resource in before.resources:
+            self._keep(resource)
+            self._earlier.add(resource["id"])
+
+    def _learn_about_since(self, refusal: FhirError | None) -> None:
+        if self._since_ignored or isinstance(refusal, Invalid | NotSupported | Unprocessable):
+            self._job.learned.add(f"{self._kind.name}:{NO_SINCE}")
+
+    def _count(self) -> int | None:
+        """How many the server says there are; None where it does not count."""
+        name = self._kind.name
+        if f"{name}:{NO_COUNTING}" in self._job.learned:
+            return None
+        total = 0
+        for patient in self._job.spellings:
+            found = self._counted((("patient", patient), ("_summary", "count")))
+            if found is None:
+                self._job.learned.add(f"{name}:{NO_COUNTING}")
+                return None
+            total += found
+        return total
+
+    def _counted(self, params: Params) -> int | None:
+        try:
+            answer = self._client.search(self._kind.name, params)
+        except Cancelled:
+            raise
+        except FhirError:
+            return None
+        page = Page(answer.resource or {}, params, first=True)
+        told = page.total is not None and not page.ignored() and not any(page.entries())
+        return page.total if told else None
 
     def _ask_all(self, patient: str) -> None:
         memory = f"{self._kind.name}:split"
@@ -130,12 +205,26 @@ class TypePull:
         client, name = self._client, self._kind.name
         ask = client.search_by_post if way.post else client.search
         try:
-            read_pages(client, name, params, self._take, lambda: ask(name, params))
+            read_pages(client, name, params, self._take, lambda: self._timed_answer(ask, params))
         except Cancelled:
             raise
         except FhirError as error:
             return error
         return None
+
+    def _timed_answer(self, ask: Ask, params: Params) -> Answer:
+        """The first page. The time at which it was asked for, by the server's clock, is that of its
+        answer less how long it took."""
+        start = time.monotonic()
+        answer = ask(self._kind.name, params)
+        took = timedelta(seconds=time.monotonic() - start)
+        said = server_time(answer.headers)
+        if said is None:
+            self._timed = False
+        else:
+            asked = said - took
+            self._asked = asked if self._asked is None else min(self._asked, asked)
+        return answer
 
     def _may_hide_more(self, asked: int) -> bool:
         """A single page filled to the brim, and no total that says it was all."""
@@ -156,6 +245,7 @@ class TypePull:
     def _take(self, page: Page) -> bool:
         part = self.slice
         self._check_form_was_read(page)
+        self._since_ignored = self._since_ignored or "_lastUpdated" in page.ignored()
         part.pages += 1
         self._walked += 1
         self._on_page = page.count_of(part.type)
@@ -196,11 +286,21 @@ class TypePull:
         self._plain(resource)
         if resource["resourceType"] != self._kind.name:
             return self._take_other(resource)
+        self._replace_earlier(resource["id"])
         if not self._shelf.is_new(resource):
             self.slice.duplicates += 1
             return False
         self._take_resource(resource)
         return True
+
+    def _replace_earlier(self, identity: str) -> None:
+        """What comes now counts, whatever was kept of it."""
+        self._others.pop(identity, None)
+        if identity in self._earlier:
+            self._earlier.discard(identity)
+            self._shelf.forget(identity)
+            self._withdrawn.pop(identity, None)
+            self._targets.pop(identity, None)
 
     def _unusable(self, reason: str) -> bool:
         self.slice.dropped[reason] += 1
@@ -282,6 +382,7 @@ class TypePull:
             return
         self.slice.finished += 1
         if result.get("resourceType") == self._kind.name:
+            self._strangers.add(str(result.get("id")))
             self.take_entry({"resource": result})
         else:
             self._unusable("other-type")
@@ -297,13 +398,50 @@ class TypePull:
         for identity, reason in self._withdrawn.items():
             self._shelf.drop(identity)
             self.slice.dropped[reason] += 1
+        for reason in self._others.values():
+            self.slice.dropped[reason] += 1
         foreign = self.slice.dropped[FOREIGN]
         if foreign:
             self.safety.append(SafetyEvent(FOREIGN, self._kind.name, foreign))
 
+    def withdrawn(self) -> dict[str, str]:
+        """`Type/id` of what came and is no fact → the twin's word for it. Said by the server
+        itself, so it holds however incomplete the rest is."""
+        kind = self._kind.name
+        gone = self._others | self._withdrawn
+        return {f"{kind}/{i}": kinds.gone_word(why) for i, why in gone.items()}
+
     def packed(self) -> list[bytes]:
         """The facts."""
         return self._shelf.packed()
+
+    # -- for the next time ---------------------------------------------------------------------
+
+    def kept(self, now: datetime, trusted: bool) -> KeptType | None:
+        """What the next pull may begin with; None where this one was not whole, the server told no
+        time, or it sends what is not this patient's. What was read by its id is read again."""
+        foreign = self.slice.dropped[FOREIGN]
+        if self.slice.verdict != "complete" or foreign or not self._timed or self._asked is None:
+            return None
+        return KeptType(
+            asked=self._asked,
+            full=self._full or now,
+            resources=tuple(r for r in self._shelf.held() if r["id"] not in self._strangers),
+            others=self._others | self._withdrawn,
+            trusted=trusted,
+        )
+
+    def untold(self, before: KeptType, terms: Terms) -> int:
+        """Changes that this full pull shows and `_lastUpdated` would not have told."""
+        known = {r["id"]: r for r in before.resources}
+        since = before.asked - terms.overlap
+        return sum(
+            1
+            for resource in self._shelf.held()
+            if resource["id"] not in self._strangers
+            and known.get(resource["id"]) != resource
+            and ((changed := changed_at(resource)) is None or changed < since)
+        )
 
 
 Value = TypeVar("Value")

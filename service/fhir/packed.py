@@ -112,6 +112,20 @@ class Shelf:
     def drop(self, identity: str) -> None:
         del self._newest[identity]
 
+    def forget(self, identity: str) -> None:
+        """As if it had never come."""
+        self._newest.pop(identity, None)
+        self._others.pop(identity, None)
+
+    @property
+    def count(self) -> int:
+        """How many resources came, kept or not, each counted once."""
+        return len(self._newest) + len(self._others.keys() - self._newest.keys())
+
+    def held(self) -> Iterator[Resource]:
+        """Those that are kept, parsed one after the other."""
+        return map(self._packer.unpack, self._newest.values())
+
     def packed(self, identities: Iterable[str] | None = None) -> list[bytes]:
         """These, by default all; in a fixed order, whatever order they came in."""
         return [self._newest[i] for i in sorted(self._newest if identities is None else identities)]

@@ -6,7 +6,7 @@ is indispensable. What a server sends that is not this patient's is dropped, cou
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -18,10 +18,11 @@ from service.fhir.hydrate import read_medications, read_members
 from service.fhir.kinds import ALL, KINDS, Kind
 from service.fhir.manners import Manners
 from service.fhir.merged import Person, find_person
-from service.fhir.of_type import TypePull
+from service.fhir.of_type import NO_SINCE, TypePull
 from service.fhir.packed import Packed, Packer, Shelf
 from service.fhir.paging import Page, read_pages
-from service.fhir.record import PatientRecord, Pulled, Slice
+from service.fhir.record import PatientRecord, Pulled, SafetyEvent, Slice
+from service.fhir.since import Kept, KeptType, Terms
 from service.fhir.subjects import FOREIGN
 
 BARE_ID = "patient:bare-id"
@@ -32,7 +33,7 @@ NO_EVERYTHING = "no-everything"
 Progress = Callable[[str, int, int], None]
 """(type, pages so far, matches so far)"""
 
-__all__ = ["ALL", "PatientRecord", "Progress", "Pulled", "pull_patient"]
+__all__ = ["ALL", "PatientRecord", "Progress", "Pulled", "pull_changes", "pull_patient"]
 
 
 def pull_patient(
@@ -49,10 +50,45 @@ def pull_patient(
     `capability` saves asking for it again; `learned`, handed in again for the same server, saves
     questions that it is known to refuse.
     """
+    job = _job(client, patient_id, capability, learned, progress)
+    return _record(job, job.pull([KINDS[name] for name in types]))
+
+
+def pull_changes(
+    client: FhirClient,
+    patient_id: str,
+    kept: Kept | None,
+    terms: Terms,
+    progress: Progress | None = None,
+    *,
+    types: Iterable[str] = ALL,
+    learned: set[str] | None = None,
+) -> tuple[Pulled, Kept]:
+    """The same record as `pull_patient` gives, with only what has changed asked for where that can
+    be relied on; and what the next such pull may begin with."""
+    job = _job(client, patient_id, None, learned, progress)
+    whose = " ".join(job.person.references)
+    job.begin_with(kept.types if kept is not None and kept.patient == whose else {}, terms)
+    parts = job.pull([KINDS[name] for name in types])
+    found = {part.slice.type: job.kept_of(part) for part in parts}
+    whole = {name: one for name, one in found.items() if one is not None}
+    return _record(job, parts), Kept(whose, whole)
+
+
+def _job(
+    client: FhirClient,
+    patient_id: str,
+    capability: Capability | None,
+    learned: set[str] | None,
+    progress: Progress | None,
+) -> "Job":
     person = find_person(client, patient_id)
     able = read_capability(client) if capability is None else capability
-    job = Job(client, person, able, set() if learned is None else learned, progress)
-    parts = job.pull([KINDS[name] for name in types])
+    return Job(client, person, able, set() if learned is None else learned, progress)
+
+
+def _record(job: "Job", parts: list[TypePull]) -> Pulled:
+    client, person = job.client, job.person
     medications = read_medications(client, parts, job.carried, job.shape)
     own = Slice("Patient", queries=1, pages=1, matches=1, finished=1)
     slices = [own, *(part.slice for part in parts), *([medications.slice] if medications else [])]
@@ -66,6 +102,7 @@ def pull_patient(
         completeness={"basis": "server", "slices": [s.as_dict() for s in slices]},
         safety=person.safety + [event for part in parts for event in part.safety],
         out_of_scope=dict(sorted(job.out_of_scope.items())),
+        withdrawn={name: why for part in parts for name, why in part.withdrawn().items()},
     )
 
 
@@ -91,10 +128,17 @@ class Job:
         self._progress = progress
         self._lock = threading.Lock()
         self._left = client.server.limits.resources
+        self._before: Mapping[str, KeptType] = {}
+        self._terms: Terms | None = None
+
+    def begin_with(self, before: Mapping[str, KeptType], terms: Terms) -> None:
+        """What was pulled earlier, and when changes to it are enough."""
+        self._before, self._terms = before, terms
 
     def pull(self, wanted: list[Kind]) -> list[TypePull]:
         """By `$everything` where that is wished and sound, else type by type."""
-        parts = self._everything(wanted) or self._searches(wanted)
+        whole = None if self._before else self._everything(wanted)
+        parts = whole or self._searches(wanted)
         read_members(self.client, parts)
         for part in parts:
             part.settle()
@@ -107,11 +151,38 @@ class Job:
         return self._with_bare_id(wanted, parts)
 
     def _run(self, wanted: list[Kind]) -> list[TypePull]:
-        parts = [TypePull(self, kind) for kind in wanted]
         with ThreadPoolExecutor(self.client.server.limits.concurrency) as pool:
-            for done in [pool.submit(part.run) for part in parts]:
-                done.result()
-        return parts
+            running = [pool.submit(self._one, kind) for kind in wanted]
+            return [done.result() for done in running]
+
+    def _one(self, kind: Kind) -> TypePull:
+        """What has changed, where that is enough; else all."""
+        before = self._before.get(kind.name)
+        if before is not None and self._may_ask_since(kind, before):
+            assert self._terms is not None
+            part = TypePull(self, kind)
+            if part.run_since(before, self._terms):
+                return part
+        part = TypePull(self, kind)
+        part.run()
+        return part
+
+    def _may_ask_since(self, kind: Kind, before: KeptType) -> bool:
+        split, unheeded = f"{kind.name}:split", f"{kind.name}:{NO_SINCE}"
+        able = self.learned.isdisjoint((split, unheeded))
+        return able and self._terms is not None and before.serves(self._terms)
+
+    def kept_of(self, part: TypePull) -> KeptType | None:
+        """Once trust is lost it is lost: from then on all of the type is pulled each time."""
+        assert self._terms is not None
+        before = self._before.get(part.slice.type)
+        trusted = before is None or before.trusted
+        if before is not None and part.slice.rests is None and part.slice.verdict == "complete":
+            missed = part.untold(before, self._terms)
+            if missed and trusted:
+                part.safety.append(SafetyEvent("change-untold", part.slice.type, missed))
+            trusted = trusted and not missed
+        return part.kept(self._terms.now, trusted)
 
     def _with_bare_id(self, wanted: list[Kind], before: list[TypePull]) -> list[TypePull]:
         """`patient=Patient/id` and `patient=id` mean the same, but some servers find nothing under

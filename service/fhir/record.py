@@ -1,7 +1,7 @@
 """One patient's resources as a source gave them, and how complete they are."""
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,8 @@ class SafetyEvent:
     """Something that could have put another person's data into this record. Holds no identity."""
 
     kind: str
-    """`foreign-subject`, `parameter-ignored`, `patient-merged`, `patient-mismatch`"""
+    """`foreign-subject`, `parameter-ignored`, `patient-merged`, `patient-mismatch`,
+    `change-untold`"""
     type: str
     count: int
 
@@ -36,6 +37,8 @@ class PatientRecord:
     """DICOM metadata of images, by the `uid` of the series of an ImagingStudy."""
     deleted: Container[str] = field(default=frozenset(), repr=False)
     """`Type/id` of what the source says it deleted."""
+    withdrawn: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """`Type/id` of what came and is no fact any more, or never was → the twin's word for it."""
 
 
 Pulled = PatientRecord
@@ -60,6 +63,9 @@ class Slice:
     finished: int = 0
     """Queries answered to the last page."""
     reason: str | None = None
+    rests: str | None = None
+    """What it rests on where not on one full pull (`since.COUNTED`, `since.UNCOUNTED`)"""
+    full_days_ago: int | None = None
 
     def failed(self, error: FhirError) -> None:
         self.refused += 1
@@ -100,6 +106,8 @@ class Slice:
         }
         if self.server_total is not None:
             row["serverTotal"] = self.server_total
+        if self.rests is not None:
+            row |= {"rests": self.rests, "fullDaysAgo": self.full_days_ago or 0}
         if verdict != "complete":
             row["reason"] = self.reason or "not-asked"
         return row

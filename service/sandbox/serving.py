@@ -1,7 +1,8 @@
 """A Flask app on a real port, in a thread, without an access log."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flask import Flask
@@ -11,14 +12,26 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 class SilentHandler(WSGIRequestHandler):
     """No access log: its lines would hold URLs, and URLs hold ids."""
 
+    clock: Callable[[], float] = staticmethod(time.time)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The `Date` of every answer, by the clock of what is served."""
+        return super().date_time_string(self.clock() if timestamp is None else timestamp)
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         return
 
 
 @contextmanager
-def serving(app: Flask, host: str = "127.0.0.1", port: int = 0) -> Iterator[BaseWSGIServer]:
+def serving(
+    app: Flask,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    clock: Callable[[], float] = time.time,
+) -> Iterator[BaseWSGIServer]:
     """The app answers on this port (0: any free one) until the block ends."""
-    server = make_server(host, port, app, threaded=True, request_handler=SilentHandler)
+    handler = type("Handler", (SilentHandler,), {"clock": staticmethod(clock)})
+    server = make_server(host, port, app, threaded=True, request_handler=handler)
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
     )

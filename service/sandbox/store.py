@@ -114,6 +114,10 @@ class Store:
                 self._table(stored["resourceType"])[stored["id"]] = (stored,)
                 self._index(stored)
 
+    def seconds(self) -> float:
+        """Its clock, for the `Date` of answers."""
+        return self._clock().timestamp()
+
     def put(self, kind: str, identity: str, resource: Resource) -> Resource:
         """Store a new version under this id; the server sets id, version and time."""
         with self.lock:

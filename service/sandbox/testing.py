@@ -59,6 +59,6 @@ def running_sandbox(
     """A sandbox with the whole population (or these patients) on a free port of this machine."""
     held = population() if patients is None else patients
     app = create_sandbox(held, persona, settings, clock=clock)
-    with serving(app) as server:
+    with serving(app, clock=sandbox_of(app).store.seconds) as server:
         prefix = sandbox_of(app).prefix
         yield RunningSandbox(f"http://127.0.0.1:{server.server_port}{prefix}", app)

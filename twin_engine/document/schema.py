@@ -356,6 +356,8 @@ def _completeness() -> Node:
         "truncated": BOOL,
         "server": _integer(0, 1000),
         "serverTotal": _integer(),
+        "rests": _word("slice-rests"),
+        "fullDaysAgo": _integer(),
     }
     slices = _list(_object(required, optional))
     return _object({"basis": _word("completeness-basis"), "slices": slices})
