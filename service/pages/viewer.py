@@ -31,6 +31,13 @@ def view() -> Response:
     return _static("view.html", viewing_policy(public_base()))
 
 
+@viewer.get("/verify")
+@opened
+def verify() -> Response:
+    """Checks a file against our keys, or those of another issuer from a file."""
+    return _static("verify.html", _POLICY.format(ask="'self'"))
+
+
 def viewing_policy(base: str) -> str:
     own = urlsplit(base).hostname in LOOPBACK
     return _POLICY.format(ask=f"{_ANYWHERE} {_NEIGHBOURS}" if own else _ANYWHERE)

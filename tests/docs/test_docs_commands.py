@@ -15,7 +15,8 @@ from service.cli import cli
 
 LABELS = {"sh", "console", "text", "json", "jsonc", "toml", "yaml", "python", "mermaid", "http"}
 SLOW = {
-    f"docs/{page}.md" for page in ("bulk", "quick-start", "twin-versions", "exports", "explain")
+    f"docs/{page}.md"
+    for page in ("bulk", "quick-start", "twin-versions", "exports", "explain", "verify")
 }
 WITH_COMMANDS = [page for page in pages() if any(b.label == "sh" for b in blocks(page))]
 

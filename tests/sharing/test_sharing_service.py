@@ -304,6 +304,7 @@ def test_the_viewer_runs_our_own_files_alone(place: Home, client: Any) -> None:
     assert "require-trusted-types-for 'script'" in policy
     assert page.headers["Cache-Control"] == "no-store"
     assert "connect-src 'self' https:; " in viewing_policy("https://twin.example.org")
+    assert "connect-src 'self'; " in client.get("/verify").headers["Content-Security-Policy"]
 
 
 def test_the_open_routes_of_the_whole_service_are_these(place: Home) -> None:

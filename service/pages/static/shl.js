@@ -142,7 +142,7 @@ async function text(answer) {
 }
 
 // Never more than we are ready to hold, whatever the other side says of its length.
-async function gathered(stream) {
+export async function gathered(stream) {
   const parts = [];
   let length = 0;
   for (const reader = stream.getReader(); ; ) {
