@@ -35,6 +35,7 @@ class EntryRow(Base):
         Index("ix_ledger_entries_event_seq", "event", "seq"),
         Index("ix_ledger_entries_passed_seq", "passed", "seq"),
         Index("ix_ledger_entries_policy_seq", "policy", "seq"),
+        Index("ix_ledger_entries_policy_digest", "policy_digest"),
         Index("ix_ledger_entries_twin_seq", "twin", "seq"),
     )
 

@@ -142,7 +142,7 @@ class RunRow(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str]
-    server: Mapped[str | None]
+    server: Mapped[str | None] = mapped_column(index=True)
     requested_by: Mapped[str | None] = mapped_column(index=True)
     sealed_request: Mapped[bytes | None]
     state: Mapped[str] = mapped_column(String(16))

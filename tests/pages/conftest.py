@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages_browser import Reader
+from pages_shots import IMAGES
 from pages_site import (
     AWKWARD,
     DIED,
@@ -20,7 +22,9 @@ from pages_site import (
     running_site,
     small_site,
 )
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from service.sandbox.serving import serving
 
 HERE = Path(__file__).parent
 
@@ -96,3 +100,28 @@ def _is_pinned() -> bool:
     pinned = json.loads((HERE / "package-lock.json").read_text(encoding="utf-8"))
     version = pinned["packages"]["node_modules/axe-core"]["version"]
     return bool(json.loads(installed.read_text(encoding="utf-8"))["version"] == version)
+
+
+@pytest.fixture(scope="session")
+def base(site: Site) -> Iterator[str]:
+    with serving(site.app) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.fixture
+def reader(site: Site, base: str, browser: Browser) -> Iterator[Reader]:
+    yield Reader(site, base, browser, [])
+    for context in browser.contexts:
+        context.close()
+
+
+@pytest.fixture
+def picture(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """Takes a picture of a window; with `--screenshots` it is the one in the documentation."""
+    folder = IMAGES if request.config.getoption("--screenshots") else tmp_path
+
+    def take(page: Page, name: str) -> None:
+        page.screenshot(path=folder / f"{name}.png")
+        assert (folder / f"{name}.png").stat().st_size > 20_000
+
+    return take

@@ -3,21 +3,16 @@
 Every test signs in through the form with a one-time code, on a real port.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pages_site import AWKWARD, FULL, PARTIAL, REFUSED, Site
-from playwright.sync_api import Browser, BrowserContext, Page
+from pages_browser import CONTRAST, Reader, open_details, too_small, too_wide, violations
+from pages_site import AWKWARD, FULL, PARTIAL, REFUSED
+from playwright.sync_api import Page
 
 from service.auth import Role
-from service.sandbox.serving import serving
 
 pytestmark = pytest.mark.browser
-
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-DESK = {"width": 1280, "height": 800}
 
 EXPLAIN = "/clinic/twins/{twin}/versions/1/explain/"
 PAGES = [
@@ -33,56 +28,8 @@ PAGES = [
     (Role.EHR, "/clinic/twins/{twin}/whatif/prevent", FULL),
     (Role.PATIENT, "/me", FULL),
     (Role.PATIENT, "/me", REFUSED),
-    (Role.PRIVACY_OFFICER, "/privacy", FULL),
-    (Role.PRIVACY_OFFICER, "/privacy/twins/{twin}", FULL),
 ]
 NAMES = [f"{role}:{path}:{patient}" for role, path, patient in PAGES]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Opens pages as somebody, in windows of any kind; remembers what the console said."""
-
-    site: Site
-    base: str
-    browser: Browser
-    said: list[str]
-
-    def window(self, **how: object) -> BrowserContext:
-        return self.browser.new_context(**({"viewport": DESK} | how))  # type: ignore[arg-type]
-
-    def open(self, role: Role | None, path: str, patient: str, **how: object) -> Page:
-        page = self.window(**how).new_page()
-        page.on("console", lambda message: self.said.append(message.text))
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        if role is not None:
-            self.sign_in(page, role, patient)
-        page.goto(self.base + path.format(twin=self.site.twins[patient]))
-        return page
-
-    def sign_in(self, page: Page, role: Role, patient: str) -> None:
-        twin = self.site.twins[patient] if role is Role.PATIENT else None
-        page.goto(self.base + "/")
-        page.get_by_label("One-time code").fill(self.site.code(role, twin))
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url(lambda url: "/sign-in" not in url)
-
-
-@pytest.fixture(scope="session")
-def base(site: Site) -> Iterator[str]:
-    with serving(site.app) as server:
-        yield f"http://127.0.0.1:{server.server_port}"
-
-
-@pytest.fixture
-def reader(site: Site, base: str, browser: Browser) -> Iterator[Reader]:
-    yield Reader(site, base, browser, [])
-    for context in browser.contexts:
-        context.close()
-
-
-def open_details(page: Page) -> None:
-    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
 
 
 # -- accessibility ---------------------------------------------------------------------------------
@@ -94,25 +41,15 @@ def test_no_violation_of_accessibility(
 ) -> None:
     # The checker itself is a script, which our policy would rightly refuse.
     page = reader.open(role, path, patient, bypass_csp=True)
-    open_details(page)
-    page.evaluate(axe)
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        found = page.evaluate("tags => axe.run(document, {runOnly: tags})", RULES)
-        assert [_told(violation) for violation in found["violations"]] == [], scheme
+    assert violations(page, axe) == []
+    page.emulate_media(color_scheme="dark")
+    assert violations(page, axe, CONTRAST) == []
 
 
 def test_the_checker_finds_what_is_wrong(reader: Reader, axe: str) -> None:
     page = reader.open(None, "/sign-in", FULL, bypass_csp=True)
     page.evaluate("document.querySelector('label').remove()")
-    page.evaluate(axe)
-    found = page.evaluate("tags => axe.run(document, {runOnly: tags})", RULES)
-    assert [violation["id"] for violation in found["violations"]] == ["label"]
-
-
-def _told(violation: dict) -> str:
-    places = [node["html"][:160] for node in violation["nodes"][:3]]
-    return f"{violation['id']}: {violation['help']} at {places}"
+    assert [told.partition(":")[0] for told in violations(page, axe)] == ["label"]
 
 
 @pytest.mark.parametrize(("role", "path", "patient"), PAGES, ids=NAMES)
@@ -202,31 +139,13 @@ def test_no_page_scrolls_sideways(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def too_wide(page: Page) -> list[str]:
-    found: list[str] = page.evaluate(
-        """() => [...document.querySelectorAll('main *')].filter(one =>
-          one.getBoundingClientRect().right > document.documentElement.clientWidth + 1
-          && !one.closest('.scroll') && getComputedStyle(one).position !== 'absolute'
-        ).slice(0, 5).map(one => one.outerHTML.slice(0, 120))"""
-    )
-    return found
-
-
 @pytest.mark.parametrize(("role", "path", "patient"), PAGES, ids=NAMES)
 def test_a_finger_can_hit_every_control(
     reader: Reader, role: Role | None, path: str, patient: str
 ) -> None:
     """At least 24 by 24 pixels (WCAG 2.2, 2.5.8), but for links inside sentences."""
     page = reader.open(role, path, patient, viewport={"width": 390, "height": 844})
-    small = page.evaluate(
-        """() => [...document.querySelectorAll('a, button, input:not([type=hidden]), summary')]
-        .filter(one => !one.matches('.skip') && !(one.tagName === 'A' && one.closest('p')
-          && !one.matches('.button, .target')))
-        .filter(one => { const box = one.getBoundingClientRect();
-          return box.width > 0 && (box.width < 24 || box.height < 24) })
-        .map(one => one.outerHTML.slice(0, 120))"""
-    )
-    assert small == []
+    assert too_small(page) == []
 
 
 def test_a_printed_result_is_not_folded_away(reader: Reader) -> None:

@@ -1,28 +1,23 @@
 """The clinician's pages in a real Chromium: the pause by keyboard alone, accessible at each step;
 and the pictures of the documentation (`pytest -m browser --screenshots tests/pages`)."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
-from pages_shots import IMAGES, SHOTS
+from pages_browser import Reader, readers, violations
+from pages_shots import CLINIC
 from pages_site import FULL, Site, pausing
 from playwright.sync_api import Browser, Page
-from test_pages_browser import RULES, Reader, open_details
 
 from service.auth import Role
-from service.sandbox.serving import serving
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
 def waiting(site: Site, browser: Browser) -> Iterator[Reader]:
-    made = pausing(site)
-    with serving(made.app) as server:
-        yield Reader(made, f"http://127.0.0.1:{server.server_port}", browser, [])
-    for context in browser.contexts:
-        context.close()
+    with readers(pausing(site), browser) as reader:
+        yield reader
 
 
 def sign_in(reader: Reader, person: str, path: str, **how: object) -> Page:
@@ -33,13 +28,6 @@ def sign_in(reader: Reader, person: str, path: str, **how: object) -> Page:
     page.wait_for_url(lambda url: "/sign-in" not in url)
     page.goto(reader.base + path.format(twin=reader.site.twins[FULL]))
     return page
-
-
-def violations(page: Page, axe: str) -> list[str]:
-    open_details(page)
-    page.evaluate(axe)
-    found = page.evaluate("tags => axe.run(document, {runOnly: tags})", RULES)
-    return [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found["violations"]]
 
 
 def test_the_pause_takes_a_number_and_two_keys(waiting: Reader, axe: str) -> None:
@@ -57,13 +45,8 @@ def test_the_pause_takes_a_number_and_two_keys(waiting: Reader, axe: str) -> Non
     assert violations(page, axe) == []
 
 
-def test_each_page_has_its_picture(
-    waiting: Reader, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    folder = IMAGES if request.config.getoption("--screenshots") else tmp_path
-    folder.mkdir(parents=True, exist_ok=True)
+def test_each_page_has_its_picture(waiting: Reader, picture: Callable[[Page, str], None]) -> None:
     page = sign_in(waiting, "photographer", "/clinic/twins/{twin}/review/ckd-epi-2021")
-    for name, path in SHOTS.items():
+    for name, path in CLINIC.items():
         page.goto(waiting.base + path.format(twin=waiting.site.twins[FULL]))
-        page.screenshot(path=folder / f"{name}.png")
-        assert (folder / f"{name}.png").stat().st_size > 20_000
+        picture(page, name)

@@ -14,6 +14,7 @@ from pages_site import EHR, FULL, HTML, PARTIAL, PERSON, REFUSED, Site, form_tok
 
 from privacy import ledger
 from privacy.ledger import verify_ledger
+from privacy.policy import load_policy
 from privacy.signing import VerificationKeys
 from service.auth import Role
 from service.pages.officer import policies, stopped, twins
@@ -153,7 +154,9 @@ def append(site: Site, entry: dict[str, Any]) -> None:
 def block(site: Site, twin: str) -> None:
     hits = [{"path": "conditions[].code", "rule": "name-base64"}]
     gate = {"passed": False, "searched": 40, "hits": hits}
-    append(site, {"event": "twin-blocked", "time": "2026", "twin": twin, "gate": gate})
+    policy = load_policy("safe-harbor").as_reference()
+    entry = {"event": "twin-blocked", "time": "2026", "twin": twin, "gate": gate}
+    append(site, {**entry, "policy": policy})
 
 
 def passes(site: Site, twin: str) -> None:
