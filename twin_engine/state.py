@@ -346,6 +346,14 @@ class State:
         """The verdict over all slices of one resource type; `unknown` when it was never asked."""
         return self._verdicts.get(resource_type, "unknown")
 
+    def open_slices(self, types: Iterable[str]) -> tuple[str, ...]:
+        """Those of these types that may hold what was not seen."""
+        named = tuple(types)
+        if not named or self._all_complete(named):
+            return ()
+        asked = [kind for kind in named if kind not in self._not_offered] or named
+        return tuple(kind for kind in asked if self.completeness(kind) != "complete")
+
     # -- inside -------------------------------------------------------------------------------
 
     def _last_moment_by(self, precision: str) -> int:

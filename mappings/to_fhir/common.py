@@ -8,7 +8,7 @@ from typing import Any
 from mappings.to_fhir.card import CardView
 from mappings.to_fhir.codings import own
 from mappings.to_fhir.links import Links
-from mappings.to_fhir.wording import horizon_words, label, paragraph, plain
+from mappings.to_fhir.wording import horizon_words, label, paragraph, plain, unseen
 
 Json = dict[str, Any]
 
@@ -67,6 +67,7 @@ def notes(
         *sentences,
         _missing(assessment),
         _assumed(assessment),
+        _unseen(assessment),
         _incomplete(links),
         _unlinked_sentence(_unlinked(assessment, links)),
         *(_refusal(refusal, view, links) for refusal in assessment.get("refusals", ())),
@@ -93,6 +94,12 @@ def _assumed(assessment: Mapping[str, Any]) -> str:
         if absent
         else "",
     )
+
+
+def _unseen(assessment: Mapping[str, Any]) -> str:
+    """What was not brought may stand in what was refused; it is not to be read as a no."""
+    missed = unseen(assessment)
+    return f"May have been missed, as not everything was answered: {missed}." if missed else ""
 
 
 def _incomplete(links: Links) -> str:

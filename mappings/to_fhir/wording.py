@@ -34,6 +34,14 @@ def _title(name: str) -> str:
     return " ".join([words[0][0].upper() + words[0][1:], *words[1:]])
 
 
+def unseen(assessment: Mapping[str, Any]) -> str:
+    """What may stand in a slice that is not complete: `Diabetes, On statin (MedicationRequest)`."""
+    named: dict[tuple[str, ...], list[str]] = {}
+    for row in assessment.get("unseen", ()):
+        named.setdefault(tuple(row["slices"]), []).append(label(row["input"]))
+    return "; ".join(f"{', '.join(n)} ({', '.join(slices)})" for slices, n in named.items())
+
+
 def measured(value: float, unit: str) -> str:
     """A number with its unit as people write it."""
     return f"{number(value)} {unit_label(unit)}".rstrip()

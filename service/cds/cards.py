@@ -19,6 +19,7 @@ from mappings.to_fhir.wording import (
     measured,
     plain,
     spelled,
+    unseen,
 )
 from twin_engine.models.contract import Model
 from twin_engine.models.shelf import Expiry, expiry
@@ -128,6 +129,8 @@ def _detail(assessment: Json, view: CardView, used: Sequence[date], until: str) 
     parts += [f"**Inputs**: {'; '.join(inputs)}."] if inputs else []
     missing = [label(name) for name in assessment.get("missing", ())]
     parts += [f"**Not known**: {', '.join(missing)}."] if missing else []
+    if missed := unseen(assessment):
+        parts.append(f"**May have been missed**, as not everything was answered: {missed}.")
     parts.append(_freshness(used))
     parts += [until] if until else []
     parts.append(f"{view.text}. Preliminary; not reviewed by a clinician; nothing was written.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mappings.to_fhir.wording import unseen
 from service.fhir.record import PatientRecord
 from service.pages import words
 from service.pipeline.make import Made
@@ -89,6 +90,7 @@ def _short(assessment: Json) -> Json:
         "answer": assessment["answer"],
         "results": [{k: r[k] for k in keys if k in r} for r in assessment["results"]],
         "refusals": assessment["refusals"],
+        "unseen": assessment.get("unseen", []),
     }
 
 
@@ -145,6 +147,8 @@ def answers(item: Json) -> Iterator[str]:
         reasons.setdefault(_reason(refusal), []).append(_outcome(item, refusal))
     for reason, outcomes in reasons.items():
         yield f"refused    {name}: {', '.join(outcomes)}: {reason}"
+    if missed := unseen(item):
+        yield f"unseen     {name}: may have been missed, as not everything was answered: {missed}"
 
 
 def _result(item: Json, result: Json) -> str:

@@ -87,6 +87,7 @@ class Assessment:
     horizons: Sequence[Horizon]
     refusals: Sequence[Refusal]
     helps: str
+    unseen: str
     inputs: Sequence[InputRow]
     inputs_summary: str
     card: Json
@@ -121,6 +122,7 @@ def assessment(item: Json, document: Json, card: Json, end: Expiry | None = None
         horizons=_horizons(item, card),
         refusals=list(_refusals(item, card)),
         helps=words.model_input(item["helps"]) if "helps" in item else "",
+        unseen="; ".join(_unseen(item)),
         inputs=inputs,
         inputs_summary=_summary(inputs, item, TwinClock.of(document)),
         card=card.get("fields", {}),
@@ -291,6 +293,15 @@ def _refusals(item: Json, card: Json) -> Iterator[Refusal]:
             sentence=words.refusal(reason),
             about=words.model_input(about) if about else "",
         )
+
+
+def _unseen(item: Json) -> Iterator[str]:
+    """What may stand in a slice that is not complete, by slices."""
+    named: dict[tuple[str, ...], list[str]] = {}
+    for row in item.get("unseen", ()):
+        named.setdefault(tuple(row["slices"]), []).append(words.model_input(row["input"]))
+    for slices, inputs in named.items():
+        yield f"{words.listed(inputs)} ({words.listed(words.word('type', s) for s in slices)})"
 
 
 def _titles(refusals: Sequence[Json], card: Json) -> str:

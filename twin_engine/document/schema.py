@@ -431,7 +431,9 @@ def _assessments() -> Node:
         "missing": _list(name),
     }
     silent: Node = {"type": "boolean", "const": True}
-    return _list(_object(required, {"helps": name, "silent": silent}))
+    slices = _list(_word("slice-type"), uniqueItems=True)
+    unseen = _list(_object({"input": name, "slices": slices}))
+    return _list(_object(required, {"unseen": unseen, "helps": name, "silent": silent}))
 
 
 # --------------------------------------------------------------------------------------------

@@ -124,7 +124,15 @@ def _written(case: Case) -> dict[str, Any]:
         "missing": missing,
     }
     helps = most_helpful(case.model, case.variant, case.prepared, refusals)
-    return written | ({"helps": helps} if helps else {})
+    return written | _unseen(case) | ({"helps": helps} if helps else {})
+
+
+def _unseen(case: Case) -> dict[str, Any]:
+    """What may have been missed, and in which slices: neither found nor known to be absent."""
+    rows = [
+        {"input": name, "slices": list(slices)} for name, slices in case.gathered.unseen.items()
+    ]
+    return {"unseen": rows} if rows else {}
 
 
 def _verdict(results: Sequence[Any], refusals: Sequence[Any]) -> str:

@@ -13,7 +13,18 @@ import numpy as np
 
 from twin_engine.equations.expression import FloatArray
 from twin_engine.models.contract import Input, Model
-from twin_engine.state import CodedReading, GenotypeReading, Missing, Presence, Reading, State
+from twin_engine.state import (
+    CONDITION_SLICES,
+    MEDICATION_SLICES,
+    OBSERVATION_SLICES,
+    PROCEDURE_SLICES,
+    CodedReading,
+    GenotypeReading,
+    Missing,
+    Presence,
+    Reading,
+    State,
+)
 
 NONE: Mapping[str, str] = MappingProxyType({})
 _REASONS = {
@@ -22,6 +33,14 @@ _REASONS = {
     "censored": "censored-input",
     "set-aside": "set-aside-input",
     "slice-incomplete": "record-incomplete",
+}
+_SLICES: Mapping[str, tuple[str, ...]] = {
+    "concept": OBSERVATION_SLICES,
+    "coded": OBSERVATION_SLICES,
+    "genotype": OBSERVATION_SLICES,
+    "condition": CONDITION_SLICES,
+    "medication": MEDICATION_SLICES,
+    "procedure": PROCEDURE_SLICES,
 }
 
 
@@ -57,6 +76,8 @@ class Gathered:
     problems: Mapping[str, str]
     barrier: Barrier | None = None
     columns: Mapping[str, FloatArray] = field(default_factory=dict)
+    unseen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What may have been missed (inputs, groups) → the slices that it may stand in"""
 
 
 def gather(state: State, model: Model, settings: Mapping[str, str] = NONE) -> Gathered:
@@ -73,7 +94,9 @@ def gather(state: State, model: Model, settings: Mapping[str, str] = NONE) -> Ga
     columns = {name: np.array([one.value], dtype=np.float64) for name, one in found.items()}
     for name in model.inputs:
         columns.setdefault(name, np.array([np.nan]))
-    return Gathered(found, problems, barrier(state, model), columns)
+    stop = barrier(state, model)
+    unseen = dict(_unseen(state, model, found)) | dict(_not_excluded(state, model, stop))
+    return Gathered(found, problems, stop, columns, unseen)
 
 
 def barrier(state: State, model: Model) -> Barrier | None:
@@ -117,6 +140,48 @@ def _there(state: State, rule: Mapping[str, Any]) -> bool | None:
     return presence.ever if rule["when"] == "ever" else presence.value
 
 
+# -- what may have been missed ------------------------------------------------------------------
+
+
+def _unseen(
+    state: State, model: Model, found: Mapping[str, Found]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Inputs without a value, and flags that nothing speaks for, where not everything was seen."""
+    for name, declared in model.inputs.items():
+        answer = found.get(name)
+        absent = answer is None or (declared.flag and answer.value == 0)
+        slices = state.open_slices(slices_of(model, declared)) if absent else ()
+        if slices and not declared.part:
+            yield declared.id, slices
+
+
+def slices_of(model: Model, declared: Input) -> tuple[str, ...]:
+    """The resource types an input may come from, those of its parts included."""
+    return tuple(dict.fromkeys(_slices_of(model, declared)))
+
+
+def _slices_of(model: Model, declared: Input) -> Iterator[str]:
+    for source in declared.sources:
+        for key in source.keys() & _SLICES.keys():
+            yield from _SLICES[key]
+        if "derived" in source:
+            rule = next(d for d in model.derivations if d.id == source["derived"])
+            for part in rule.of:
+                yield from _slices_of(model, model.inputs[part])
+
+
+def _not_excluded(
+    state: State, model: Model, stop: Barrier | None
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    if stop is None or stop.reason != "absence-not-proven":
+        return
+    for rule in (*model.exclusions, *model.inclusions):
+        kind = "condition" if "condition" in rule else "procedure"
+        slices = state.open_slices(_SLICES[kind])
+        if slices and stop.about == _subject(rule):
+            yield stop.about, slices
+
+
 # -- one input ---------------------------------------------------------------------------------
 
 
@@ -131,13 +196,15 @@ def _setting(declared: Input, settings: Mapping[str, str]) -> Found | Problem | 
 
 
 def _input(state: State, model: Model, name: str, declared: Input) -> Found | Problem | None:
-    """A flag is true if any of its sources says so; another input is the first that has a value."""
+    """A flag is true if any of its sources says so, and false only where each that can say no does;
+    another input is the first that has a value."""
     answers = list(_answers(state, model, declared))
     for answer in answers:
         if isinstance(answer, Found) and (answer.value == 1 or not declared.flag):
             return answer
     given = [answer for answer in answers if answer is not None]
-    return given[0] if given else None
+    open_questions = [answer for answer in given if isinstance(answer, Problem)]
+    return next(iter([*open_questions, *given]), None)
 
 
 def _answers(state: State, model: Model, declared: Input) -> Iterator[Found | Problem | None]:
