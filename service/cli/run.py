@@ -15,13 +15,14 @@ from service.cli.exits import CommandError, Exit, explain
 from service.cli.files import TwinFolder, as_lines, prepare, put, write_proofs
 from service.cli.output import emit, progress, say
 from service.cli.summary import Summary, lines
-from service.dicomweb import read_patient
 from service.fhir.bundle import read_bundle
 from service.fhir.errors import SetupError, UnsafeAddress
 from service.fhir.http import FhirClient
+from service.fhir.pull import ALL
 from service.fhir.record import PatientRecord
 from service.fhir.servers import ServerConfig, from_url
 from service.pipeline.make import Made, Wish
+from service.pipeline.pulling import pull, types_for
 from service.pipeline.runtime import Runtime, open_runtime
 from service.refresh.chart import Charted, update_chart
 
@@ -36,12 +37,14 @@ class Source:
     bundle: Path | None
     ndjson: Path | None
 
-    def check(self, patient: str | None) -> None:
+    def check(self, patient: str | None, *, only_needed: bool) -> None:
         given = [place for place in (self.server, self.bundle, self.ndjson) if place]
         if len(given) != 1:
             raise click.UsageError("give one of --server, --bundle, --ndjson")
         if self.server and not patient:
             raise click.UsageError("--server needs --patient ID")
+        if only_needed and not self.server:
+            raise click.UsageError("--only-needed is about what a --server is asked for")
 
 
 @click.command("run")
@@ -64,6 +67,11 @@ class Source:
     metavar="M",
     help="Model id, or id:variant; may be repeated. Default: all installed.",
 )
+@click.option(
+    "--only-needed",
+    is_flag=True,
+    help="Ask the server for the types that these models read, and for no others.",
+)
 @click.option("--policy", metavar="P", help="De-identification policy. Default: safe-harbor.")
 @click.option(
     "--as-of",
@@ -84,6 +92,7 @@ def command(
     ndjson: Path | None,
     patient: str | None,
     models: tuple[str, ...],
+    only_needed: bool,
     policy: str | None,
     as_of: str | None,
     dry_run: bool,
@@ -98,7 +107,7 @@ def command(
     twinport run --ndjson export/ --json
     """
     source = Source(server, bundle, ndjson)
-    source.check(patient)
+    source.check(patient, only_needed=only_needed)
     when = _as_of(as_of, default="today" if server else "last-record")
     if out is not None:
         prepare(out)
@@ -109,6 +118,7 @@ def command(
         job = _Job(runtime, wish, out, as_json)
         if server:
             assert patient is not None
+            job.types = types_for(wish.models, only_needed=only_needed)
             return job.from_server(configured_server(runtime, server), patient, dry_run)
         if ndjson:
             return job.from_folder(ndjson, patient)
@@ -154,6 +164,8 @@ class _Job:
     wish: Wish
     out: Path | None
     as_json: bool
+    types: tuple[str, ...] = ALL
+    """What a server is asked for"""
 
     def from_server(self, server: ServerConfig, patient: str, dry_run: bool) -> int:
         with FhirClient(server) as client:
@@ -177,7 +189,7 @@ class _Job:
                 if bar is not None:
                     bar.update_to(sum(seen.values()))
 
-            return read_patient(client, patient, progress=report)
+            return pull(client, patient, self.runtime.database, self.types, report)
 
     def _finish(
         self,

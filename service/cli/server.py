@@ -5,7 +5,9 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,14 @@ from service.cli.files import put
 from service.cli.output import emit, say
 from service.config import Config, load_config
 from service.config.loader import FILE_NAME
-from service.fhir.checkup import check_server
+from service.fhir.checkup import check_server, meanings
 from service.fhir.client_keys import new_key, public_jwks, published, rotated
 from service.fhir.errors import SetupError, UnsafeAddress
 from service.fhir.findings import Finding, Level
 from service.fhir.http import FhirClient
 from service.fhir.servers import ServerConfig, from_config, from_url
+from service.stores import current_revision, head_revision, open_database
+from service.stores.lessons import Lessons, LessonStore
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}\Z")
 SIGN = {
@@ -200,8 +204,9 @@ def check(server: str, patient: str | None, as_json: bool) -> int:
     Reads only; nothing is written to the server and nothing of a patient is shown or kept.
     """
     config = load_config()
-    with FhirClient(_chosen(config, server)) as client:
-        findings = check_server(client, patient)
+    with FhirClient(_chosen(config, server)) as client, _lessons(config) as store:
+        keep = partial(store.keep, client.server.base_url) if store else None
+        findings = check_server(client, patient, keep)
     if as_json:
         emit([finding.as_dict() for finding in findings])
     else:
@@ -234,11 +239,19 @@ def _line(finding: Finding) -> str:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_servers(as_json: bool) -> None:
-    """The configured servers, without their secrets."""
-    servers = load_config().servers
-    rows = [
-        {"name": name, "baseUrl": s.base_url, "auth": s.auth.kind, "writeBack": s.write_back}
-        for name, s in sorted(servers.items())
+    """The configured servers, without their secrets, and what was learned of each."""
+    config = load_config()
+    with _lessons(config) as store:
+        learned = {one.base: one for one in store.known()} if store else {}
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "baseUrl": s.base_url,
+            "auth": s.auth.kind,
+            "writeBack": s.write_back,
+            "learned": _learned(learned.get(s.base_url.rstrip("/"))),
+        }
+        for name, s in sorted(config.servers.items())
     ]
     if as_json:
         emit(rows)
@@ -246,6 +259,37 @@ def list_servers(as_json: bool) -> None:
     for row in rows:
         mode = "reads and writes" if row["writeBack"] else "reads"
         click.echo(f"{row['name']:<16} {row['auth']:<14} {mode:<17} {row['baseUrl']}")
+        for text in row["learned"]:
+            click.echo(f"{'':<16} learned: {text}")
+
+
+def _learned(lessons: Lessons | None) -> list[str]:
+    return meanings(lessons.words) if lessons else []
+
+
+@contextmanager
+def _lessons(config: Config) -> Iterator[LessonStore | None]:
+    """What earlier runs learned; None where no run has made a database yet."""
+    database = open_database(config.database_url)
+    try:
+        current = current_revision(database.engine) == head_revision()
+        yield LessonStore(database) if current else None
+    finally:
+        database.close()
+
+
+@command.command("forget")
+@click.argument("name", metavar="NAME|URL")
+def forget(name: str) -> None:
+    """Forget how a server wants to be asked; the next run finds it out anew.
+
+    It is forgotten by itself when the server's CapabilityStatement changes, and after a week.
+    """
+    config = load_config()
+    base = _chosen(config, name).base_url
+    with _lessons(config) as store:
+        known = store is not None and store.forget(base)
+    say("forgotten" if known else "nothing was known of it")
 
 
 @command.command("jwks")

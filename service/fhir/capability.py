@@ -1,8 +1,11 @@
 """What a server says it can do. Read with tolerance: many statements are incomplete or wrong."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+import orjson
 
 from service.fhir.errors import BadAnswer, Refused
 from service.fhir.http import FhirClient
@@ -25,6 +28,7 @@ class Capability:
 
     stated: bool = False
     fhir_version: str = ""
+    software: str = ""
     types: dict[str, TypeCapability] = field(default_factory=dict)
     interactions: frozenset[str] = frozenset()
     exports: Mapping[str, str] = field(default_factory=dict)
@@ -32,6 +36,17 @@ class Capability:
     instantiates: tuple[str, ...] = ()
     not_exported: frozenset[str] = frozenset()
     """Types that the server says it leaves out of exports"""
+
+    @property
+    def digest(self) -> str:
+        """Of what is stated, less what changes with every answer (dates, counts)."""
+        stated = (
+            self.fhir_version,
+            self.software,
+            sorted(self.interactions),
+            [(name, _spelled(row)) for name, row in sorted(self.types.items())],
+        )
+        return hashlib.sha256(orjson.dumps(stated)).hexdigest()
 
     def of(self, kind: str) -> TypeCapability:
         return self.types.get(kind, TypeCapability())
@@ -59,6 +74,11 @@ class Capability:
         return "everything" in self.of("Patient").operations
 
 
+def _spelled(row: TypeCapability) -> list[object]:
+    values = [getattr(row, field.name) for field in fields(row)]
+    return [sorted(v) if isinstance(v, frozenset) else v for v in values]
+
+
 def read_capability(client: FhirClient) -> Capability:
     """The server's statement; an empty one where it has none or hides it."""
     try:
@@ -80,12 +100,18 @@ def parse_capability(statement: Any) -> Capability:
     return Capability(
         stated=bool(listed),
         fhir_version=_text(statement.get("fhirVersion")),
+        software=_software(statement.get("software")),
         types=listed,
         interactions=_names(rest.get("interaction"), "code"),
         exports=_exports(rest),
         instantiates=tuple(_texts(statement.get("instantiates"))),
         not_exported=frozenset(_without_export(rest)),
     )
+
+
+def _software(told: Any) -> str:
+    named = told if isinstance(told, dict) else {}
+    return f"{_text(named.get('name'))} {_text(named.get('version'))}".strip()
 
 
 def _exports(rest: dict[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 Says nothing about any patient: types, counts and verdicts only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from service.config.sections import ServerBulk
@@ -20,18 +20,25 @@ from service.fhir.kinds import KINDS
 RESULTS = ("RiskAssessment", "Observation", "DocumentReference")
 
 
-def check_server(client: FhirClient, patient: str | None = None) -> list[Finding]:
-    """Everything that can be found out without a patient; with one, also how complete they come."""
+Keep = Callable[[str, set[str]], None]
+"""Takes what was learned of a server, with the digest of its statement."""
+
+
+def check_server(
+    client: FhirClient, patient: str | None = None, keep: Keep | None = None
+) -> list[Finding]:
+    """Everything that can be found out without a patient; with one, also how complete they come,
+    and how the server wants to be asked, found out anew."""
     found: list[Finding] = []
     try:
-        for finding in _findings(client, patient):
+        for finding in _findings(client, patient, keep):
             found.append(finding)  # noqa: PERF402 - what came before an error is kept
     except FhirError as error:
         found += [Finding(Level.BROKEN, "server", str(error)), *_advice(error)]
     return found
 
 
-def _findings(client: FhirClient, patient: str | None) -> Iterator[Finding]:
+def _findings(client: FhirClient, patient: str | None, keep: Keep | None) -> Iterator[Finding]:
     yield from check_sign_in(client)
     able = read_capability(client)
     yield from _statement(able)
@@ -40,7 +47,7 @@ def _findings(client: FhirClient, patient: str | None) -> Iterator[Finding]:
     yield from check_archive(client, able)
     yield from _writing(able, client.server.write_back)
     if patient is not None:
-        yield from _record(client, patient, able)
+        yield from _record(client, patient, able, keep)
 
 
 def _advice(error: FhirError) -> Iterator[Finding]:
@@ -158,9 +165,13 @@ def _companions(able: Capability) -> Iterator[Finding]:
 # -- one record ------------------------------------------------------------------------------------
 
 
-def _record(client: FhirClient, patient: str, able: Capability) -> Iterator[Finding]:
+def _record(
+    client: FhirClient, patient: str, able: Capability, keep: Keep | None
+) -> Iterator[Finding]:
     learned: set[str] = set()
     record = read_patient(client, patient, capability=able, learned=learned)
+    if keep is not None:
+        keep(able.digest, learned)
     for row in record.completeness["slices"]:
         if row["type"] not in KINDS or able.can(row["type"], "search-type"):
             yield _slice(row)
@@ -178,9 +189,21 @@ def _record(client: FhirClient, patient: str, able: Capability) -> Iterator[Find
     for event in record.safety:
         text = f"{event.kind} ({event.count}): report this to the operator of the server"
         yield Finding(Level.ASK, event.type, text)
-    for word in sorted(learned):
-        if word in _MEANING:
-            yield Finding(Level.WORKS, "manners", _MEANING[word])
+    for text in meanings(learned):
+        yield Finding(Level.WORKS, "manners", text)
+
+
+def meanings(words: Iterable[str]) -> list[str]:
+    """What was learned of a server, in sentences."""
+    found = [_meaning(word) for word in sorted(words)]
+    return [text for text in found if text]
+
+
+def _meaning(word: str) -> str:
+    kind, _, what = word.partition(":")
+    if what == "no-include":
+        return f"it does not take `_include` with {kind}"
+    return _MEANING.get(word, "")
 
 
 _MEANING = {

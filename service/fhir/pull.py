@@ -45,7 +45,7 @@ def pull_patient(
     capability: Capability | None = None,
     learned: set[str] | None = None,
 ) -> Pulled:
-    """All of one patient.
+    """All of one patient, or of the types named; the others are then said not to have been asked.
 
     `capability` saves asking for it again; `learned`, handed in again for the same server, saves
     questions that it is known to refuse.
@@ -92,6 +92,8 @@ def _record(job: "Job", parts: list[TypePull]) -> Pulled:
     medications = read_medications(client, parts, job.carried, job.shape)
     own = Slice("Patient", queries=1, pages=1, matches=1, finished=1)
     slices = [own, *(part.slice for part in parts), *([medications.slice] if medications else [])]
+    wanted = {part.slice.type for part in parts}
+    slices += [Slice.unasked(name) for name in ALL if name not in wanted]
     packed = [job.pack_patient()]
     packed += medications.packed if medications else []
     packed += [item for part in parts for item in part.packed()]
@@ -148,7 +150,7 @@ class Job:
         parts = self._run(wanted)
         if any(part.slice.matches for part in parts):
             return parts
-        return self._with_bare_id(wanted, parts)
+        return self._spelled_otherwise(wanted, parts)
 
     def _run(self, wanted: list[Kind]) -> list[TypePull]:
         with ThreadPoolExecutor(self.client.server.limits.concurrency) as pool:
@@ -184,16 +186,16 @@ class Job:
             trusted = trusted and not missed
         return part.kept(self._terms.now, trusted)
 
-    def _with_bare_id(self, wanted: list[Kind], before: list[TypePull]) -> list[TypePull]:
+    def _spelled_otherwise(self, wanted: list[Kind], before: list[TypePull]) -> list[TypePull]:
         """`patient=Patient/id` and `patient=id` mean the same, but some servers find nothing under
-        one of them. Before a whole record is called empty, it is asked for both ways."""
-        if self.spellings == self.person.ids:
-            return before
-        self.spellings = self.person.ids
+        one of them. Before a whole record is called empty, it is asked for both ways, whatever was
+        learned of the server once."""
+        bare = self.spellings != self.person.ids
+        self.spellings = self.person.ids if bare else self.person.references
         parts = self._run(wanted)
         if not any(part.slice.matches for part in parts):
             return before
-        self.learned.add(BARE_ID)
+        (self.learned.add if bare else self.learned.discard)(BARE_ID)
         return parts
 
     # $everything

@@ -8,6 +8,7 @@ from typing import Any
 from service.fhir.errors import FhirError
 
 Resource = dict[str, Any]
+NOT_ASKED = "not-asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,11 @@ class Slice:
         whole = self.finished == self.queries and not (self.truncated or self.lost)
         return "complete" if whole else "partial"
 
+    @classmethod
+    def unasked(cls, kind: str) -> "Slice":
+        """Nobody wanted to know: neither found nor absent."""
+        return cls(kind, reason=NOT_ASKED)
+
     def as_dict(self) -> dict[str, Any]:
         verdict = self.verdict
         row: dict[str, Any] = {
@@ -109,5 +115,5 @@ class Slice:
         if self.rests is not None:
             row |= {"rests": self.rests, "fullDaysAgo": self.full_days_ago or 0}
         if verdict != "complete":
-            row["reason"] = self.reason or "not-asked"
+            row["reason"] = self.reason or NOT_ASKED
         return row

@@ -18,6 +18,7 @@ from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.ladder import Rung, row_key
 from service.fhir.outbox import OutboxState
+from service.fhir.record import NOT_ASKED
 from service.fhir.writeback import Seal, WriteResult, write_back
 from service.pipeline.held import HeldOutbox
 from service.pipeline.make import SOFTWARE, Made
@@ -164,6 +165,8 @@ def _occurrence(made: Made) -> datetime:
 
 
 def _partial(made: Made) -> Iterable[str]:
+    """What was asked for and not wholly answered."""
     for part in made.twin.document["completeness"]["slices"]:
-        if part["verdict"] != "complete" and part["type"] not in INDIRECT_SLICES:
+        asked = part["type"] not in INDIRECT_SLICES and part.get("reason") != NOT_ASKED
+        if asked and part["verdict"] != "complete":
             yield str(part["type"])

@@ -17,7 +17,6 @@ from privacy import ledger
 from privacy.policy import twin_policy_ids
 from privacy.signing import envelope
 from service import whatif
-from service.dicomweb import read_patient
 from service.fhir.errors import (
     Cancelled,
     FhirError,
@@ -35,6 +34,7 @@ from service.pipeline.deliver import Delivered, as_bundle
 from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
 from service.pipeline.meters import RunMeters, Stages
+from service.pipeline.pulling import pull, types_for
 from service.pipeline.runtime import Runtime, code_base
 from service.pipeline.sweeper import Sweeper
 from service.refresh.chart import Charted, update_chart
@@ -132,7 +132,6 @@ class Service:
             runtime.sealer,
             code_base(runtime.config),
         )
-        self._learned: dict[str, set[str]] = {}  # how each server wants to be asked
         self._jobs = JobRunner(
             self._runs, {KIND: self._carry_out}, runtime.config.jobs, runtime.sealer
         )
@@ -197,6 +196,7 @@ class Service:
             "models": request.models,
             "policy": request.policy,
             "writeBack": request.write_back,
+            "onlyNeeded": request.only_needed,
         }
         asked = {"kind": KIND, "server": request.server, "requested_by": principal.subject}
         try:
@@ -286,15 +286,17 @@ class Service:
 
         with self._timed(FhirClient(self.runtime.server(wanted["server"]))) as client:
             stage("pull")
-            record = read_patient(
+            models = self.runtime.models(tuple(wanted["models"]))
+            record = pull(
                 client,
                 wanted["patient"],
+                self.runtime.database,
+                types_for(models, only_needed=wanted.get("onlyNeeded", False)),
                 progress=lambda *_: context.check(),
-                learned=self._learned.setdefault(wanted["server"], set()),
             )
             wish = Wish(
                 policy=self.runtime.policy(wanted["policy"]),
-                models=self.runtime.models(tuple(wanted["models"])),
+                models=models,
                 as_of="run",
                 request=context.run_id,
             )

@@ -10,7 +10,7 @@ import orjson
 from service.pipeline.deliver import Deliverer
 from service.pipeline.make import Made
 from service.stores.twins import TwinStore
-from twin_engine.document.lineage import diff, source_ids
+from twin_engine.document.lineage import complete_types, diff, source_ids, source_types
 
 Json = dict[str, Any]
 
@@ -56,6 +56,19 @@ class _Since:
         return Cause.CORRECTED if sources & self.corrected else Cause.RENEWED
 
 
+class _Gone:
+    """Sources that a complete slice of the newest version no longer holds. A version between, which
+    had not asked for them, could not say so."""
+
+    def __init__(self, newest: Json) -> None:
+        self._present = set(source_ids(newest))
+        self._complete = complete_types(newest["completeness"]["slices"])
+
+    def of(self, sources: set[str], document: Json) -> set[str]:
+        types = source_types(document)
+        return {s for s in sources - self._present if types[s] in self._complete}
+
+
 def earlier_results(made: Made, twins: TwinStore, deliverer: Deliverer) -> list[Earlier]:
     """Newest first. Each result once, though many versions may have repeated it."""
     current = {deliverer.key(made, one): one for one in made.assessments if one["results"]}
@@ -63,6 +76,7 @@ def earlier_results(made: Made, twins: TwinStore, deliverer: Deliverer) -> list[
     found: dict[str, Earlier] = {}
     since = _Since()
     after = dict(made.twin.document)
+    gone = _Gone(after)
     for document in _backward(made, twins):
         since.add(document, after)
         for assessment in document["assessments"]:
@@ -72,7 +86,9 @@ def earlier_results(made: Made, twins: TwinStore, deliverer: Deliverer) -> list[
             if key in current or key in found:
                 continue
             model = assessment["model"]["id"]
-            cause = since.cause(_sources(document, assessment))
+            sources = _sources(document, assessment)
+            since.withdrawn |= gone.of(sources, document)
+            cause = since.cause(sources)
             if cause is Cause.RENEWED and model in made.silent:
                 continue  # silent since: what was written before stays, while it is right
             version = document["twin"]["version"]

@@ -101,6 +101,7 @@ class RunRequest:
     models: tuple[str, ...] = ()  # empty: the configured default
     policy: str | None = None  # None: the configured default
     write_back: bool | None = None  # None: as the server's entry says
+    only_needed: bool = False  # ask for the types that the models read, and for no others
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,11 @@ def pull(server: ScriptedServer, *types: str, **kwargs: Any) -> Pulled:
         return pull_patient(client, "p1", types or ("Observation",), **kwargs)
 
 
+def asked(pulled: Pulled) -> list[dict[str, Any]]:
+    """The slices of what was wanted."""
+    return [s for s in pulled.completeness["slices"] if s.get("reason") != "not-asked"]
+
+
 def slice_of(pulled: Pulled, kind: str) -> dict[str, Any]:
     return next(s for s in pulled.completeness["slices"] if s["type"] == kind)
 
@@ -129,7 +134,7 @@ def test_an_include_is_left_out_where_it_is_refused_or_not_offered(
     pulled = pull(scripted, "MedicationRequest", learned=learned)
     assert "MedicationRequest:no-include" in learned
     assert ids(pulled, "Medication") == ["m1"]
-    assert {s["verdict"] for s in pulled.completeness["slices"]} == {"complete"}
+    assert {s["verdict"] for s in asked(pulled)} == {"complete"}
 
 
 # -- POST _search ----------------------------------------------------------------------------------
@@ -215,7 +220,7 @@ def test_everything_is_one_walk_dealt_out_to_the_types(scripted: ScriptedServer)
     assert (ids(pulled), ids(pulled, "Patient")) == (["a", "b"], ["p1"])
     assert ids(pulled, "Medication") == ["m1"]
     assert pulled.out_of_scope == {"Location": 1}
-    assert {s["verdict"] for s in pulled.completeness["slices"]} == {"complete"}
+    assert {s["verdict"] for s in asked(pulled)} == {"complete"}
     assert slice_of(pulled, "Observation")["duplicates"] == 1
     assert scripted.asked("Observation") == []
 
@@ -271,11 +276,10 @@ def test_an_outcome_beside_everything_speaks_of_every_type(scripted: ScriptedSer
 def test_only_the_types_asked_for_are_searched(scripted: ScriptedServer) -> None:
     scripted.patient("p1")
     pulled = pull(scripted, "Observation", "Condition")
-    assert [s["type"] for s in pulled.completeness["slices"]] == [
-        "Patient",
-        "Observation",
-        "Condition",
-    ]
+    assert [s["type"] for s in asked(pulled)] == ["Patient", "Observation", "Condition"]
+    others = [s for s in pulled.completeness["slices"] if s not in asked(pulled)]
+    assert {(s["verdict"], s["reason"]) for s in others} == {("unknown", "not-asked")}
+    assert {"Encounter", "Procedure"} <= {s["type"] for s in others}
     assert scripted.asked("Encounter") == []
 
 

@@ -359,3 +359,17 @@ def test_an_empty_record_is_asked_for_in_both_spellings(scripted: ScriptedServer
             assert ids(pull(scripted, learned=learned)) == ["a"]
         learned = {word for word in learned if not word.startswith("accepts:")}
         assert learned == ({"patient:bare-id"} if spelling == "p1" else set())
+
+
+def test_what_was_learned_once_does_not_make_a_record_empty(scripted: ScriptedServer) -> None:
+    """A server that found patients by bare id then, and finds them by reference alone now."""
+
+    def answer(request: Request) -> Response:
+        by_reference = request.args["patient"] == "Patient/p1"
+        return fhir(bundle(*observations("p1", *(["a"] if by_reference else []))))
+
+    scripted.patient("p1")
+    scripted.on("Observation", answer)
+    learned = {"patient:bare-id"}
+    assert ids(pull(scripted, learned=learned)) == ["a"]
+    assert "patient:bare-id" not in learned

@@ -206,7 +206,12 @@ CREATININE_99 = signal("mg/dL", (700, 99, 4))  # no creatinine at all
             "record-incomplete",
             "systolic-bp",
         ),
-        ({"incomplete": ("MedicationRequest",)}, "absence-not-proven", "bp-treatment"),
+        ({"incomplete": ("MedicationRequest",)}, "absence-not-proven", "diabetes"),
+        (
+            {"incomplete": ("MedicationRequest",), "conditions": [condition("diabetes-type-2")]},
+            "absence-not-proven",
+            "bp-treatment",
+        ),
         ({"smoking": "unknown"}, "missing-input", "smoking-current"),
         ({"smoking": ""}, "missing-input", "smoking-current"),
         ({"subject": {"sex": "other"}}, "no-equation", "sex"),

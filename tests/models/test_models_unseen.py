@@ -68,7 +68,8 @@ def test_no_way_of_reading_an_input_is_without_its_slice() -> None:
 
 def test_a_medicine_that_was_refused_leaves_a_diagnosis_open() -> None:
     """Insulin tells of diabetes; orders that were refused may hold it."""
-    found = asked("cha2ds2-vasc", incomplete=MEDICINES)
+    fibrillation = [condition("atrial-fibrillation")]
+    found = asked("cha2ds2-vasc", incomplete=MEDICINES, conditions=fibrillation)
     assert ("absence-not-proven", "diabetes") in {
         (r["reason"], r.get("input")) for r in found["refusals"]
     }

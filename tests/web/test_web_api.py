@@ -33,6 +33,17 @@ def test_a_run_that_ends_well(client: FlaskClient, callers, behind: InProcess) -
     assert behind.requests == [RunRequest("hospital", "p-1", ("prevent",), None, False)]
 
 
+def test_a_run_may_ask_for_no_more_than_is_needed(
+    client: FlaskClient, callers, behind: InProcess
+) -> None:
+    start(client, callers.ehr, models=["prevent"], onlyNeeded=True)
+    (wanted,) = behind.requests
+    assert wanted.only_needed
+    refused = start(client, callers.ehr, onlyNeeded="yes")
+    assert refused.status_code == 422
+    assert refused.get_json()["errors"][0]["pointer"] == "/onlyNeeded"
+
+
 def test_the_links_of_a_run_lead_somewhere(client: FlaskClient, callers) -> None:
     headers = callers.ehr
     for link in start(client, headers).get_json()["links"].values():

@@ -30,6 +30,7 @@ def test_a_bundle_comes_back(client: FlaskClient, callers, behind: InProcess) ->
         {"name": "model", "valueString": "prevent"},
         {"name": "policy", "valueString": "safe-harbor"},
         {"name": "writeBack", "valueBoolean": False},
+        {"name": "onlyNeeded", "valueBoolean": True},
     )
     answer = assess(client, callers.ehr, given)
     assert answer.status_code == 200
@@ -37,7 +38,9 @@ def test_a_bundle_comes_back(client: FlaskClient, callers, behind: InProcess) ->
     bundle = answer.get_json(force=True)
     assert bundle["type"] == "collection"
     assert [entry.keys() for entry in bundle["entry"]] == [{"fullUrl", "resource"}]
-    assert behind.requests == [RunRequest("hospital", "p-1", ("prevent",), "safe-harbor", False)]
+    assert behind.requests == [
+        RunRequest("hospital", "p-1", ("prevent",), "safe-harbor", False, True)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def changes(
     """
     found = diff(parent, document)
     position = {source: i for i, source in enumerate(source_ids(document))}
-    complete = _complete(document["completeness"]["slices"])
+    complete = complete_types(document["completeness"]["slices"])
     reasons = {
         change.source: withdrawn.get(change.source, NO_LONGER)
         for change in found.withdrawn
@@ -147,7 +147,7 @@ def _without(entry: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key not in names}
 
 
-def _complete(slices: Iterable[Mapping[str, Any]]) -> set[str]:
+def complete_types(slices: Iterable[Mapping[str, Any]]) -> set[str]:
     """The types whose every slice is complete."""
     listed = list(slices)
     incomplete = {part["type"] for part in listed if part["verdict"] != "complete"}

@@ -15,6 +15,7 @@ from twin_engine.equations.expression import FloatArray
 from twin_engine.models.contract import Input, Model
 from twin_engine.state import (
     CONDITION_SLICES,
+    FAMILY_SLICES,
     MEDICATION_SLICES,
     OBSERVATION_SLICES,
     PROCEDURE_SLICES,
@@ -153,6 +154,27 @@ def _unseen(
         slices = state.open_slices(slices_of(model, declared)) if absent else ()
         if slices and not declared.part:
             yield declared.id, slices
+
+
+_PART_SLICES: Mapping[str, tuple[str, ...]] = {
+    "conditions": CONDITION_SLICES,
+    "imaging": ("ImagingStudy", *OBSERVATION_SLICES),
+    "medications": MEDICATION_SLICES,
+    "procedures": PROCEDURE_SLICES,
+    "encounters": ("Encounter",),
+    "allergies": ("AllergyIntolerance",),
+    "family": FAMILY_SLICES,
+    "genomics": OBSERVATION_SLICES,
+}
+
+
+def types_read(model: Model) -> frozenset[str]:
+    """The resource types an answer of this model can depend on, besides the patient."""
+    rules = (*model.exclusions, *model.inclusions)
+    listed = [slices_of(model, declared) for declared in model.inputs.values()]
+    listed += [_SLICES["condition" if "condition" in rule else "procedure"] for rule in rules]
+    listed.append(_PART_SLICES[model.only_with] if model.only_with else ())
+    return frozenset(kind for slices in listed for kind in slices)
 
 
 def slices_of(model: Model, declared: Input) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 import orjson
-from flask import Request, Response
+from flask import Request, Response, request
 
 from service.sandbox.errors import outcome
 from service.sandbox.persona import Persona, Settings
@@ -35,9 +35,10 @@ class Hostile(Persona):
 
     def __init__(self, way: str, *, elsewhere: str = "", pages: int = 0, per_page: int = 1) -> None:
         self._answer = _WAYS.get(way)
-        if self._answer is None and way not in _PAGES:
+        if self._answer is None and way not in _PAGES and way not in _HEADERS:
             raise ValueError(f"no such way; there are: {', '.join(ways())}")
         self._change = _PAGES.get(way)
+        self._way = way
         self.elsewhere = elsewhere
         self.pages, self.per_page = pages, per_page
         self.numbers = itertools.count(1)
@@ -57,9 +58,15 @@ class Hostile(Persona):
             self._change(self, bundle)
         return bundle
 
+    def respond(self, response: Response) -> Response:
+        if _observations(request):
+            for name, value in _HEADERS.get(self._way, {}).items():
+                response.headers[name] = value
+        return response
+
 
 def ways() -> tuple[str, ...]:
-    return (*_WAYS, *_PAGES)
+    return (*_WAYS, *_PAGES, *_HEADERS)
 
 
 # -- whole answers ---------------------------------------------------------------------------------
@@ -119,6 +126,32 @@ def _storm(persona: Hostile, request: Request) -> Response | None:
         return None
     status = (500, 502, 503, 504)[next(persona.numbers) % 4]
     return Response("<html>Bad gateway</html>", status, content_type="text/html")
+
+
+def _once_with(retry_after: str) -> Answer:
+    """Each search fails the first time, and says when to come back."""
+
+    def answer(persona: Hostile, request: Request) -> Response | None:
+        if not _observations(request) or next(persona.numbers) % 2 == 0:
+            return None
+        return _json(outcome("transient", "busy"), 503, **{"Retry-After": retry_after})
+
+    return answer
+
+
+def _tomorrow(persona: Hostile, request: Request) -> Response | None:
+    if not _observations(request):
+        return None
+    return _json(outcome("throttled", "come back tomorrow"), 429, **{"Retry-After": "86400"})
+
+
+def _short_body(persona: Hostile, request: Request) -> Response | None:
+    """Less than the header promises, and then nothing."""
+    if not _observations(request):
+        return None
+    response = _json({"resourceType": "Bundle", "type": "searchset"})
+    response.headers["Content-Length"] = "100000"
+    return response
 
 
 def _token_runs_out(persona: Hostile, request: Request) -> Response | None:
@@ -200,9 +233,28 @@ _WAYS: Mapping[str, Answer] = {
     "cut-off": _cut_off,
     "gzip-bomb": _bomb,
     "storm": _storm,
+    "retry-after-words": _once_with("soon"),
+    "retry-after-number": _once_with("9" * 30),
+    "retry-after-date": _once_with("Thu, 99 Foo 2026 99:99:99 GMT"),
+    "tomorrow": _tomorrow,
+    "short-body": _short_body,
     "token-runs-out": _token_runs_out,
     "token-dies": _token_dies,
     "tiny-pages": _tiny_pages,
+}
+
+
+# -- headers ---------------------------------------------------------------------------------------
+
+_HEADERS: Mapping[str, Mapping[str, str]] = {
+    "odd-headers": {
+        "ETag": 'W/"',
+        "Link": "<<>; rel=",
+        "Content-Type": ";;=,charset",
+        "Last-Modified": "the day before yesterday",
+        "Content-Location": "http://[",
+    },
+    "huge-header": {"X-Filler": "x" * 100_000},
 }
 
 

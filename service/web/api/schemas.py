@@ -62,6 +62,13 @@ class RunRequestSchema(Boundary):
         allow_none=True,
         metadata={"description": "Write results back; absent: as the server is configured."},
     )
+    onlyNeeded = StrictBoolean(  # noqa: N815 - the name on the wire
+        load_default=False,
+        metadata={
+            "description": "Ask the server for the resource types that these models read, and for "
+            "no others; absent: for all."
+        },
+    )
 
     @post_load
     def build(self, data: dict[str, Any], **_: Any) -> RunRequest:
@@ -71,6 +78,7 @@ class RunRequestSchema(Boundary):
             tuple(dict.fromkeys(data["models"])),
             data["policy"],
             data["writeBack"],
+            data["onlyNeeded"],
         )
 
 

@@ -83,6 +83,7 @@ def _request(patient: str, values: dict[str, list[Any]]) -> RunRequest:
         tuple(dict.fromkeys(values["model"])),
         _single(values["policy"]),
         _single(values["writeBack"]),
+        bool(_single(values["onlyNeeded"])),
     )
     check_server(wanted, "Parameters.parameter.where(name = 'server')")
     return wanted

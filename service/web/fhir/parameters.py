@@ -37,6 +37,13 @@ ASSESS: tuple[Parameter, ...] = (
         "1",
         "Whether the results are written to that server; absent: as the server is configured.",
     ),
+    Parameter(
+        "onlyNeeded",
+        "boolean",
+        0,
+        "1",
+        "Ask that server for the resource types that the models read, and for no others.",
+    ),
 )
 FILES = "identifiableDataFileUrls"
 DEIDENTIFY: tuple[Parameter, ...] = (

@@ -1,0 +1,72 @@
+"""How each FHIR server wants to be asked, as earlier runs found out. Codes of ours, no patient."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import JSON, String, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.stores.database import Database, utc_now
+from service.stores.tables import Base
+
+GOOD_FOR = timedelta(days=7)
+"""A server may change without saying so: what was learned is found out anew after a week."""
+
+
+class LessonsRow(Base):
+    """What was learned of one server while it stated what `digest` stands for."""
+
+    __tablename__ = "server_lessons"
+
+    base: Mapped[str] = mapped_column(String(500), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    words: Mapped[list[str]] = mapped_column(JSON())
+    learned: Mapped[datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    base: str
+    words: tuple[str, ...]
+    learned: datetime
+
+
+class LessonStore:
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
+        self._database, self._clock = database, clock
+
+    def of(self, base: str, digest: str) -> set[str]:
+        """What still holds; nothing where the server states something else than it did then."""
+        with self._database.read() as session:
+            row = session.get(LessonsRow, base)
+            holds = row is not None and row.digest == digest and not self._is_old(row.learned)
+            return set(row.words) if row is not None and holds else set()
+
+    def keep(self, base: str, digest: str, words: Iterable[str]) -> None:
+        """Lessons grow until they are too old; then all of them are learned anew."""
+        listed = sorted(words)
+        with self._database.write() as session:
+            row = session.get(LessonsRow, base)
+            if row is None:
+                row = LessonsRow(base=base, digest=digest, words=listed, learned=self._clock())
+                session.add(row)
+                return
+            if row.digest != digest or self._is_old(row.learned):
+                row.learned = self._clock()
+            row.digest, row.words = digest, listed
+
+    def known(self) -> list[Lessons]:
+        with self._database.read() as session:
+            rows = session.scalars(select(LessonsRow).order_by(LessonsRow.base))
+            return [Lessons(row.base, tuple(row.words), row.learned) for row in rows]
+
+    def forget(self, base: str) -> bool:
+        with self._database.write() as session:
+            row = session.get(LessonsRow, base)
+            if row is not None:
+                session.delete(row)
+            return row is not None
+
+    def _is_old(self, learned: datetime) -> bool:
+        return self._clock() - learned > GOOD_FOR
