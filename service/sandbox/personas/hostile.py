@@ -252,7 +252,7 @@ _HEADERS: Mapping[str, Mapping[str, str]] = {
         "Link": "<<>; rel=",
         "Content-Type": ";;=,charset",
         "Last-Modified": "the day before yesterday",
-        "Content-Location": "http://[",
+        "Content-Disposition": 'a; b="',
     },
     "huge-header": {"X-Filler": "x" * 100_000},
 }
