@@ -10,7 +10,8 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from service.cds.data import DataMissingError
-from service.cds.desk import HOOK, SERVICE, Desk
+from service.cds.desk import SERVICES, Desk
+from service.cds.orders import UnreadableOrdersError
 from service.cds.tokens import Caller, TokenRefusedError
 from service.fhir.errors import SourceError
 from service.pipeline.errors import RunError
@@ -56,9 +57,12 @@ def cds_blueprint(desk: Desk, requests_per_minute: int) -> Blueprint:
         who = caller(f"/{service}")
         _require_service(service)
         body = _object(read_json(JSON))
-        patient = _checked(body)
+        patient = _checked(body, SERVICES[service])
         try:
             return json_response({"cards": desk.cards(who, body, patient, public_base())})
+        except UnreadableOrdersError as error:
+            fault = Fault(f"/context/{error.member}", "Must be as order-select has it.")
+            raise WebError("fhir-invalid", faults=[fault]) from None
         except DataMissingError as error:
             raise WebError("cds-data-missing", faults=_missing(error)) from None
         except SourceError:
@@ -94,7 +98,7 @@ def _admit(rates: Rates, who: str) -> None:
 
 
 def _require_service(service: str) -> None:
-    if service != SERVICE:
+    if service not in SERVICES:
         raise WebError("not-found")
 
 
@@ -111,11 +115,11 @@ def _object(body: Any) -> dict[str, Any]:
     return body
 
 
-def _checked(body: dict[str, Any]) -> str:
+def _checked(body: dict[str, Any], hook: str) -> str:
     """The id of the patient on the screen."""
     context = body.get("context")
     patient = context.get("patientId") if isinstance(context, dict) else None
-    faults = [Fault("/hook", f"Must be {HOOK}.")] if body.get("hook") != HOOK else []
+    faults = [Fault("/hook", f"Must be {hook}.")] if body.get("hook") != hook else []
     if not _is_uuid(body.get("hookInstance")):
         faults.append(Fault("/hookInstance", "Must be a UUID."))
     if not isinstance(patient, str) or not _ID.fullmatch(patient):

@@ -6,7 +6,7 @@ invented: it ends with the shelf life its model declares, or when an input is ol
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
@@ -46,6 +46,8 @@ class Setting:
     today: date
     now: int
     time_unit: str
+    selected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By model: what of the orders just picked it is about; empty where a chart was opened."""
 
     def day(self, offset: int) -> date:
         return self.today + timedelta(days=(offset - self.now) // _PER_DAY[self.time_unit])
@@ -77,7 +79,7 @@ def _card(assessment: Json, model: Model, content: Json, setting: Setting) -> Js
     return {
         "uuid": str(uuid.uuid4()),
         "summary": summary(assessment["results"][0], view, max(used, default=None)),
-        "detail": _detail(assessment, view, used, _until(end, setting)),
+        "detail": _detail(assessment, view, used, _until(end, setting), setting),
         "indicator": "info",
         "source": {
             "label": f"Twinport: {view.title}",
@@ -123,8 +125,12 @@ def _figure(result: Json, view: CardView) -> str:
     return measured(float(f"{result['value']:.3g}"), result["unit"])
 
 
-def _detail(assessment: Json, view: CardView, used: Sequence[date], until: str) -> str:
-    parts = [_line(result, view) for result in assessment["results"]]
+def _detail(
+    assessment: Json, view: CardView, used: Sequence[date], until: str, setting: Setting
+) -> str:
+    chosen = setting.selected.get(view.id, ())
+    parts = [_selected(chosen)] if chosen else []
+    parts += [_line(result, view) for result in assessment["results"]]
     inputs = [input_phrase(entry) for entry in assessment["inputs"]]
     parts += [f"**Inputs**: {'; '.join(inputs)}."] if inputs else []
     missing = [label(name) for name in assessment.get("missing", ())]
@@ -135,6 +141,10 @@ def _detail(assessment: Json, view: CardView, used: Sequence[date], until: str) 
     parts += [until] if until else []
     parts.append(f"{view.text}. Preliminary; not reviewed by a clinician; nothing was written.")
     return "\n\n".join(parts)
+
+
+def _selected(chosen: Sequence[str]) -> str:
+    return f"**Selected**: {', '.join(chosen)}. The answer is that before it is taken."
 
 
 def _until(end: Expiry | None, setting: Setting) -> str:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from mappings.vocabulary.medications import Medicine
 from service.cds.cards import REASONS, Card, Setting, cards, reason_system
 from service.cds.data import Access, gather, record_of
+from service.cds.orders import about, selected, touched
 from service.cds.prefetch import Key, keys, templates
 from service.cds.tokens import Caller, Tokens
 from service.fhir.servers import from_config
@@ -18,8 +20,13 @@ from twin_engine.models.contract import Model
 
 Json = dict[str, Any]
 
-SERVICE = "twinport-patient-view"
-HOOK = "patient-view"
+PATIENT_VIEW, ORDER_SELECT = "patient-view", "order-select"
+# Service → its hook.
+SERVICES = {f"twinport-{hook}": hook for hook in (PATIENT_VIEW, ORDER_SELECT)}
+_TITLES = {
+    PATIENT_VIEW: "Twinport: risks of this patient",
+    ORDER_SELECT: "Twinport: what a selected medicine bears on",
+}
 _OTHER = "other"
 
 
@@ -47,18 +54,26 @@ class Desk:
         titles = ", ".join(model.title for model in self._models.values())
         return [
             {
-                "hook": HOOK,
-                "title": "Twinport: risks of this patient",
+                "hook": hook,
+                "title": _TITLES[hook],
                 "description": f"Published risk models on a de-identified twin: {titles}.",
-                "id": SERVICE,
+                "id": service,
                 "prefetch": dict(templates(self._keys)),
                 "usageRequirements": "Without complete prefetch: a fhirServer that is configured "
                 "here, with fhirAuthorization.",
             }
+            for service, hook in SERVICES.items()
         ]
 
     def cards(self, caller: Caller, request: Json, patient: str, public_base: str) -> list[Json]:
-        """Raises `DataMissingError` where data is missing, never an empty list in its place."""
+        """Raises `DataMissingError` where data is missing, never an empty list in its place.
+
+        Where orders were picked that no model is about, nothing is to be said and none is needed.
+        """
+        medicines = selected(request["context"]) if request["hook"] == ORDER_SELECT else None
+        chosen = {} if medicines is None else touched(self._models.values(), medicines)
+        if medicines is not None and not chosen:
+            return []
         server = self._runtime.config.servers[caller.server]
         access = Access.of(caller.server, server, self._runtime.config.limits, request)
         answers = gather(self._keys, request, patient, access)
@@ -67,27 +82,44 @@ class Desk:
         # Asked anew: a version may have been switched on since, or a model told to be silent.
         wish = Wish(policy=self._runtime.policy(), models=self._runtime.models(), as_of="run")
         made = self._maker.make(record, wish)
-        found = self._made_cards(made, public_base)
+        shown = self._shown(made, medicines, chosen)
+        found = self._made_cards(made, shown, chosen, public_base)
         self._store.shown(
             [ShownCard(c.body["uuid"], caller.server, made.twin.id, c.model) for c in found]
         )
         self._note(caller, made.twin.id, f"cards-{len(found)}")
         return [one.body for one in found]
 
-    def _made_cards(self, made: Made, public_base: str) -> list[Card]:
-        about = made.twin.document["twin"]
+    def _shown(
+        self, made: Made, medicines: list[Medicine] | None, concerned: Mapping[str, object]
+    ) -> list[Json]:
+        """All of a chart that was opened; of picked orders, what is about them."""
+        if medicines is None:
+            return list(made.assessments)
+        mine = [one for one in made.assessments if one["model"]["id"] in concerned]
+        return [about(one, medicines, self._models[one["model"]["id"]]) for one in mine]
+
+    def _made_cards(
+        self,
+        made: Made,
+        shown: list[Json],
+        chosen: Mapping[str, tuple[str, ...]],
+        public_base: str,
+    ) -> list[Card]:
+        heading = made.twin.document["twin"]
         setting = Setting(
             base=public_base,
             code_base=code_base(self._runtime.config),
             twin=made.twin.id,
             today=made.day,
-            now=about["now"],
-            time_unit=about["timeUnit"],
+            now=heading["now"],
+            time_unit=heading["timeUnit"],
+            selected=chosen,
         )
         versions = self._runtime.versions
         ran = {one["model"]["id"]: versions.of(one["model"]) for one in made.assessments}
         contents = {name: card(model) for name, model in ran.items()}
-        return cards(made.assessments, ran, contents, setting)
+        return cards(shown, ran, contents, setting)
 
     def feedback(self, caller: Caller, items: list[Json]) -> int:
         """How many were kept: those about cards that this client was handed, each once."""

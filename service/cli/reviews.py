@@ -2,10 +2,13 @@
 
 import click
 
+from service.cds.cards import REASONS as CARD_REASONS
+from service.cds.heard import heard
 from service.cli.output import emit
 from service.pipeline.runtime import open_runtime
 from service.review.reliance import NAMES, reliance
 from service.review.verdicts import REASONS
+from service.stores.cds import CdsStore
 from service.stores.reviews import ReviewStore
 
 LABELS = {
@@ -25,12 +28,16 @@ LABELS = {
 
 @click.command("reviews")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per model.")
-def command(as_json: bool) -> None:
+@click.option("--cards", is_flag=True, help="What came back on CDS Hooks cards instead.")
+def command(as_json: bool, cards: bool) -> None:
     """How clinicians' own estimates and each model's answers agreed, what was accepted, and how
     long it took. By model; nothing is told of few reviews or few people, nor ever of one person.
 
     Whether it was right to follow a model is known from outcomes alone: `twinport models validate`.
     """
+    if cards:
+        _cards(as_json)
+        return
     runtime = open_runtime()
     try:
         settings = runtime.config.reviews
@@ -48,6 +55,25 @@ def command(as_json: bool) -> None:
             click.echo("\n".join(lines(one)))
     if not found and not as_json:
         click.echo("no result has been reviewed yet")
+
+
+def _cards(as_json: bool) -> None:
+    runtime = open_runtime()
+    try:
+        outcomes = CdsStore(runtime.database).outcomes()
+        found = heard(outcomes, smallest=runtime.config.reviews.smallest_cell)
+    finally:
+        runtime.close()
+    for one in found:
+        if as_json:
+            emit(one)
+        else:
+            reasons = one.get("reasons", {})
+            click.echo(f"{one['model']}: {one['cards']} cards answered")
+            for reason, number in reasons.items():
+                click.echo(f"  {number!s:>6}  because: {CARD_REASONS.get(reason, reason)}")
+    if not found and not as_json:
+        click.echo("nothing came back on any card yet")
 
 
 def lines(one: dict[str, object]) -> list[str]:

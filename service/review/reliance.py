@@ -35,14 +35,14 @@ def _of_model(model: str, found: Sequence[Review], smallest: int, fewest_people:
     if len(found) < smallest or people < fewest_people:
         return {"model": model, "enough": False, "needs": _needs(smallest, fewest_people)}
     counts = Counter(name for review in found for name in _names(review))
-    told = {name: _told(counts[name], smallest) for name in NAMES}
+    named = {name: told(counts[name], smallest) for name in NAMES}
     reasons = Counter(review.reason for review in found if review.reason)
     return {
         "model": model,
         "enough": True,
         "reviews": len(found),
-        **told,
-        "reasons": {reason: _told(n, smallest) for reason, n in sorted(reasons.items())},
+        **named,
+        "reasons": {reason: told(n, smallest) for reason, n in sorted(reasons.items())},
         "secondsToEstimate": _median(r.opened and r.shown and (r.shown - r.opened) for r in found),
         "secondsToDecision": _median(
             r.shown and r.decided and (r.decided - r.shown) for r in found
@@ -88,7 +88,7 @@ def _names(review: Review) -> Iterable[str]:
             yield "signsOfUnderReliance"
 
 
-def _told(count: int, smallest: int) -> int | str:
+def told(count: int, smallest: int) -> int | str:
     return count if count == 0 or count >= smallest else f"<{smallest}"
 
 

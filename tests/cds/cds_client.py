@@ -58,6 +58,11 @@ class Ehr:
         found: list[Json] = answer.get_json()["services"]
         return found
 
+    def discovered(self, hook: str) -> Json:
+        """The one service of a hook."""
+        (found,) = [one for one in self.discover() if one["hook"] == hook]
+        return found
+
     def post(self, path: str, body: Any, token: str | None = None) -> Any:
         signed = {"Authorization": f"Bearer {token or self.token(path)}"}
         return self.http.post(path, json=body, headers=signed)

@@ -16,8 +16,7 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def service(ehr: Ehr) -> Json:
-    (found,) = ehr.discover()
-    return found
+    return ehr.discovered("patient-view")
 
 
 @pytest.fixture
@@ -31,10 +30,12 @@ def cards(ehr: Ehr, service: Json) -> list[Json]:
 # -- discovery ---------------------------------------------------------------------------------
 
 
-def test_discovery_says_what_the_specification_asks_for(service: Json) -> None:
-    assert service["hook"] == "patient-view"
+@pytest.mark.parametrize("hook", ["patient-view", "order-select"])
+def test_discovery_says_what_the_specification_asks_for(ehr: Ehr, hook: str) -> None:
+    service = ehr.discovered(hook)
     assert service["description"]
     assert nothing_empty(service)
+    assert re.fullmatch(r"[a-z-]+", service["id"])
 
 
 def test_templates_stay_within_what_every_client_can_fill(service: Json) -> None:
