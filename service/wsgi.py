@@ -17,6 +17,8 @@ from service.pipeline.runtime import Runtime, open_runtime
 from service.pipeline.service import Service
 from service.sharing.blueprint import links_blueprint
 from service.sharing.desk import Desk as Sharing
+from service.smart.blueprint import launch_blueprint
+from service.smart.desk import Desk as Launches
 from service.stores.audit import AuditStore
 from service.web.fhir.audit import audit_blueprint
 from service.web.fhir.deidentify import deidentify_blueprint
@@ -28,7 +30,7 @@ def build() -> Flask:
     """The application over this process's configuration."""
     config = load_config()
     runtime = open_runtime(config)
-    found = (hooks, deidentification, audit, links)
+    found = (hooks, launches, deidentification, audit, links)
     parts = [pages, officer, viewer, *(make(runtime) for make in found)]
     return create_app(config, assembled(runtime), pages=parts)
 
@@ -36,6 +38,14 @@ def build() -> Flask:
 def hooks(runtime: Runtime) -> Blueprint:
     """CDS Hooks, for the EHRs whose clients are configured."""
     return cds_blueprint(Desk(runtime), runtime.config.web.requests_per_minute)
+
+
+def launches(runtime: Runtime) -> Blueprint:
+    """Clinicians who come from their EHR."""
+    key = runtime.vault.key_for("smart-launches")
+    desk = Launches(runtime.config, runtime.database, runtime.sealer, key)
+    per_minute = runtime.config.web.requests_per_minute
+    return launch_blueprint(desk, AuditStore(runtime.database), per_minute)
 
 
 def deidentification(runtime: Runtime) -> Blueprint:

@@ -55,6 +55,9 @@ ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
     Role.ADMIN: frozenset({Scope.KEYS_WRITE, Scope.OPERATIONS_READ, Scope.RUNS_READ}),
 }
 
+# A clinician who was launched from one patient's chart reaches that patient's twin and no other.
+BOUND_CLINICIAN = frozenset({Scope.TWINS_READ})
+
 PERSON = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 PSEUDONYM = re.compile(r"[A-Za-z0-9_-]{22}")
 
@@ -78,10 +81,16 @@ class Principal:
     twin: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.role is Role.PATIENT) != (self.twin is not None):
-            raise ValueError("a patient is bound to exactly one twin, and nobody else is")
+        if self.role is Role.PATIENT and self.twin is None:
+            raise ValueError("a patient is bound to exactly one twin")
+        if self.role is not Role.PATIENT and self.twin is not None:
+            self._check_bound_clinician()
         if not self.scopes <= ROLE_SCOPES[self.role]:
             raise ValueError("a principal holds no scope beyond its role")
+
+    def _check_bound_clinician(self) -> None:
+        if self.role is not Role.EHR or not self.scopes <= BOUND_CLINICIAN:
+            raise ValueError("beside a patient, only a launched clinician is bound to a twin")
 
     @property
     def is_known(self) -> bool:

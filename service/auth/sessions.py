@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from service.auth.errors import AuthError, AuthErrorCode
 from service.auth.principals import (
+    BOUND_CLINICIAN,
     ROLE_SCOPES,
     Kind,
     Principal,
@@ -165,4 +166,6 @@ def _network(address: str) -> str:
 
 def _principal(identity: Identity) -> Principal:
     role = Role(identity.role)
-    return Principal(role, ROLE_SCOPES[role], identity.subject, Kind.SESSION, identity.twin)
+    launched = role is Role.EHR and identity.twin is not None
+    scopes = BOUND_CLINICIAN if launched else ROLE_SCOPES[role]
+    return Principal(role, scopes, identity.subject, Kind.SESSION, identity.twin)

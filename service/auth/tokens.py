@@ -32,7 +32,7 @@ _SCOPE_PREFIX = "twinport/"
 PublicKey = RSAKey | ECKey | OKPKey
 
 
-class _Registry(jws.JWSRegistry):
+class Registry(jws.JWSRegistry):
     """Our algorithms. ``EdDSA`` is the older name of Ed25519 (RFC 8037, RFC 9864)."""
 
     max_header_length = 4096
@@ -61,7 +61,7 @@ class BearerTokens:
         self._keys = keys
         self._patient_claim = patient_claim
         self._subject_key = subject_key
-        self._registry = _Registry()
+        self._registry = Registry()
         self._claims = jwt.JWTClaimsRegistry(
             now=lambda: int(now()),
             leeway=skew_seconds,
@@ -102,7 +102,7 @@ class BearerTokens:
         found = self._keys.find(kid)
         if found is None:
             raise AuthError(AuthErrorCode.INVALID)
-        return _public_key(found, algorithm)
+        return public_key(found, algorithm)
 
     def _twin(self, role: Role, claims: Mapping[str, Any]) -> str | None:
         if role is not Role.PATIENT:
@@ -113,7 +113,7 @@ class BearerTokens:
         return twin
 
 
-def _public_key(found: Mapping[str, Any], algorithm: str) -> PublicKey:
+def public_key(found: Mapping[str, Any], algorithm: str) -> PublicKey:
     kind, curve = ALGORITHMS[algorithm]
     meant_for = found.get("alg", algorithm)
     if found.get("kty") != kind or (curve and found.get("crv") != curve):

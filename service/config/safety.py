@@ -109,6 +109,7 @@ def _server(path: str, server: Server) -> Iterator[Problem]:
     if server.ca_file and not Path(server.ca_file).is_file():
         yield Problem(f"{path}.ca_file", "is not a file", "correct the path")
     yield from _cds(f"{path}.cds", server.cds)
+    yield from _launch(f"{path}.launch", server)
     yield from _server_auth(f"{path}.auth", server.auth)
     if server.auth.token_url:
         yield from _https(f"{path}.auth.token_url", server.auth.token_url)
@@ -170,6 +171,24 @@ def _cds(path: str, client: CdsClient) -> Iterator[Problem]:
         yield from _https(f"{path}.jwks_url", client.jwks_url)
     if client.jwks_file and not Path(client.jwks_file).is_file():
         yield Problem(f"{path}.jwks_file", "is not a file", "correct the path")
+
+
+def _launch(path: str, server: Server) -> Iterator[Problem]:
+    app = server.launch
+    if not app.client_id:
+        if app.client_secret or app.key_file:
+            yield Problem(f"{path}.client_id", "is missing", "name the client, or drop the section")
+        return
+    if app.client_secret and app.key_file:
+        step = f"keep one of {path}.client_secret and {path}.key_file"
+        yield Problem(f"{path}.key_file", "stands beside a secret", step)
+    if app.key_file and not Path(app.key_file).is_file():
+        yield Problem(f"{path}.key_file", "is not a file", "correct the path")
+    if not {"openid", "fhirUser", "patient/Patient.r"} <= set(app.scopes):
+        step = "keep openid, fhirUser and patient/Patient.r among them"
+        yield Problem(f"{path}.scopes", "would not say who comes and for whom", step)
+    if urlsplit(server.base_url).scheme == "http" and not _here(server.base_url):
+        yield Problem(f"{path}.client_id", "would send tokens in the clear", "use https")
 
 
 _NEEDED: dict[str, tuple[str, ...]] = {

@@ -197,6 +197,25 @@ class CdsClient:
 
 
 @dataclass(frozen=True)
+class ServerLaunch:
+    """How clinicians come from this EHR (SMART App Launch). Off while ``client_id`` is empty."""
+
+    client_id: str = setting("", _text(), "Client id registered there. Empty: no launches.")
+    client_secret: str = setting("", _text(), "Client secret (confidential client).", secret=True)
+    key_file: str = setting(
+        "", _text(), "Private JWK or PEM file instead of a secret (`private_key_jwt`)."
+    )
+    scopes: tuple[str, ...] = setting(
+        ("openid", "fhirUser", "patient/Patient.r"),
+        fields.List(_text(validate.Length(1))),
+        "Scopes asked for beside `launch` or `launch/patient`.",
+    )
+    stand_alone: bool = setting(
+        True, fields.Boolean(), "Whether one may start at `/launch` here, too."
+    )
+
+
+@dataclass(frozen=True)
 class ServerBulk:
     """How a whole population is exported from one server (Bulk Data `$export`)."""
 
@@ -301,6 +320,7 @@ class Server:
         False, fields.Boolean(), "Write each model's card beside its results (DocumentReference)."
     )
     cds: CdsClient = field(default_factory=CdsClient)
+    launch: ServerLaunch = field(default_factory=ServerLaunch)
     dicomweb: ServerDicomWeb = field(default_factory=ServerDicomWeb)
     bulk: ServerBulk = field(default_factory=ServerBulk)
     ca_file: str = setting("", _text(), "Extra certificate authority for this server.")

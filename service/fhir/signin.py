@@ -201,13 +201,16 @@ def _knows_version_1_only(configuration: Mapping[str, Any]) -> bool:
 def credentials_for(server: ServerConfig, wire: Wire) -> Credentials:
     auth = server.auth
     if auth.kind == "basic":
-        pair = f"{auth.username}:{auth.password}".encode()
-        return Fixed(f"Basic {base64.b64encode(pair).decode()}")
+        return Fixed(basic(auth.username, auth.password))
     if auth.kind == "bearer":
         return Fixed(f"Bearer {auth.token}")
     if auth.kind == "smart-backend":
         return SmartBackend(server, wire)
     return Fixed(None)
+
+
+def basic(name: str, secret: str) -> str:
+    return f"Basic {base64.b64encode(f'{name}:{secret}'.encode()).decode()}"
 
 
 def assertion(auth: ServerAuth, key: Key, endpoint: str) -> str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import render_template
+from flask import redirect, render_template, url_for
+from werkzeug.wrappers import Response
 
 from service.auth import Role, Scope
 from service.auth.principals import PSEUDONYM
@@ -42,8 +43,11 @@ class Row:
 
 @pages.get("/clinic")
 @closed(Scope.TWINS_READ, roles=(Role.EHR,), page=True)
-def clinic() -> str:
-    """The newest version of each twin, latest first."""
+def clinic() -> str | Response:
+    """The newest version of each twin, latest first. Who came from one chart goes to that one."""
+    own = principal().twin
+    if own is not None:
+        return redirect(url_for("pages.clinic_twin", pseudonym=own), 303)
     runs, now = services().runs, datetime.now(UTC)
     found = [(about, runs.document(about.pseudonym)) for about in runs.newest(LISTED)]
     cards = model_cards.cards(document for _, document in found)

@@ -14,6 +14,7 @@ from privacy.policy import load_policy, policy_ids, twin_policy_ids
 from privacy.signing import SigningKey, VerificationKeys
 from privacy.vault import Vault, seal, unseal
 from service.config import Config, load_config
+from service.config.sections import ServerAuth
 from service.fhir.client_keys import published
 from service.fhir.servers import ServerConfig, from_config
 from service.keys import KeyRing
@@ -144,7 +145,13 @@ class Runtime:
 
     def client_jwks(self) -> Mapping[str, Any]:
         """The public keys with which we sign in to FHIR servers, read anew: they may change."""
-        return published(server.auth for server in self.config.servers.values())
+        servers = self.config.servers.values()
+        apps = [
+            ServerAuth(kind="smart-backend", key_file=one.launch.key_file)
+            for one in servers
+            if one.launch.key_file
+        ]
+        return published([*(server.auth for server in servers), *apps])
 
     def verification_keys(self) -> VerificationKeys:
         return VerificationKeys(self.jwks())

@@ -3,6 +3,7 @@
 from service.stores import (
     bulk,
     cds,
+    launches,
     ledger_index,
     lessons,
     links,
@@ -21,6 +22,7 @@ __all__ = [
     "METADATA",
     "bulk",
     "cds",
+    "launches",
     "ledger_index",
     "lessons",
     "links",

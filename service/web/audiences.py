@@ -12,6 +12,7 @@ from flask import Flask
 from flask.typing import RouteCallable
 
 from service.auth import Principal, Role, Scope
+from service.auth.principals import BOUND_CLINICIAN
 
 _MARK = "__twinport_audience__"
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -30,6 +31,12 @@ class Audience:
         if self.roles and principal.role not in self.roles:
             return False
         return self.scope is None or self.scope in principal.scopes
+
+    @property
+    def admits_bound(self) -> bool:
+        """Whether a clinician launched from one patient's chart gets in."""
+        fits = self.scope is None or self.scope in BOUND_CLINICIAN
+        return fits and (not self.roles or Role.EHR in self.roles)
 
 
 OPEN = Audience(is_open=True)

@@ -71,6 +71,7 @@ class Gate:
         _check_form(principal)
         if not audience.admits(principal):
             raise WebError("forbidden")
+        _check_reach(principal)
         return None
 
     def _identify(self) -> Principal:
@@ -160,6 +161,13 @@ def _check_form(caller: Principal) -> None:
     given = request.headers.get("X-CSRF-Token") or request.form.get("csrf_token", "")
     token = request.cookies.get(session_cookie(), "")
     services().access.sessions.check_csrf(token, given)
+
+
+def _check_reach(caller: Principal) -> None:
+    """Whoever is bound to one twin finds no other, whichever route it is asked of."""
+    named = (request.view_args or {}).get("pseudonym")
+    if named is not None and not caller.may_see(named):
+        raise WebError("not-found")
 
 
 def _refusal(error: AuthError) -> WebError:

@@ -51,8 +51,8 @@ def submit() -> AnyResponse:
             raise
         return _refused(error)
     response = redirect(_next_page(), 303)
-    _set_cookie(response, session_cookie(), opened_now.token, hours=settings().web.session_hours)
-    _drop_cookie(response, _form_cookie())
+    set_cookie(response, session_cookie(), opened_now.token, hours=settings().web.session_hours)
+    drop_cookie(response, _form_cookie())
     return response
 
 
@@ -61,7 +61,7 @@ def submit() -> AnyResponse:
 def sign_out() -> AnyResponse:
     services().access.sessions.close(request.cookies.get(session_cookie(), ""))
     response = redirect("/sign-in", 303)
-    _drop_cookie(response, session_cookie())
+    drop_cookie(response, session_cookie())
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response
 
@@ -81,7 +81,7 @@ def _form(status: int, message: str) -> Response:
         "sign_in.html", csrf_token=token, message=message, next_page=_next_page()
     )
     response = make_response(page, status)
-    _set_cookie(response, _form_cookie(), token, hours=1)
+    set_cookie(response, _form_cookie(), token, hours=1)
     return response
 
 
@@ -109,7 +109,7 @@ def _form_cookie() -> str:
     return f"{session_cookie()}-form"
 
 
-def _set_cookie(response: AnyResponse, name: str, value: str, *, hours: int) -> None:
+def set_cookie(response: AnyResponse, name: str, value: str, *, hours: int) -> None:
     response.set_cookie(
         name,
         value,
@@ -121,6 +121,6 @@ def _set_cookie(response: AnyResponse, name: str, value: str, *, hours: int) -> 
     )
 
 
-def _drop_cookie(response: AnyResponse, name: str) -> None:
+def drop_cookie(response: AnyResponse, name: str) -> None:
     secure = current_app.config["SESSION_COOKIE_SECURE"]
     response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="Lax")

@@ -56,6 +56,7 @@ def test_columns_that_could_identify_somebody_are_sealed() -> None:
         "proof",
         "secret_hash",
         "code_hash",
+        "state_hash",
         "token_hash",
         "bucket",
         "passcode_hash",
