@@ -1,11 +1,13 @@
 """What is measured. Every case works on the sandbox's population or on numbers it draws itself."""
 
+import gzip
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import orjson
 import requests
 
 from bench.harness import Aim, Case, passthrough, passthrough_lines
+from bench.long import bundle
 from bench.processes import sandbox
 from mappings.from_fhir import map_records
 from privacy import gate, ledger
@@ -44,18 +47,21 @@ PATIENT = "demo-001"
 FLOOR = "loads+dumps"
 ROWS = 100_000
 POLICY = "safe-harbor"
+SIZES = (100, 1_000, 10_000, 100_000)
+LARGE = 10_000
 
 
 @contextmanager
-def cases(quick: bool) -> Iterator[list[Case]]:
-    """All cases; `quick` takes a third of the population."""
+def cases(quick: bool, folder: Path | None = None) -> Iterator[list[Case]]:
+    """All cases; `quick` takes a third of the population. Signed twins may be made of a folder."""
     people = generate(DAY)
     chosen = people[::3] if quick else people
     one = next(person for person in people if person.id == PATIENT)
     with sandbox(DAY) as base:
         yield [
             _observations(chosen),
-            _twins(chosen),
+            _twins(_bundles(folder) if folder else [orjson.dumps(p.bundle()) for p in chosen]),
+            *(_long_twin(one, size) for size in (SIZES[:3] if quick else SIZES)),
             *_assessments(one),
             _prevent(),
             _prevent_and_peer(),
@@ -128,19 +134,42 @@ def _lines(person: PatientBundle) -> list[bytes]:
 # -- bytes to a signed twin ------------------------------------------------------------------------
 
 
-def _twins(people: list[PatientBundle]) -> Case:
-    """A patient's Bundle to `twin.json`, in memory, without models: the whole privacy path."""
+def _twins(files: list[bytes]) -> Case:
+    """A patient's Bundle to `twin.json`, in memory, without models: the whole privacy path.
+
+    Patient by patient: one long record should not speak for all.
+    """
     kit = _kit()
-    files = [orjson.dumps(person.bundle()) for person in people]
     return Case(
         name=f"Bundle to signed twin, {len(files)} patients",
-        work=lambda: [_twin(kit, file) for file in files],
-        floor=passthrough_lines(files),
+        work=[partial(_twin, kit, file) for file in files],
+        floor=[passthrough(file) for file in files],
         floor_name=FLOOR,
-        count=len(files),
+        count=1,
         unit="patients",
         aim=Aim(ratio=4),
     )
+
+
+def _long_twin(person: PatientBundle, size: int) -> Case:
+    """The same path for one record of so many facts: linear, if the ratios of all sizes agree."""
+    kit, file = _kit(), bundle(person, size)
+    return Case(
+        name=f"signed twin of {size:,} facts",
+        work=lambda: _twin(kit, file),
+        floor=passthrough(file),
+        floor_name=FLOOR,
+        count=size,
+        unit="facts",
+        most_rounds=3 if size > LARGE else None,
+    )
+
+
+def _bundles(folder: Path) -> list[bytes]:
+    """As they are, white space and all; only unpacked."""
+    files = [path for path in sorted(folder.iterdir()) if path.name.endswith((".json", ".json.gz"))]
+    packed = [path.read_bytes() for path in files]
+    return [gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data for data in packed]
 
 
 def _twin(kit: _Kit, file: bytes) -> bytes:

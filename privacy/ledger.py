@@ -81,17 +81,23 @@ def _no_float(text: str) -> None:
     raise ValueError
 
 
+_LEAVES = frozenset({str, int, bool, type(None)})
+
+
 def check_plain(value: Any) -> None:
-    if isinstance(value, Mapping):
+    if type(value) in _LEAVES:
+        return
+    if isinstance(value, dict | Mapping):
         if not all(isinstance(key, str) and key.isascii() for key in value):
             raise LedgerError("names in a ledger entry are ASCII strings")
-        for inner in value.values():
-            check_plain(inner)
+        inside: Iterable[Any] = value.values()
     elif isinstance(value, list | tuple):
-        for inner in value:
-            check_plain(inner)
-    elif not (value is None or type(value) in {str, int, bool}):
+        inside = value
+    else:
         raise LedgerError(f"a ledger entry cannot hold a {type(value).__name__}")
+    for inner in inside:
+        if type(inner) not in _LEAVES:
+            check_plain(inner)
 
 
 def sha256(data: bytes) -> str:

@@ -33,6 +33,7 @@ Learn = Callable[[tuple[Any, ...]], tuple[Any, int]]
 Memo = dict[tuple[Any, ...], tuple[Any, int]]
 
 SHAPES = 64  # remembered at one path
+UNKNOWN = "drop:unknown-code"
 BUNDLES = 2048  # plans and variants in all; whatever comes later is judged by the rules
 CACHE = 1 << 14  # codings or units remembered at one path; a full cache starts again
 
@@ -127,6 +128,28 @@ class Planner:
         """A slot that the rules have: a plan cannot count what they would not."""
         return self.compiler.existing_slot(path, action)
 
+    def references(self, path: str, action: str) -> Plan:
+        """The plan of a list of references: each of them counts."""
+        one, display = self.slot(path, action), self.slot(f"{path}.display", "drop")
+        plain, displayed = self.bundle([one]), self.bundle([one, display])
+
+        def apply(source: Any, session: "Session", done: list[int]) -> Any:
+            if type(source) is not list or not source:
+                raise Odd
+            targets, kept = session.targets, []
+            for item in source:
+                text = item["reference"]
+                target = targets.get(text) or session.reference(text)
+                if target.text is None if action == "reference" else not target.mine:
+                    raise Odd
+                if len(item) > 1 and (len(item) > 2 or "display" not in item):
+                    raise Odd
+                done.append(displayed if len(item) > 1 else plain)
+                kept.append(target.kept)
+            return kept
+
+        return apply
+
     # What repeats, judged once --------------------------------------------------------------------
 
     def coding_memo(self, path: str, text: str | None, as_list: bool) -> tuple[Memo, Learn]:
@@ -137,16 +160,20 @@ class Planner:
         def slots(display: bool, texted: bool, action: str) -> list[int]:
             found = [self.slot(path, action)]
             found += [self.slot(f"{path}.display", "drop")] if display else []
+            if text is not None and action == UNKNOWN:
+                found.append(self.slot(text.removesuffix(".text"), "drop:uncoded"))
             return found + ([self.slot(str(text), "drop")] if texted else [])
 
         def learn(key: tuple[Any, ...]) -> tuple[Any, int]:
             system, code, display, keys, texted, outer = key
             known = self.compiler.known(system, code)
-            if known is None or known.special or keys != 2 + display or outer != 1 + texted:
+            if keys != 2 + display or outer != 1 + texted or (known and known.special):
                 raise Odd
-            variant = (display, texted, known.action)
+            variant = (display, texted, known.action if known else UNKNOWN)
             if variant not in numbers:
                 numbers[variant] = self.bundle(slots(*variant))
+            if known is None:  # it may say who somebody is: judged each time, never remembered
+                return None, numbers[variant]
             kept: Any = {"system": known.system, "code": known.code}
             kept = kept if text is None else {"coding": [kept]}
             return remember(memo, key, ([kept] if as_list else kept, numbers[variant]))
@@ -199,6 +226,7 @@ class Writer:
         self.slots: list[int] = []  # counted for every object of this shape
         self.kept: list[str] = []  # entries that are always kept
         self.perhaps: list[tuple[str, str]] = []  # entries kept unless nothing is left of them
+        self.perhaps_not: list[tuple[str, str]] = []  # kept in their place, or taken out again
         self.numbers: list[str] = []  # bundles of the parts
         self.last: list[str] = []  # what may only be done when all else was as expected
 
@@ -222,6 +250,7 @@ class Writer:
     def ending(self, number: int) -> list[str]:
         kept = f"kept = {{{', '.join(self.kept)}}}"
         perhaps = [f"if {name} is not None: kept[{key!r}] = {name}" for key, name in self.perhaps]
+        perhaps += [f"if {name} is None: del kept[{key!r}]" for key, name in self.perhaps_not]
         if not self.whole:  # counted with the resource it is part of, if that is as expected too
             done = f"done += ({', '.join([str(number), *self.numbers])},)"
             return [done, kept, *perhaps, "return kept or None"]
@@ -322,6 +351,11 @@ class Writer:
 
     def reference(self, leaf: Leaf, action: str, name: str) -> None:
         path = leaf.path
+        if leaf.element.is_list:
+            judge = self.give(name, self.planner.references(path, action))
+            self.lines.append(f"{name} = {judge}(source[{leaf.key!r}], session, done)")
+            self.always(leaf, name)
+            return
         self.slots.append(self.planner.slot(path, action))
         self.take(leaf, name)
         text = f"{name}['reference']"
@@ -334,7 +368,7 @@ class Writer:
             f"    if len({name}) > 2 or 'display' not in {name}: raise Odd",
             f"    done.append({displayed})",
         ]
-        self.always(leaf, f"[t{name}.kept]" if leaf.element.is_list else f"t{name}.kept")
+        self.always(leaf, f"t{name}.kept")
 
     def keep(self, leaf: Leaf, name: str) -> None:
         owner = leaf.inner_owner
@@ -369,6 +403,7 @@ class Writer:
         key = f"({name}['system'], {name}['code'], 'display' in {name}, len({name}), {outer})"
         self.remembered(name, key, found)
         self.always(leaf, f"m{name}[0]")
+        self.perhaps_not.append((leaf.key, f"m{name}[0]"))
 
     def quantity(self, leaf: Leaf, name: str) -> None:
         self.require(

@@ -14,6 +14,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
+from service import collector
 from service.config import load_config
 from service.web.logs import configure_logging, guard_process
 
@@ -60,6 +61,7 @@ if workers > 1 and _FOLDER not in os.environ:
 
 def post_worker_init(worker: Any) -> None:
     """Threads do not survive a fork, so the queue starts here and not with the application."""
+    collector.settle()
     _services(worker).start()
 
 

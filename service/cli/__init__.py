@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from service import collector
 from service.cli import exits
 from service.cli.exits import MEANING, Exit
 
@@ -80,6 +81,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console entry point: every error is one line on stderr and a documented code."""
+    collector.relax()
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -31,7 +31,8 @@ def levels(value: Any) -> Iterator[list[dict[str, Any]]]:
         if not objects and not arrays:
             return
         yield objects
-        values = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(arrays)]
+        inside = chain.from_iterable(map(dict.values, objects)), chain.from_iterable(arrays)
+        values = [value for value in chain(*inside) if type(value) is not str]
 
 
 def rewrite(node: Any, resolve: Callable[[str], str | None]) -> None:

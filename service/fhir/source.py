@@ -5,7 +5,8 @@ file or its name: both may hold a patient's.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +23,9 @@ LONGEST_LINE = 1 << 25
 UNREADABLE = b"{"
 """Stands for a line that is too long to be looked at; no JSON, and so refused like it."""
 MAX_DEPTH = 64
+Lighten = Callable[[Any], list[dict[str, Any]]]
+"""Takes keys with their values out of a parsed value, in place, and returns them"""
+_ESCAPED_KEY_END = re.compile(rb"\\u00(?:22|3[aA])")
 _GZIP = b"\x1f\x8b"
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
@@ -40,9 +44,11 @@ def read_json(source: Path | bytes, cap: int = DEFAULT_CAP) -> Any:
     return read_parsed(source, cap).value
 
 
-def read_parsed(source: Path | bytes, cap: int = DEFAULT_CAP) -> Parsed:
+def read_parsed(
+    source: Path | bytes, cap: int = DEFAULT_CAP, lighten: "Lighten | None" = None
+) -> Parsed:
     """The same, with what refers."""
-    return parsed(b"".join(_capped(_chunks(source), cap)))
+    return parsed(b"".join(_capped(_chunks(source), cap)), lighten)
 
 
 def parse(data: bytes) -> Any:
@@ -50,8 +56,8 @@ def parse(data: bytes) -> Any:
     return parsed(data).value
 
 
-def parsed(data: bytes) -> Parsed:
-    """The same, with what refers."""
+def parsed(data: bytes, lighten: "Lighten | None" = None) -> Parsed:
+    """The same, with what refers. `lighten` may take out of the value what nobody will read."""
     _refuse_odd_bytes(data)
     try:
         value = orjson.loads(data)
@@ -60,8 +66,9 @@ def parsed(data: bytes) -> Parsed:
             f"is not JSON (line {error.lineno}, column {error.colno})",
             "Export it again; it may have been cut off or edited.",
         ) from None
+    gone = _key_ends(lighten(value)) if lighten and not _ESCAPED_KEY_END.search(data) else 0
     keys, referring = _survey(value)
-    if not _has_exactly(data, keys):
+    if not _has_exactly(data, keys + gone):
         _refuse_repeated_keys(data)
     return Parsed(value, referring)
 
@@ -154,12 +161,26 @@ def _survey(value: Any) -> tuple[int, list[dict[str, Any]]]:
     keys, referring = 0, []
     for depth, objects in enumerate(levels(value)):
         if depth == MAX_DEPTH:
-            raise SourceError(
-                f"is nested deeper than {MAX_DEPTH} levels", "This is not a FHIR record."
-            )
+            raise _too_deep()
         keys += sum(map(len, objects))
         referring += [found for found in objects if "reference" in found]
     return keys, referring
+
+
+def _key_ends(gone: list[dict[str, Any]]) -> int:
+    """The keys of what was taken out, and every `":` in its strings: never too few.
+
+    The same `":` stand in the strings of the source (where none is spelled otherwise), so that
+    counting them on both sides cannot hide a key that was lost.
+    """
+    try:
+        return orjson.dumps(gone).count(b'":')
+    except orjson.JSONEncodeError:  # it writes no deeper than 254
+        raise _too_deep() from None
+
+
+def _too_deep() -> SourceError:
+    return SourceError(f"is nested deeper than {MAX_DEPTH} levels", "This is not a FHIR record.")
 
 
 def _has_exactly(data: bytes, keys: int) -> bool:

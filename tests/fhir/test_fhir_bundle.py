@@ -218,6 +218,14 @@ def test_a_bare_id_of_two_files_is_not_taken_for_one_person() -> None:
     assert base(identifier=one) != base(identifier=[{"system": "urn:mrn", "value": "2"}])
 
 
+def with_claim(inside: bytes) -> bytes:
+    """A record beside a resource of a type that we only count, with this in it."""
+    claim = b'{"resource":{"resourceType":"Claim","id":"c1",' + inside + b"}}"
+    return bundle("collection", entry(patient())).replace(
+        b'"entry": [', b'"entry": [' + claim + b","
+    )
+
+
 REFUSALS = {
     "nothing": (b"", "is empty"),
     "html": (b"<html>", "is not JSON"),
@@ -226,6 +234,16 @@ REFUSALS = {
     "no type": (b'{"id": "Jane Roe"}', "not a FHIR resource"),
     "odd type": (b'{"resourceType": "jane roe 1970"}', "not a FHIR resource"),
     "twice the same key": (b'{"resourceType":"Patient","id":"1","id":"2"}', "same key twice"),
+    "a key twice in what is only counted": (with_claim(b'"a":{"b":1,"b":2}'), "same key twice"),
+    "a key twice, and its end in a string": (
+        with_claim(rb'"a":{"b":1,"b":2},"c":"\u0022:"'),
+        "same key twice",
+    ),
+    "a key twice, and another in a string": (
+        with_claim(rb'"a":{"b":1,"b":2},"c":"\":"'),
+        "same key twice",
+    ),
+    "deep in what is only counted": (with_claim(b'"a":' + b"[" * 400 + b"]" * 400), "deeper"),
     "byte order mark": (b"\xef\xbb\xbf{}", "byte order mark"),
     "utf-16": ('{"a":1}'.encode("utf-16"), "byte order mark"),
     "utf-16 without mark": ('{"a":1}'.encode("utf-16-le"), "NUL"),
@@ -248,6 +266,13 @@ REFUSALS = {
         "two servers",
     ),
 }
+
+
+def test_what_is_only_counted_does_not_change_the_record() -> None:
+    [beside] = read_bundle(with_claim(rb'"a":{"b":"\":"},"meta":{"tag":[{"code":"\u0022:"}]}'))
+    [alone] = read_bundle(bundle("collection", entry(patient())))
+    assert beside.resources == alone.resources
+    assert beside.out_of_scope == {"Claim": 1}
 
 
 @pytest.mark.parametrize(("data", "match"), REFUSALS.values(), ids=REFUSALS.keys())

@@ -1,0 +1,118 @@
+"""`python -m bench.memory [--quick]`: the largest memory of a command, on files of growing size.
+
+Each command runs in a process of its own, whose peak the kernel counts. Flat means: ten times the
+file, about the same memory.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import orjson
+
+from bench.cases import DAY, PATIENT
+from bench.long import observations
+from service.sandbox.population import generate
+
+MEGABYTE = 1 << 20
+PEOPLE = 50
+HEADER = (
+    "id,age,sex,total-cholesterol,hdl-cholesterol,systolic-bp,bmi,egfr,diabetes,smoking-current,"
+    "bp-treatment,statin\n"
+)
+
+
+class Peak(NamedTuple):
+    name: str
+    size: int
+    memory: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:<34}{self.size / MEGABYTE:8.1f} MB{self.memory / MEGABYTE:10.0f} MB"
+            f"{self.seconds:10.1f} s"
+        )
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Smaller files.")
+@click.option("--rows", type=int, multiple=True, help="Rows of `models run`, instead of ours.")
+def main(quick: bool, rows: tuple[int, ...]) -> None:
+    """Peak memory of `twinport deidentify` and `twinport models run` on small and large files."""
+    click.echo(f"{'command':<34}{'file':>11}{'peak':>13}{'processor':>12}")
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["TWINPORT_HOME"] = f"{home}/home"
+        if not rows:
+            for count in (1_000, 10_000) if quick else (10_000, 100_000):
+                click.echo(str(_deidentify(Path(home), count)))
+        for count in rows or ((10_000, 100_000) if quick else (100_000, 1_000_000)):
+            click.echo(str(_models_run(Path(home), count)))
+
+
+def _deidentify(home: Path, count: int) -> Peak:
+    """A folder of NDJSON, as Bulk Data exports it: fifty patients, so many Observations."""
+    folder, out = home / f"export-{count}", home / f"clean-{count}"
+    folder.mkdir()
+    person = next(person for person in generate(DAY) if person.id == PATIENT)
+    patient = next(r for r in person.resources if r["resourceType"] == "Patient")
+    _write(folder / "Patient.ndjson", ({**patient, "id": _name(i)} for i in range(PEOPLE)))
+    some = observations(person, count)
+    owned = (
+        {**r, "subject": {"reference": f"Patient/{_name(i * PEOPLE // count)}"}}
+        for i, r in enumerate(some)
+    )
+    _write(folder / "Observation.ndjson", owned)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    command = ("deidentify", str(folder), "--out", str(out), "--as-of", DAY.isoformat())
+    return _peak(f"deidentify, {count:,} Observations", size, command)
+
+
+def _name(number: int) -> str:
+    return f"long-person-{number}"
+
+
+def _write(path: Path, resources: Iterator[dict[str, object]]) -> None:
+    with path.open("wb") as file:
+        file.writelines(orjson.dumps(resource) + b"\n" for resource in resources)
+
+
+def _models_run(home: Path, rows: int) -> Peak:
+    """PREVENT of every row, all outcomes and horizons, without intervals."""
+    table, out = home / f"rows-{rows}.csv", home / f"out-{rows}.csv"
+    with table.open("w") as file:
+        file.write(HEADER)
+        for i in range(rows):
+            sex = ("female", "male")[i % 2]
+            file.write(
+                f"{i},{30 + i % 50},{sex},{150 + i % 150},{30 + i % 60},{100 + i % 80},"
+                f"{20 + i % 19},{30 + i % 90},{i % 2},{i // 2 % 2},{i // 4 % 2},{i // 8 % 2}\n"
+            )
+    size = table.stat().st_size
+    command = ("models", "run", "prevent", "--in", str(table), "--out", str(out), "--no-interval")
+    found = _peak(f"models run, {rows:,} rows", size, command)
+    table.unlink()
+    out.unlink()
+    return found
+
+
+def _peak(name: str, size: int, command: Sequence[str]) -> Peak:
+    program = "import sys; from service.cli import main; main(sys.argv[1:])"
+    child = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-c", program, *command],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
+    )
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        raise click.ClickException(f"{name}: ended with {os.waitstatus_to_exitcode(status)}")
+    return Peak(name, size, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
+
+
+if __name__ == "__main__":
+    main()
