@@ -89,6 +89,8 @@ class RunContext:
         self._owner = claimed.owner
         self._stop = stop
         self.lost = threading.Event()
+        self.over = threading.Event()
+        """Set when the next check will end the run: who waits for somebody may stop waiting."""
 
     def progress(self, stage: str, counts: Mapping[str, int] | None = None) -> None:
         """Record the stage (a code) and numbers; also a check."""
@@ -109,6 +111,8 @@ class RunContext:
     def renew(self, lease_seconds: float) -> None:
         if not self._store.renew(self.run_id, self._owner, lease_seconds=lease_seconds):
             self.lost.set()
+        if self.lost.is_set() or self._store.is_cancelled(self.run_id):
+            self.over.set()
 
 
 Handler = Callable[[RunContext], Outcome]
@@ -198,12 +202,23 @@ class JobRunner:
         self._wake()
         _join(self._workers, patience)
         self._stop.hand_back.set()
+        self._interrupt(lambda _: True)
         # A handler that does not come to its next check in this time keeps its lease until it
         # runs out; another process goes on from there.
         _join(self._workers, 5)
         self._wake()
         _join(self._heart, 5)
         self._workers, self._heart = [], []
+
+    def interrupt(self, run_id: str) -> None:
+        """Tell a run of this process that it was cancelled; others learn it by their heartbeat."""
+        self._interrupt(lambda context: context.run_id == run_id)
+
+    def _interrupt(self, wanted: Callable[[RunContext], bool]) -> None:
+        with self._in_hand_lock:
+            contexts = [context for context in self._in_hand.values() if wanted(context)]
+        for context in contexts:
+            context.over.set()
 
     @property
     def in_hand(self) -> int:

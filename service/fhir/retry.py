@@ -19,6 +19,10 @@ class Clock:
         self._end = time.monotonic() + budget_seconds
         self._cancel = cancel or threading.Event()
 
+    def let_finish(self) -> None:
+        """From here on nothing is cut off in the middle; the budget stays."""
+        self._cancel = threading.Event()
+
     def left(self, what: str) -> float:
         if self._cancel.is_set():
             raise Cancelled(what)

@@ -234,6 +234,7 @@ class Service:
         if self.run(run_id).ended:
             raise ServiceError(Failure.RUN_ENDED)
         self._runs.cancel(run_id)
+        self._jobs.interrupt(run_id)
         return self.run(run_id)
 
     def run(self, run_id: str) -> Run:
@@ -284,7 +285,8 @@ class Service:
             stages.begin(name)
             context.progress(name, counts)
 
-        with self._timed(FhirClient(self.runtime.server(wanted["server"]))) as client:
+        server = self.runtime.server(wanted["server"])
+        with self._timed(FhirClient(server, cancel=context.over)) as client:
             stage("pull")
             models = self.runtime.models(tuple(wanted["models"]))
             record = pull(
@@ -304,6 +306,7 @@ class Service:
             self._note_safety(context.run_id, made)
             counts = tally(made, len(record.resources))
             stage("write-back", counts)
+            client.clock.let_finish()
             charted = self._deliver(context, made, client, wanted["writeBack"])
         if not charted.confirmed:
             raise WriteBackFailed("not every result is confirmed on the server")

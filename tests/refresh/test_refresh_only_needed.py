@@ -83,10 +83,13 @@ def test_how_the_server_wants_to_be_asked_outlives_a_run(clinic: Clinic) -> None
     base = clinic.sandbox.base_url
     runtime = open_runtime()
     try:
-        words = {one.base: one.words for one in LessonStore(runtime.database).known()}
+        store = LessonStore(runtime.database)
+        words = {one.base: one.words for one in store.known()}
+        store.keep(base, "0" * 64, {"post"})
     finally:
         runtime.close()
     assert base in words
     assert not [word for word in words[base] if PATIENT in word]
+    assert "it wants searches by POST" in clinic.shell("server", "list").out
     assert clinic.shell("server", "forget", "ehr").code == 0
     assert "nothing was known" in clinic.shell("server", "forget", "ehr").err

@@ -1,5 +1,6 @@
 """The rules inside the pipeline that a whole run shows only now and then."""
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from threading import Event
@@ -23,9 +24,11 @@ from service.pipeline.runtime import open_runtime
 from service.pipeline.search import searched
 from service.pipeline.service import Service
 from service.pipeline.sweeper import Sweeper
+from service.sandbox.personas.hostile import Hostile
+from service.sandbox.testing import population, running_sandbox
 from service.stores import Database
 from service.stores.outbox import SqlOutboxStore
-from service.web.ports import Failure, RunRequest, ServiceError
+from service.web.ports import Failure, RunRequest, RunState, ServiceError
 
 TODAY = date(2026, 6, 15)
 CALLER = Principal(Role.EHR, frozenset(), "test", Kind.API_KEY)
@@ -214,6 +217,30 @@ def test_a_run_longer_than_a_call_is_returned_as_it_is(
     assert still.value.failure is Failure.STILL_RUNNING
     assert still.value.run_id is not None
     service.runtime.close()
+
+
+def came_true(what: Callable[[], bool]) -> None:
+    assert any(what() or Event().wait(0.02) for _ in range(3000))
+
+
+def test_a_run_is_cancelled_while_its_server_keeps_it_waiting(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that drips for ever would last as long as the budget: fifteen minutes."""
+    patient = next(one for one in population() if one.id == "demo-008")
+    with running_sandbox([patient], persona=Hostile("slow-loris")) as sandbox:
+        monkeypatch.setenv("TWINPORT_SERVERS__EHR__BASE_URL", sandbox.base_url)
+        service = Service(open_runtime())
+        service.start_workers()
+        try:
+            run_id = service.enqueue(RunRequest("ehr", patient.id), CALLER)
+            came_true(lambda: any(one.kind == "Observation" for one in sandbox.requests))
+            service.cancel(run_id)
+            came_true(lambda: service.run(run_id).ended)
+            assert service.run(run_id).state is RunState.CANCELLED
+        finally:
+            service.stop_workers()
+            service.runtime.close()
 
 
 @pytest.mark.parametrize(
