@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from service.fhir.pull import Job
 
 NOT_GRANTED = "not-granted"
+IN_PARTS = "by-category"
 NO_SINCE = "no-last-updated"
 """Learned of a type: this server refuses `_lastUpdated`, ignores it, or does not mean it."""
 NO_COUNTING = "no-count"
@@ -151,6 +152,8 @@ class TypePull:
         parameter, values = self._kind.split
         for value in values:
             self._ask(patient, ((parameter, value),))
+        # R4 wants no category of an Observation: one without, or with a local one, is never found.
+        self.slice.lose(IN_PARTS)
 
     def _wants_split(self, refusal: FhirError | None) -> bool:
         return (

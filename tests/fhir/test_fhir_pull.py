@@ -215,6 +215,20 @@ def test_a_server_that_demands_a_category_is_asked_in_parts(scripted: ScriptedSe
     assert len(scripted.asked("Observation")) - before == 9
 
 
+def test_asked_in_parts_nothing_is_called_complete(scripted: ScriptedServer) -> None:
+    """All nine categories answer; an Observation that has none of them stands in none of these."""
+
+    def answer(request: Request) -> Response:
+        if "category" not in request.args:
+            return fhir(outcome("required", "fatal"), 400)
+        return fhir(bundle(*observations("p1", request.args["category"])))
+
+    scripted.patient("p1")
+    scripted.on("Observation", answer)
+    row = slice_of(pull(scripted, types=["Observation"]), "Observation")
+    assert (row["verdict"], row["reason"], row["refused"]) == ("partial", "by-category", 0)
+
+
 def test_an_expired_search_is_started_again_once(scripted: ScriptedServer) -> None:
     scripted.patient("p1")
     first = fhir(bundle(*observations("p1", "a"), next="Observation?page=2"))
