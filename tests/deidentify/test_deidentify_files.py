@@ -98,12 +98,16 @@ def test_a_folder_of_ndjson_comes_out_without_identity(shell: Shell, tmp_path: P
 def test_a_bundle_stays_a_bundle_whose_references_lead_somewhere(
     shell: Shell, tmp_path: Path
 ) -> None:
+    request = {"method": "POST", "url": "Patient?family=Zorkmidt",
+               "ifNoneExist": "identifier=http://h.example.org|MRN-77120-p-one"}  # fmt: skip
     entries = [
-        {"fullUrl": f"urn:uuid:{r['id']}", "resource": r}
+        {"fullUrl": f"urn:uuid:{r['id']}", "resource": r, "request": request,
+         "link": [{"relation": "self", "url": "Patient?family=Zorkmidt"}]}
         for r in (patient(), encounter(), observation(subject="urn:uuid:p-one"))
-    ]
+    ]  # fmt: skip
     source = tmp_path / "Zorkmidt.json.gz"
-    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    link = {"relation": "self", "url": "https://h.example.org/Patient?family=Zorkmidt"}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "link": [link], "entry": entries}
     source.write_bytes(gzip.compress(orjson.dumps(bundle)))
     assert shell("deidentify", source, "--out", tmp_path / "out").code == 0
     made = orjson.loads((tmp_path / "out" / "0001.json").read_bytes())

@@ -22,8 +22,9 @@ ODD: tuple[Any, ...] = (None, [], {}, "", True, [[]], [None], {"a": {MARKER: MAR
 class Generator:
     """Builds from the published element list alone; knows nothing of policies."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, patient: str = "p1") -> None:
         self.random = Random(seed)
+        self.patient = patient
         self.count = 0
 
     def mark(self) -> str:
@@ -38,8 +39,8 @@ class Generator:
         if self.random.random() < 0.8:
             for key in ("subject", "patient"):
                 if key in made:
-                    made[key] = {"reference": "Patient/p1", "display": self.mark()}
-        made["id"] = "p1" if kind == "Patient" else self.mark()
+                    made[key] = {"reference": f"Patient/{self.patient}", "display": self.mark()}
+        made["id"] = self.patient if kind == "Patient" else self.mark()
         return made
 
     def object(self, owner: str, depth: int) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class Generator:
     def reference(self) -> dict[str, Any]:
         kind = self.random.choice(["Patient", "Observation", "Encounter", "Practitioner", "Device"])
         form = self.random.choice(FORMS)
-        identity = "p1" if kind == "Patient" else self.mark()
+        identity = self.patient if kind == "Patient" else self.mark()
         text = form.replace("{1}", self.mark()).replace("{}", kind, 1).replace("{}", identity, 1)
         return {"reference": text, "display": self.mark(), "identifier": {"value": self.mark()}}
 

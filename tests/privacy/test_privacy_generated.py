@@ -5,7 +5,6 @@ import threading
 from datetime import UTC, date, datetime
 from random import Random
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_generator import DAY, MARKER, NUMBER, Generator
@@ -23,8 +22,8 @@ SCOPE = sorted(IN_SCOPE)
 LEAKS = (MARKER, DAY, DAY.replace("-", ""), "12:34", "23:59", str(NUMBER), "555-")
 
 
-def run(seed: int, deidentifier: Deidentifier = SAFE_HARBOR) -> tuple[int, str]:
-    """One resource through everything; how many leaves were planted, and all that came out."""
+def run(seed: int, deidentifier: Deidentifier = SAFE_HARBOR) -> str:
+    """One resource through everything; all that came out."""
     generator = Generator(seed)
     source = generator.resource(SCOPE[seed % len(SCOPE)])
     pseudonyms = Pseudonyms()
@@ -42,25 +41,15 @@ def run(seed: int, deidentifier: Deidentifier = SAFE_HARBOR) -> tuple[int, str]:
         }
         result = check(document, collect_identifiers([source]), allowed)
         assert not [hit for hit in result.hits if hit.rule.startswith(("name", "identifier"))]
-    return generator.count, f"{answer!r} {canonical(entry).decode()} {work.labels!r}"
+    return f"{answer!r} {canonical(entry).decode()} {work.labels!r}"
 
 
 @given(st.integers(0, 10**9))
 @settings(max_examples=160, deadline=None)
 def test_no_marker_comes_out(seed: int) -> None:
     for deidentifier in (SAFE_HARBOR, MINUTES):
-        _, out = run(seed, deidentifier)
+        out = run(seed, deidentifier)
         assert not [leak for leak in LEAKS if leak in out]
-
-
-@pytest.mark.slow
-def test_no_marker_comes_out_of_twenty_thousand() -> None:
-    planted = 0
-    for seed in range(20_000):
-        count, out = run(seed)
-        planted += count
-        assert not [leak for leak in LEAKS if leak in out], seed
-    assert planted > 1_000_000
 
 
 def test_the_generator_plants_in_every_element_of_every_type() -> None:

@@ -1,0 +1,46 @@
+"""What the ledger does not take has not happened: no twin, no file, no way back, one line."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+from support.shell import Shell
+from support.unrecorded import KEPT, kept, stop_recording
+from test_deidentify_files import encounter, observation, patient
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.setenv("TWINPORT_HOME", str(tmp_path / "home"))
+    stop_recording(tmp_path / "home")
+    return Shell(tmp_path / "home")
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    entries = [{"resource": r} for r in (patient(), observation(), encounter())]
+    file = tmp_path / "record.json"
+    file.write_bytes(orjson.dumps({"resourceType": "Bundle", "type": "collection",
+                                   "entry": entries}))  # fmt: skip
+    return file
+
+
+@pytest.mark.parametrize("command", [("deidentify",), ("run", "--bundle")], ids=" ".join)
+def test_without_the_entry_there_is_nothing(
+    shell: Shell, record: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    ran = shell(*command, record, "--out", tmp_path / "out")
+    assert ran.code == 8
+    assert ran.error == "the database can't be used (OperationalError); see `twinport config`"
+    assert ran.out == ""
+    assert kept(shell.home) == dict.fromkeys(KEPT, 0)
+    assert [path for path in (tmp_path / "out").glob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("kind", ["signing", "vault", "session"])
+def test_a_key_whose_change_is_not_recorded_stays(shell: Shell, kind: str) -> None:
+    file = shell.home / "keys" / f"{kind}.json"
+    before = file.read_bytes()
+    assert shell("keys", "rotate", kind).code == 8
+    assert file.read_bytes() == before
+    assert kept(shell.home)["audit_events"] == 0

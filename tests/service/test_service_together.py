@@ -1,0 +1,66 @@
+"""Many patients at once, and one patient twice: nothing is shared, and nothing is left to chance
+but what the vault holds."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+from support.threads import at_once
+
+from service.fhir.record import PatientRecord
+from service.pipeline.make import Made, Wish
+from service.pipeline.runtime import Runtime, open_runtime
+from service.stores.tables import TwinRow
+
+THREADS, EACH = 8, 3
+DAY, MEASURED = date(2026, 6, 1), date(2025, 3, 4)
+WISH = Wish("safe-harbor", (), "stated", DAY)
+LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
+
+
+@pytest.fixture
+def runtime(home: Path) -> Iterator[Runtime]:
+    found = open_runtime()
+    yield found
+    found.close()
+
+
+def record(name: str) -> PatientRecord:
+    """Everybody has the same ids and dates, but for the patient's own."""
+    about = {"subject": {"reference": f"Patient/{name}"}, "status": "final"}
+    pulse = {"coding": [{"system": LOINC, "code": "8867-4"}]}
+    value = {"value": 61, "system": UCUM, "code": "/min"}
+    return PatientRecord(
+        name,
+        "https://fhir.example.org",
+        [
+            {"resourceType": "Patient", "id": name, "gender": "female", "birthDate": "1961-07-19"},
+            {"resourceType": "Observation", "id": "o", "code": pulse, "valueQuantity": value,
+             "effectiveDateTime": str(MEASURED), **about},
+        ],
+        {"basis": "server", "slices": []},
+    )  # fmt: skip
+
+
+def test_eight_threads_share_no_epoch_and_no_pseudonym(runtime: Runtime) -> None:
+    def work(thread: int) -> list[Made]:
+        people = (f"p{thread}-{number}" for number in range(EACH))
+        return [runtime.maker.make(record(name), WISH) for name in people]
+
+    made = [one for some in at_once(THREADS, work) for one in some]
+    assert len({one.link.epoch for one in made}) == THREADS * EACH
+    for one in made:
+        (told,) = one.twin.document["signals"]["heart-rate"]["t"]
+        assert told == (MEASURED - one.link.epoch.date()).days
+    given = [{one.link.twin, *one.link.ids.as_dict().values()} for one in made]
+    assert len(set.union(*given)) == sum(map(len, given))
+
+
+def test_the_same_vault_and_the_same_input_give_the_same_bytes(runtime: Runtime) -> None:
+    first = runtime.maker.make(record("p"), WISH)
+    with runtime.database.write() as session:
+        session.execute(delete(TwinRow).where(TwinRow.pseudonym == first.stored.about.pseudonym))
+    again = runtime.maker.make(record("p"), WISH)
+    assert (again.new, again.stored.payload) == (True, first.stored.payload)
