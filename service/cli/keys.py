@@ -1,9 +1,12 @@
 """`twinport keys`: the installation's secrets, API keys, and one-time sign-in codes."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import click
 
+from privacy import ledger
+from privacy.policy import load_policy
 from service.auth import Access, Role
 from service.auth.errors import AuthError
 from service.cli.exits import CommandError, Exit
@@ -11,7 +14,10 @@ from service.cli.output import emit, say
 from service.config import load_config
 from service.keys import KeyRing, Kind
 from service.keys.vaults import finish_rotation, rotate_vault
+from service.pipeline.make import SOFTWARE
 from service.pipeline.runtime import Runtime, open_runtime
+from service.stores.audit import AuditStore
+from service.stores.ledger import SqlLedgerStore
 from service.stores.vault import SqlVaultStore
 
 ROLES = click.Choice([role.value for role in Role])
@@ -39,7 +45,8 @@ def rotate(kind: str) -> None:
     """Renew the vault key, the signing key or the session secret.
 
     Old ledgers and twins still verify after a new signing key; a new vault key seals every record
-    anew; a new session secret signs everybody out.
+    anew; a new session secret signs everybody out. Audit log and ledger say that it was done, the
+    ledger under the old signing key, which so vouches for the new one.
     """
     runtime = open_runtime()
     try:
@@ -47,17 +54,35 @@ def rotate(kind: str) -> None:
             changed = _rotate_vault(runtime)
             say(f"the vault has a new key; {changed} records sealed anew")
         else:
-            KeyRing.rotate(runtime.config.keys_dir, Kind(kind))
+            record = partial(_record, runtime, Kind(kind))
+            KeyRing.rotate(runtime.config.keys_dir, Kind(kind), record=record)
             say(f"the {kind} key is new; restart running services")
     finally:
         runtime.close()
 
 
 def _rotate_vault(runtime: Runtime) -> int:
-    store = SqlVaultStore(runtime.database)
+    store, record = SqlVaultStore(runtime.database), partial(_record, runtime, Kind.VAULT)
     if runtime.keys.vault_in_file:
-        return rotate_vault(runtime.config.keys_dir, store)
+        return rotate_vault(runtime.config.keys_dir, store, record)
+    record(runtime.keys.vault.id)
     return finish_rotation(runtime.keys, store)
+
+
+def _record(runtime: Runtime, kind: Kind, name: str) -> None:
+    """Both or none. Of secret keys not even the names are told."""
+    entry = {
+        "event": "keys-rotated",
+        "time": ledger.coarse_time(load_policy("safe-harbor"), datetime.now(UTC)),
+        "software": SOFTWARE,
+        "kind": kind.value,
+    }
+    entry |= {"kid": runtime.keys.signing.kid, "next": name} if kind is Kind.SIGNING else {}
+    with runtime.database.write():
+        AuditStore(runtime.database).record(
+            role="admin", subject="command-line", action="keys-rotated", outcome="done"
+        )
+        ledger.append(SqlLedgerStore(runtime.database), runtime.signer, entry)
 
 
 @command.command("show")

@@ -114,12 +114,25 @@ class KeyRing:
         return tuple(made)
 
     @staticmethod
-    def rotate(folder: Path, kind: Kind, *, clock: "Clock | None" = None) -> None:
-        """Renew one kind. The vault's old key stays until ``forget_previous_vault``."""
+    def rotate(
+        folder: Path,
+        kind: Kind,
+        *,
+        clock: "Clock | None" = None,
+        record: "Callable[[str], None] | None" = None,
+    ) -> None:
+        """Renew one kind. The vault's old key stays until ``forget_previous_vault``.
+
+        ``record`` is told the name of the new key before it takes the old one's place: a change
+        that cannot be recorded does not happen.
+        """
         files.check_folder(folder)
         # Two rotations at once would each know one new key only, and the other would be lost.
         with files.locked(folder):
-            _rotate(folder, kind, _stamp(clock))
+            path, renewed, name = _renewed(folder, kind, _stamp(clock))
+            if record is not None:
+                record(name)
+            files.replace(path, _dump(renewed))
 
     @staticmethod
     def forget_previous_vault(folder: Path) -> int:
@@ -178,10 +191,12 @@ def check_material(material: bytes, where: str) -> bytes:
 # -- rotation ----------------------------------------------------------------------------------
 
 
-def _rotate(folder: Path, kind: Kind, now: str) -> None:
+def _renewed(folder: Path, kind: Kind, now: str) -> tuple[Path, dict[str, Any], str]:
+    """The file, its new content, and the name of the new key."""
     if kind is Kind.SIGNING:
         path = folder / _SIGNING
-        return files.replace(path, _dump(_next_signing(_parse(path), now)))
+        signing_keys = _next_signing(_parse(path), now)
+        return path, signing_keys, _kid_of(signing_keys["current"])
     path = folder / (_VAULT if kind is Kind.VAULT else _SESSION)
     if not path.exists():
         raise KeyRefusedError(
@@ -189,7 +204,12 @@ def _rotate(folder: Path, kind: Kind, now: str) -> None:
             "and the old one into TWINPORT_VAULT_KEY_PREVIOUS"
         )
     renewed = _next_secret(_parse(path), now, keep=kind is Kind.VAULT)
-    return files.replace(path, _dump(renewed))
+    return path, renewed, renewed["current"]["id"]
+
+
+def _kid_of(stored: Mapping[str, str]) -> str:
+    private = Ed25519PrivateKey.from_private_bytes(base64.b64decode(stored["key"]))
+    return thumbprint(private.public_key().public_bytes_raw())
 
 
 # -- the vault key ---------------------------------------------------------------------------

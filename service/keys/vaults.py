@@ -8,6 +8,7 @@
 Stopped after 1, the next opening does step 2; stopped after 2 or 3, rotating again finishes.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from privacy.errors import ConflictError, VaultError
@@ -34,9 +35,11 @@ def open_vault(store: VaultStore, ring: KeyRing) -> Vault:
     )
 
 
-def rotate_vault(folder: Path, store: VaultStore) -> int:
+def rotate_vault(
+    folder: Path, store: VaultStore, record: Callable[[str], None] | None = None
+) -> int:
     """Renew the key kept in ``folder``; how many records were sealed anew."""
-    KeyRing.rotate(folder, Kind.VAULT)
+    KeyRing.rotate(folder, Kind.VAULT, record=record)
     return finish_rotation(KeyRing.load(folder), store)
 
 

@@ -10,6 +10,7 @@ from service_people import person
 from sqlalchemy import select
 from support.shell import Shell
 
+from privacy.ledger import split
 from privacy.signing import VerificationKeys
 from service.cli.exits import CommandError, Exit
 from service.cli.verify import check_bytes
@@ -172,6 +173,23 @@ def test_old_twins_and_ledgers_verify_after_the_signing_key_was_renewed(
     new = shell("verify", made / "new/twin.json", "--json").json
     assert new["signedBy"] != shell("verify", made / "twin.json", "--json").json["signedBy"]
     assert shell("ledger", "verify").code == 0
+
+
+def test_the_old_key_vouches_for_the_new_one(shell: Shell, made: Path) -> None:
+    kids = [key["kid"] for key in shell("keys", "show", "--json").json["keys"]]
+    for kind in ("signing", "vault", "session"):
+        assert shell("keys", "rotate", kind).code == 0
+    assert shell("ledger", "export", made / "whole.jsonl").code == 0
+    lines = (made / "whole.jsonl").read_bytes().splitlines()[-4:-1]
+    entries = [orjson.loads(split(line)[0]) for line in lines]
+    assert [(e["event"], e["kind"]) for e in entries] == [
+        ("keys-rotated", "signing"), ("keys-rotated", "vault"), ("keys-rotated", "session"),
+    ]  # fmt: skip
+    new = shell("keys", "show", "--json").json["keys"][0]["kid"]
+    assert (entries[0]["kid"], entries[0]["next"]) == (kids[0], new)
+    assert shell("ledger", "verify", made / "whole.jsonl").code == 0
+    assert shell("audit", "export", made / "audit.jsonl", "--action", "keys-rotated").code == 0
+    assert len((made / "audit.jsonl").read_bytes().splitlines()) == 3
 
 
 def test_a_twin_keeps_its_pseudonym_after_the_vault_key_was_renewed(
