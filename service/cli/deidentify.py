@@ -73,10 +73,10 @@ def _run(
     report: dict[str, Any] = {"policy": policy.as_reference()}
 
     def record(outputs: list[dict[str, Any]]) -> None:
-        tally = batch.close()
-        report.update(outputs=outputs, **tally.as_report())
         store, audit = SqlLedgerStore(runtime.database), AuditStore(runtime.database)
         with runtime.database.write():
+            tally = batch.close()
+            report.update(outputs=outputs, **tally.as_report())
             head = ledger.append(store, runtime.signer, batch.entry(outputs))
             for person in tally.people:
                 audit.record(

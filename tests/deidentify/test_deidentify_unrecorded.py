@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 from support.shell import Shell
-from support.unrecorded import KEPT, kept, stop_recording
+from support.unrecorded import kept, stop_recording
 from test_deidentify_files import encounter, observation, patient
 
 
@@ -33,7 +33,7 @@ def test_without_the_entry_there_is_nothing(
     assert ran.code == 8
     assert ran.error == "the database can't be used (OperationalError); see `twinport config`"
     assert ran.out == ""
-    assert kept(shell.home) == dict.fromkeys(KEPT, 0)
+    assert set(kept(shell.home).values()) == {0}
     assert [path for path in (tmp_path / "out").glob("*") if path.is_file()] == []
 
 

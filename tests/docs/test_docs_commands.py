@@ -16,7 +16,7 @@ from service.cli import cli
 LABELS = {"sh", "console", "text", "json", "jsonc", "toml", "yaml", "python", "mermaid", "http"}
 SLOW = {
     f"docs/{page}.md"
-    for page in ("bulk", "quick-start", "twin-versions", "exports", "explain", "verify")
+    for page in ("bulk", "quick-start", "twin-versions", "exports", "explain", "verify", "keys")
 }
 WITH_COMMANDS = [page for page in pages() if any(b.label == "sh" for b in blocks(page))]
 

@@ -152,7 +152,7 @@ def proofs() -> list[tuple[int, str, str]]:
 
 
 @cache
-def tests_in(file: str) -> frozenset[str]:
+def names_in(file: str) -> frozenset[str]:
     (path,) = TESTS.glob(f"*/test_{file}.py")
     found = ast.parse(path.read_text("utf-8")).body
     return frozenset(item.name for item in found if isinstance(item, ast.FunctionDef))
@@ -167,4 +167,4 @@ def test_all_are_here() -> None:
 def test_each_has_a_fixture_or_a_test_of_its_own(number: int) -> None:
     mine = [(file, name) for of, file, name in proofs() if of == number]
     assert fixtures(number) or mine, LEAKS[number]
-    assert [name for file, name in mine if name not in tests_in(file)] == []
+    assert [name for file, name in mine if name not in names_in(file)] == []
