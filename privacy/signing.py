@@ -155,7 +155,7 @@ def read_header(signature: str) -> dict[str, Any]:
     unb64(parts[2])
     try:
         header = json.loads(unb64(parts[0]), object_pairs_hook=no_duplicates)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SignatureError("the header is not JSON") from None
     if not isinstance(header, dict) or header.get("alg") not in ACCEPTED:
         raise SignatureError("the algorithm is not allowed")
@@ -196,7 +196,7 @@ def open_envelope(file: bytes) -> tuple[bytes, dict[str, str]]:
     payload, _, rest = file[len(HEAD) :].partition(MIDDLE)
     try:
         proof = json.loads(rest[: -len(TAIL)], object_pairs_hook=no_duplicates)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SignatureError("the proof is not JSON") from None
     if not isinstance(proof, dict) or set(proof) != {"jws"} or not isinstance(proof["jws"], str):
         raise SignatureError("the proof does not hold exactly one signature")

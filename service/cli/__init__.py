@@ -26,6 +26,8 @@ COMMANDS = {
     "diff": ("service.cli.diff", "What one version of a twin says that another does not."),
     "export": ("service.cli.export", "A twin as a package, FHIR, IPS, CSV, Parquet or OMOP."),
     "share": ("service.cli.share", "Health links: make, list, update, revoke."),
+    "receive": ("service.cli.receive", "Take in a twin, package or link from elsewhere."),
+    "trust": ("service.cli.issuers", "Whose twins are taken: issuers, keys by thumbprint."),
     "unlock": ("service.cli.locks", "Open an encrypted export."),
     "coverage": ("service.cli.coverage", "Which codes of a record are mapped, and which not."),
     "reviews": ("service.cli.reviews", "How clinicians and models agree, for the committee."),

@@ -15,7 +15,7 @@ from service.portable.jwe import KEY
 SCHEME = "shlink:/"
 LONGEST_URL, LONGEST_LABEL, LONGEST = 128, 80, 4096
 LONG_TERM, PASSCODE, SINGLE = "L", "P", "U"
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _address(url: object) -> str:
     if not isinstance(url, str) or len(url) > LONGEST_URL:
         raise PortableError("the health link has no address that can be asked")
     parts = urlsplit(url)
-    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
     if not safe or not parts.hostname or parts.username is not None:
         raise PortableError("the health link leads to an address that is not encrypted (https)")
     return url

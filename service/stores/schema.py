@@ -3,6 +3,7 @@
 from service.stores import (
     bulk,
     cds,
+    foreign,
     launches,
     ledger_index,
     lessons,
@@ -22,6 +23,7 @@ __all__ = [
     "METADATA",
     "bulk",
     "cds",
+    "foreign",
     "launches",
     "ledger_index",
     "lessons",

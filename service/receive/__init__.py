@@ -1,0 +1,1 @@
+"""Twins from elsewhere: verified, kept as foreign, continued on request."""
