@@ -27,6 +27,7 @@ COMMANDS = {
     "export": ("service.cli.export", "A twin as a package, FHIR, IPS, CSV, Parquet or OMOP."),
     "share": ("service.cli.share", "Health links: make, list, update, revoke."),
     "receive": ("service.cli.receive", "Take in a twin, package or link from elsewhere."),
+    "extend": ("service.cli.extend", "Continue a twin from elsewhere with what is known here."),
     "trust": ("service.cli.issuers", "Whose twins are taken: issuers, keys by thumbprint."),
     "unlock": ("service.cli.locks", "Open an encrypted export."),
     "coverage": ("service.cli.coverage", "Which codes of a record are mapped, and which not."),

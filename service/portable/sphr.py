@@ -44,6 +44,7 @@ TWIN, RECORD, IPS, LEDGER, KEYS, README = (
     "README.txt",
 )
 LARGEST_MANIFEST = 1 << 20
+MADE = frozenset({"twin-made", "twin-extended"})  # entries that say how a document came to be
 _TYPES = {
     TWIN: TWIN_TYPE,
     RECORD: "application/fhir+ndjson",
@@ -240,6 +241,6 @@ def _check_ledger(twin: Twin, parts: Mapping[str, bytes], keys: VerificationKeys
     if not report.ok:
         raise PortableError(f"{LEDGER} is not verified: {report.problems[0].what}")
     entries = [orjson.loads(ledger.split(line)[0]) for line in lines]
-    made = {entry.get("document") for entry in entries if entry.get("event") == "twin-made"}
+    made = {entry.get("document") for entry in entries if entry.get("event") in MADE}
     if twin.digest not in made:
         raise PortableError(f"{LEDGER} has no entry about this version of the twin")
