@@ -12,7 +12,8 @@ from service.cds.desk import Desk
 from service.config import Config, load_config
 from service.deidentify.operation import Operation
 from service.office.build import open_office
-from service.pages import officer, pages, viewer
+from service.pages import officer, own, pages, viewer
+from service.patient.desk import PatientDesk
 from service.pipeline.runtime import Runtime, open_runtime
 from service.pipeline.service import Service
 from service.sharing.blueprint import links_blueprint
@@ -31,7 +32,7 @@ def build() -> Flask:
     config = load_config()
     runtime = open_runtime(config)
     found = (hooks, launches, deidentification, audit, links)
-    parts = [pages, officer, viewer, *(make(runtime) for make in found)]
+    parts = [pages, own, officer, viewer, *(make(runtime) for make in found)]
     return create_app(config, assembled(runtime), pages=parts)
 
 
@@ -84,6 +85,7 @@ def assembled(runtime: Runtime) -> Services:
         jwks=runtime.jwks,
         client_jwks=runtime.client_jwks,
         office=open_office(runtime),
+        patient=PatientDesk.over(runtime, service),
         meters=meters,
         start=service.start_workers,
         stop=service.stop_workers,

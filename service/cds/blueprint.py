@@ -88,6 +88,7 @@ _KINDS: Mapping[str, str] = {
     "gate-blocked": "gate-blocked",
     "no-patient": "cds-data-missing",
     "busy": "busy",
+    "not-consented": "not-consented",
 }
 
 

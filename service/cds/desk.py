@@ -48,6 +48,7 @@ class Desk:
             database=runtime.database,
             vault=runtime.vault,
             signer=runtime.signer,
+            consents=runtime.consents,
         )
 
     def services(self) -> list[Json]:

@@ -32,7 +32,7 @@ MEANING = {
     Exit.USAGE: "the command line was not understood, or names what does not exist here",
     Exit.INPUT: "the file or record can't be used; the line says why and what to do",
     Exit.SERVER: "the FHIR server could not be reached, refused, or answered nonsense",
-    Exit.BLOCKED: "the privacy gate or the ledger stopped the run; nothing was handed out",
+    Exit.BLOCKED: "the gate, the ledger or the patient stopped it; nothing was handed out",
     Exit.WRITE_BACK: "the twin was made, but its results are not all on the server yet",
     Exit.NOT_VERIFIED: "a signature, digest, ledger or recomputation does not agree",
     Exit.SETUP: "configuration, keys, database or a folder need attention first",
@@ -96,7 +96,13 @@ def _table() -> list[tuple[tuple[type[BaseException], ...], Exit]]:
     from service.bulk.errors import InHand, NotReady
     from service.config import ConfigError
     from service.fhir.errors import FhirError, SetupError, SourceError
-    from service.pipeline.errors import Blocked, NotConfigured, RunError, WriteBackFailed
+    from service.pipeline.errors import (
+        Blocked,
+        NotConfigured,
+        NotConsented,
+        RunError,
+        WriteBackFailed,
+    )
     from service.stores.errors import StoreError
     from twin_engine.document import DocumentError
 
@@ -106,7 +112,7 @@ def _table() -> list[tuple[tuple[type[BaseException], ...], Exit]]:
         ((KeyRefusedError, PolicyError, VaultError), Exit.SETUP),
         ((SourceError, DocumentError), Exit.INPUT),
         ((FhirError,), Exit.SERVER),
-        ((Blocked, PrivacyError), Exit.BLOCKED),
+        ((Blocked, NotConsented, PrivacyError), Exit.BLOCKED),
         ((WriteBackFailed,), Exit.WRITE_BACK),
         ((RunError,), Exit.INPUT),
     ]

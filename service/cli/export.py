@@ -21,9 +21,11 @@ from privacy.signing import envelope
 from service.cli.exits import CommandError, Exit
 from service.cli.locks import ENDING, lock_options, locker
 from service.cli.output import emit, say
+from service.cli.purposes import purpose_option
 from service.cli.trust import trusted_keys
 from service.cli.verify import check_bytes, check_file
 from service.config import load_config
+from service.patient.consent import NotConsentedError
 from service.pipeline.package import package
 from service.pipeline.runtime import open_runtime
 from service.portable import sphr
@@ -87,6 +89,7 @@ class Given(NamedTuple):
     type=click.Path(path_type=Path, dir_okay=False),
     help="The issuer's key set (JWKS). Default: this installation's own keys.",
 )
+@purpose_option
 @lock_options
 @click.option("--json", "as_json", is_flag=True, help="What was written, as one JSON object.")
 def command(
@@ -97,6 +100,7 @@ def command(
     out: Path,
     dated: bool,
     keys: Path | None,
+    purpose: str,
     as_json: bool,
     **lock: Any,
 ) -> None:
@@ -119,6 +123,8 @@ def command(
         raise click.UsageError("--to sphr takes --twin ID: a package is made where the twin is")
     locked = locker(**lock)
     given = [_stored(pseudonym, number)] if pseudonym else [_read(path, keys) for path in files]
+    if keys is None:  # twins of somebody else's are under somebody else's rules
+        _require_consent(given, purpose)
     try:
         written = _FORMS[form](given, dated)
     except OmopError as error:
@@ -139,6 +145,18 @@ def command(
 
 def _read(path: Path, keys: Path | None) -> Given:
     return Given(check_file(path, trusted_keys(keys)).twin, path.read_bytes())
+
+
+def _require_consent(given: Sequence[Given], purpose: str) -> None:
+    """Of each patient, before anything is written. Refusals are in the audit."""
+    runtime = open_runtime()
+    try:
+        for one in given:
+            runtime.consents.require_twin(one.twin.id, purpose, "admin", "cli")
+    except NotConsentedError as error:
+        raise CommandError(str(error), Exit.BLOCKED) from None
+    finally:
+        runtime.close()
 
 
 def _stored(pseudonym: str, number: int | None) -> Given:

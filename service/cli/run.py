@@ -14,6 +14,7 @@ from service.bulk.report import Report
 from service.cli.exits import CommandError, Exit, explain
 from service.cli.files import TwinFolder, as_lines, prepare, put, write_proofs
 from service.cli.output import emit, progress, say
+from service.cli.purposes import purpose_option
 from service.cli.summary import Summary, lines
 from service.fhir.bundle import read_bundle
 from service.fhir.errors import SetupError, UnsafeAddress
@@ -78,6 +79,7 @@ class Source:
     metavar="DAY",
     help="today, last-record or YYYY-MM-DD. Default: today for a server, last-record for files.",
 )
+@purpose_option
 @click.option("--dry-run", is_flag=True, help="Do everything but write to the server.")
 @click.option(
     "--out",
@@ -95,6 +97,7 @@ def command(
     only_needed: bool,
     policy: str | None,
     as_of: str | None,
+    purpose: str,
     dry_run: bool,
     out: Path | None,
     as_json: bool,
@@ -114,7 +117,9 @@ def command(
     runtime = open_runtime()
     try:
         _say_what_is_new(runtime)
-        wish = Wish(policy=runtime.policy(policy), models=runtime.models(models), **when)
+        wish = Wish(
+            policy=runtime.policy(policy), models=runtime.models(models), purpose=purpose, **when
+        )
         job = _Job(runtime, wish, out, as_json)
         if server:
             assert patient is not None

@@ -7,12 +7,15 @@ from enum import StrEnum
 
 from privacy.policy import load_policy, policy_ids
 from service.office.office import Office
+from service.patient.erasure import ASKED
 from service.reidentify.reasons import REASONS
 from service.stores.audit import AuditFilter
+from service.stores.ledger_index import EntryFilter
 from service.stores.reidentify import Reidentification, ReidentificationState
 from service.web.ports import LedgerState
 
 RECENT = timedelta(days=30)
+ASKED_SHOWN = 20  # of the newest requests to be erased
 NEW_ENTRIES = 1000  # since the ledger was verified last
 REFUSED = ("same-person", "not-allowed")  # how tries to re-identify end that were not allowed
 
@@ -174,4 +177,17 @@ def _risk(view: View) -> Iterator[Finding]:
             )
 
 
-QUESTIONS = (_ledger, _blocked, _requests, _refused_tries, _safety, _risk)
+def _erasures(view: View) -> Iterator[Finding]:
+    """What patients asked for on their own page, until it is done."""
+    for event in view.office.audit.search(AuditFilter(action=ASKED), limit=ASKED_SHOWN):
+        done = EntryFilter(event="erased", twin=event.object)
+        if not view.office.index.entries(done, limit=1)[1]:
+            yield Finding(
+                Level.ACT,
+                "A patient asks to be erased.",
+                f"Open the twin {event.object} and choose Erase the way back.",
+                "erasures",
+            )
+
+
+QUESTIONS = (_ledger, _blocked, _requests, _erasures, _refused_tries, _safety, _risk)

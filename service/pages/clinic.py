@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from service.auth import Role, Scope
 from service.auth.principals import PSEUDONYM
-from service.pages import assessed, lacking, model_cards, record, reviewed, signals, words
+from service.pages import assessed, disputed, lacking, model_cards, record, reviewed, signals, words
 from service.pages.blueprint import pages
 from service.stores.reviews import About
 from service.stores.twins import TwinVersion
@@ -84,6 +84,7 @@ def _twin_page(pseudonym: str, version: int | None) -> str:
         made=record.since(about.created, datetime.now(UTC)),
         assessments=assessed.assessments(document, cards, runs.expiries(about, document)),
         standings=standings(pseudonym, document),
+        disputed=disputed.marks(pseudonym, document),
         lacks=lacking.lacking(document, cards),
         sections=signals.sections(document),
         set_aside=signals.unsigned_set_aside(document),

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from service.auth import Role, Scope
 from service.auth.principals import PSEUDONYM
-from service.pages import asked, explained, model_cards, record
+from service.pages import asked, disputed, explained, model_cards, record
 from service.pages.blueprint import pages
 from service.pages.clinic import standings
 from service.web.audiences import closed
@@ -39,6 +39,7 @@ def clinic_explain(pseudonym: str, version: int, concept: str) -> str:
         "clinic_explain.html",
         head=record.header(document),
         found=[explained.explained(one, document, cards) for one in found],
+        disputed=disputed.marks(pseudonym, document),
     )
 
 

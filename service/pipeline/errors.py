@@ -2,6 +2,7 @@
 
 RunError                 the request or the record can't be used
 ├── Blocked              the privacy gate found identity in the finished document
+├── NotConsented         the patient has not allowed the purpose
 ├── NotConfigured        a server, model or policy that is not known here, or a database too old
 └── WriteBackFailed      the twin was made and kept; its results are not all on the server
 """
@@ -29,6 +30,10 @@ class Blocked(RunError):  # noqa: N818 - says what happened
             "kept; the privacy officer sees the rule on the desk"
         )
         self.places = tuple(places)
+
+
+class NotConsented(RunError):  # noqa: N818
+    code = "not-consented"
 
 
 class NotConfigured(RunError):  # noqa: N818

@@ -21,8 +21,9 @@ from privacy.signing import SigningKey, envelope
 from privacy.subject import SubjectContext, draw_epoch
 from privacy.vault import SubjectRecord, Vault
 from service.fhir.record import PatientRecord
+from service.patient.consent import CARE, Consents, NotConsentedError
 from service.pipeline.asof import last_record
-from service.pipeline.errors import Blocked, NotConfigured, RunError
+from service.pipeline.errors import Blocked, NotConfigured, NotConsented, RunError
 from service.pipeline.guards import deidentifier_of
 from service.pipeline.origin import without_own
 from service.pipeline.refusals import Refusals
@@ -61,6 +62,7 @@ class Wish:
     as_of: str  # "run", "record" or "stated"
     day: date | None = None  # for "stated"
     request: str | None = None  # under which the audit log says who asked
+    purpose: str = CARE  # what for; the patient must have allowed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,26 +138,43 @@ class Maker:
     """Makes twins of one project. Holds no patient; threads share it."""
 
     def __init__(
-        self, *, project: str, database: Database, vault: Vault, signer: SigningKey
+        self,
+        *,
+        project: str,
+        database: Database,
+        vault: Vault,
+        signer: SigningKey,
+        consents: Consents,
     ) -> None:
         self._project = project
         self._database = database
         self._vault = vault
         self._signer = signer
+        self._consents = consents
         self._twins = TwinStore(database)
         self._ledger = SqlLedgerStore(database)
         self._risk = RiskStore(database)
         self._audit = AuditStore(database)
 
     def make(self, record: PatientRecord, wish: Wish, stage: Stage = silent) -> Made:
-        """Raises `Blocked` where the gate finds identity, `RunError` where there is no patient."""
+        """Raises `Blocked` where the gate finds identity, `RunError` where there is no patient or
+        the patient has not allowed the purpose."""
+        person = self._allowed(record, wish.purpose)
         foreign = without_own(record)
         for _ in range(TRIES):
             try:
-                return self._make(foreign, wish, stage)
+                made = self._make(foreign, wish, stage)
             except (ConflictError, StoreConflictError):
                 continue
+            self._consents.know(person, made.twin.id)
+            return made
         raise RunError("another run of the same patient is in the way; try again", "busy")
+
+    def _allowed(self, record: PatientRecord, purpose: str) -> str:
+        try:
+            return self._consents.require(record.base, f"Patient/{record.patient_id}", purpose)
+        except NotConsentedError as error:
+            raise NotConsented(str(error)) from None
 
     def _make(self, record: PatientRecord, wish: Wish, stage: Stage) -> Made:
         day = _day(record, wish)

@@ -19,6 +19,7 @@ from service.fhir.client_keys import published
 from service.fhir.servers import ServerConfig, from_config
 from service.keys import KeyRing
 from service.keys.vaults import open_vault
+from service.patient.consent import Consents
 from service.pipeline.deliver import Deliverer, Parcel
 from service.pipeline.errors import NotConfigured
 from service.pipeline.make import Made, Maker
@@ -66,6 +67,7 @@ class Runtime:
     outbox: SqlOutboxStore
     sealer: BlobSealer
     versions: ModelVersions
+    consents: Consents
     fresh: tuple[str, ...] = field(default=())
     """What was created on the way (`keys`, `database`), for the command line to say."""
 
@@ -206,6 +208,7 @@ def _database(config: Config) -> tuple[Database, bool]:
 def _assemble(config: Config, keys: KeyRing, database: Database, fresh: tuple[str, ...]) -> Runtime:
     versions = ModelVersions(database)
     vault = open_vault(SqlVaultStore(database), keys)
+    consents = Consents(database, vault.index)
     signer = SigningKey(keys.signing.private.private_bytes_raw())
     return Runtime(
         config=config,
@@ -213,7 +216,13 @@ def _assemble(config: Config, keys: KeyRing, database: Database, fresh: tuple[st
         database=database,
         vault=vault,
         signer=signer,
-        maker=Maker(project=config.project.name, database=database, vault=vault, signer=signer),
+        maker=Maker(
+            project=config.project.name,
+            database=database,
+            vault=vault,
+            signer=signer,
+            consents=consents,
+        ),
         deliverer=Deliverer(
             vault=vault,
             code_base=code_base(config),
@@ -225,6 +234,7 @@ def _assemble(config: Config, keys: KeyRing, database: Database, fresh: tuple[st
         # From the root secret inside the ring, which survives a rotation of the vault key.
         sealer=BlobSealer(vault.key_for("payloads")),
         versions=versions,
+        consents=consents,
         fresh=fresh,
     )
 

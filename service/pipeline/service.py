@@ -30,6 +30,7 @@ from service.fhir.http import FhirClient
 from service.fhir.servers import from_url
 from service.fhir.writeback import resume
 from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFailedError
+from service.patient.consent import CARE, REFUSED, NotConsentedError
 from service.pipeline.deliver import Delivered, as_bundle
 from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
@@ -98,6 +99,7 @@ _UPSTREAM: tuple[tuple[type[FhirError], Failure], ...] = (
 _REFUSALS = {
     "gate-blocked": Failure.GATE_BLOCKED,
     "no-patient": Failure.PATIENT_NOT_FOUND,
+    REFUSED: Failure.NOT_CONSENTED,
     "busy": Failure.BUSY,
     "unknown-model": Failure.UNKNOWN_MODEL,
     "unknown-policy": Failure.UNKNOWN_POLICY,
@@ -197,6 +199,7 @@ class Service:
             "policy": request.policy,
             "writeBack": request.write_back,
             "onlyNeeded": request.only_needed,
+            "purpose": request.purpose,
         }
         asked = {"kind": KIND, "server": request.server, "requested_by": principal.subject}
         try:
@@ -229,6 +232,11 @@ class Service:
         except NotConfigured:
             step = f"Name one of: {', '.join(twin_policy_ids())}."
             raise ServiceError(Failure.UNKNOWN_POLICY, next_step=step) from None
+        base, patient = self.runtime.server(request.server).base_url, f"Patient/{request.patient}"
+        try:
+            self.runtime.consents.require(base, patient, request.purpose)
+        except NotConsentedError:
+            raise ServiceError(Failure.NOT_CONSENTED) from None
 
     def cancel(self, run_id: str) -> Run:
         if self.run(run_id).ended:
@@ -301,6 +309,7 @@ class Service:
                 models=models,
                 as_of="run",
                 request=context.run_id,
+                purpose=wanted.get("purpose", CARE),
             )
             made = self.runtime.maker.make(record, wish, stage)
             self._note_safety(context.run_id, made)

@@ -20,7 +20,9 @@ from service.pipeline.deliver import result_key
 from service.reidentify.reasons import REASONS
 from service.stores import Database
 from service.stores.audit import NOT_ALLOWED, SAME_PERSON, AuditStore
+from service.stores.consents import ConsentStore
 from service.stores.database import utc_now
+from service.stores.disputes import DisputeStore
 from service.stores.ledger import SqlLedgerStore
 from service.stores.links import LinkStore
 from service.stores.outbox import SqlOutboxStore
@@ -92,6 +94,8 @@ class Desk:
         self._outbox = SqlOutboxStore(database)
         self._links = LinkStore(database, clock)
         self._reviews = ReviewStore(database)
+        self._consents = ConsentStore(database)
+        self._disputes = DisputeStore(database)
 
     # Re-identification ----------------------------------------------------------------------------
 
@@ -172,6 +176,8 @@ class Desk:
         twins = tuple(sorted(name for _, record in gone for name in _names(record)))
         left = sum(_same(record, gone[0][1]) for _, record in self._all())
         self._reviews.forget(twins)
+        self._consents.forget(twins)
+        self._disputes.forget(twins)
         return Erased(
             twins,
             records=len(gone),

@@ -3,6 +3,8 @@
 from service.stores import (
     bulk,
     cds,
+    consents,
+    disputes,
     foreign,
     launches,
     ledger_index,
@@ -23,6 +25,8 @@ __all__ = [
     "METADATA",
     "bulk",
     "cds",
+    "consents",
+    "disputes",
     "foreign",
     "launches",
     "ledger_index",

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from service.auth import Principal
+from service.patient.consent import CARE
 from service.review.desk import ReviewDesk
 from service.stores.audit import AuditEvent
 from service.stores.runs import ENDED, Run, RunState
@@ -60,6 +61,7 @@ class Failure(StrEnum):
     GATE_BLOCKED = "gate-blocked"
     RUN_ENDED = "run-ended"
     STILL_RUNNING = "still-running"
+    NOT_CONSENTED = "not-consented"
     CANCELLED = "cancelled"
     TOO_LARGE = "too-large"
     UPSTREAM_UNREACHABLE = "upstream-unreachable"
@@ -102,6 +104,7 @@ class RunRequest:
     policy: str | None = None  # None: the configured default
     write_back: bool | None = None  # None: as the server's entry says
     only_needed: bool = False  # ask for the types that the models read, and for no others
+    purpose: str = CARE  # what for; the patient must have allowed it
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from service.auth import Access
 from service.config import Config
 from service.office import Office
+from service.patient.desk import PatientDesk
 from service.web.meters import Meters
 from service.web.ports import RunService
 
@@ -32,6 +33,7 @@ class Services:
     jwks: Callable[[], Mapping[str, Any]]  # public halves of the signing keys
     client_jwks: Callable[[], Mapping[str, Any]] = _none  # of the keys we sign in to servers with
     office: Office | None = None  # what the officer's console reads; not without its pages
+    patient: PatientDesk | None = None  # what a patient's pages act through; not without them
     meters: Meters = field(default_factory=Meters)
     start: Callable[[], None] = _nothing  # once per process, after it was forked
     stop: Callable[[], None] = _nothing

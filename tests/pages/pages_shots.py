@@ -17,4 +17,16 @@ OFFICER = {
     "officer-risk": "/privacy/risk",
 }
 OFFICER_ACTS = ("officer-stopped", "officer-requests")  # taken while somebody does something
-SHOTS = {"clinician.md": [*CLINIC], "officer.md": [*OFFICER, *OFFICER_ACTS]}
+PATIENT_ACTS = (
+    "patient-record",
+    "patient-dispute",
+    "patient-consent",
+    "patient-uses",
+    "patient-shared",
+    "patient-share",
+)
+SHOTS = {
+    "clinician.md": [*CLINIC],
+    "officer.md": [*OFFICER, *OFFICER_ACTS],
+    "patient.md": PATIENT_ACTS,
+}

@@ -17,13 +17,15 @@ from service.config import load_config
 from service.config.sections import Reviews
 from service.fhir.record import PatientRecord
 from service.office.build import open_office
-from service.pages import officer, pages
+from service.pages import officer, own, pages, viewer
+from service.patient.desk import PatientDesk
 from service.pipeline.make import Wish
 from service.pipeline.runtime import open_runtime
 from service.pipeline.service import Service
 from service.sandbox.testing import population, running_sandbox
 from service.web.ports import RunRequest
 from service.web.services import Services
+from service.wsgi import links
 
 EHR = Principal(Role.EHR, ROLE_SCOPES[Role.EHR], "ehr.test", Kind.API_KEY)
 FULL, PARTIAL, REFUSED, STALE, DIED, AWKWARD = (
@@ -88,8 +90,11 @@ def running_site(home: Path, patients: tuple[str, ...]) -> Iterator[Site]:
         service.start_workers()
         try:
             twins = {patient: run(service, patient) for patient in patients}
-            built = Services(service, access, runtime.jwks, office=open_office(runtime))
-            app = create_app(config, built, pages=[pages, officer])
+            desk = PatientDesk.over(runtime, service)
+            built = Services(
+                service, access, runtime.jwks, office=open_office(runtime), patient=desk
+            )
+            app = create_app(config, built, pages=[pages, own, officer, viewer, links(runtime)])
             yield Site(app, access, service, twins)
         finally:
             service.stop_workers()
@@ -152,8 +157,9 @@ def small_site(home: Path, twin: str) -> Iterator[Site]:
     runtime = open_runtime(config)
     access = Access.build(config, runtime.database, runtime.keys.session.material)
     service = Service(runtime)
-    built = Services(service, access, runtime.jwks, office=open_office(runtime))
-    app = create_app(config, built, pages=[pages, officer])
+    desk = PatientDesk.over(runtime, service)
+    built = Services(service, access, runtime.jwks, office=open_office(runtime), patient=desk)
+    app = create_app(config, built, pages=[pages, own, officer, viewer, links(runtime)])
     try:
         yield Site(app, access, service, {PERSON: twin})
     finally:

@@ -21,6 +21,7 @@ WHERE = {
     "ledger": ("officer.ledger", "Ledger and keys"),
     "stopped": ("officer.stopped", "Stopped"),
     "requests": ("officer.requests", "Re-identification"),
+    "erasures": ("officer.erasures", "Erasures"),
     "audit": ("officer.audit", "Audit"),
     "risk": ("officer.risk", "Risk, measured"),
 }

@@ -39,6 +39,7 @@ _STARTING = (
     Failure.UNKNOWN_MODEL,
     Failure.UNKNOWN_POLICY,
     Failure.WRITE_BACK_OFF,
+    Failure.NOT_CONSENTED,
     Failure.PATIENT_NOT_FOUND,
     Failure.GATE_BLOCKED,
     Failure.TOO_LARGE,

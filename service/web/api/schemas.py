@@ -6,6 +6,7 @@ from typing import Any
 from flask import request
 from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, post_load, validate
 
+from service.patient.consent import CARE, PURPOSES
 from service.web.answers import JSON, read_json
 from service.web.errors import Fault, WebError, safe_path
 from service.web.ports import Question, RunRequest, RunState
@@ -70,6 +71,12 @@ class RunRequestSchema(Boundary):
         },
     )
 
+    purpose = fields.String(
+        load_default=CARE,
+        validate=validate.OneOf(sorted(PURPOSES)),
+        metadata={"description": "What for. The patient must have allowed it."},
+    )
+
     @post_load
     def build(self, data: dict[str, Any], **_: Any) -> RunRequest:
         return RunRequest(
@@ -79,6 +86,7 @@ class RunRequestSchema(Boundary):
             data["policy"],
             data["writeBack"],
             data["onlyNeeded"],
+            data["purpose"],
         )
 
 

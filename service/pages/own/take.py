@@ -1,0 +1,95 @@
+"""Take it along: the twin in every form, locked or not; and asking to be erased."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import orjson
+from flask import Response, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from mappings.to_fhir.twin_bundle import ips_bundle
+from service.pages import model_cards
+from service.pages.own.frame import EXPORTS, PATIENT, desk, own, own_twin, page, text
+from service.portable import locked, sphr
+from service.portable.errors import PortableError
+from service.web.errors import Fault, WebError
+from service.web.gate import principal
+from service.web.services import services
+from twin_engine.document import MEDIA_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way to write a twin down."""
+
+    file: str
+    media_type: str
+    content: Callable[[str], bytes]
+
+
+def _twin(twin: str) -> bytes:
+    return services().runs.twin(twin)
+
+
+def _summary(twin: str) -> bytes:
+    document = services().runs.document(twin)
+    return orjson.dumps(ips_bundle(document, model_cards.cards([document])))
+
+
+def _package(twin: str) -> bytes:
+    return desk().package(twin)
+
+
+FORMS: Mapping[str, Form] = {
+    "twin": Form("twin.json", MEDIA_TYPE, _twin),
+    "summary": Form("summary.json", "application/fhir+json", _summary),
+    "package": Form("record.sphr", sphr.MEDIA_TYPE, _package),
+}
+
+
+@own.get("/take")
+@PATIENT
+def take() -> str:
+    return _page("")
+
+
+@own.post("/take")
+@EXPORTS
+def download() -> AnyResponse:
+    form = FORMS.get(request.form.get("form", ""))
+    if form is None:
+        raise WebError("invalid", faults=[Fault("form", "is one of those offered")])
+    content, name, kind = form.content(own_twin()), form.file, form.media_type
+    if request.form.get("lock") == "yes":
+        try:
+            sealed = locked.lock(content, request.form.get("passphrase", ""), kind)
+        except PortableError as error:
+            return Response(_page(str(error)), status=409, mimetype="text/html")
+        content, name, kind = sealed.encode(), f"{name}.jwe", locked.MEDIA_TYPE
+    services().runs.note_use(principal(), "twin.download", own_twin())
+    answer = Response(content, content_type=kind)
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
+
+
+@own.post("/erasure")
+@PATIENT
+def ask_erasure() -> AnyResponse:
+    """Somebody has to do it: destroying the way back is not undone."""
+    if request.form.get("sure") != "yes":
+        return Response(_page(text("take.not_sure")), status=409, mimetype="text/html")
+    desk().ask_erasure(principal(), own_twin())
+    return Response(_page("", asked=True), mimetype="text/html")
+
+
+def _page(message: str, *, asked: bool = False) -> str:
+    asked = asked or desk().erasure_asked(own_twin())
+    return page(
+        "take",
+        forms=FORMS,
+        message=message,
+        suggestion=locked.new_passphrase(),
+        shortest=locked.SHORTEST,
+        asked=asked,
+        links=sum(not one.ended for one in desk().links.links(own_twin())),
+    )

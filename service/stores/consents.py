@@ -1,0 +1,90 @@
+"""What patients allow their data to be used for. Decisions are added, never changed.
+
+A person is known here by a keyed hash, so that a decision holds for every twin of theirs, also one
+that is made later under another policy.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.stores.database import Database, utc_now
+from service.stores.tables import Base, Serial
+
+
+class ConsentRow(Base):
+    """One decision of one person on one purpose; the newest holds."""
+
+    __tablename__ = "consents"
+
+    seq: Mapped[int] = mapped_column(Serial, primary_key=True, autoincrement=True)
+    person: Mapped[str] = mapped_column(index=True)
+    purpose: Mapped[str]
+    allowed: Mapped[bool]
+    decided: Mapped[datetime]
+
+
+class ConsentPersonRow(Base):
+    """Whose a twin is, as a keyed hash. Erasure removes it."""
+
+    __tablename__ = "consent_people"
+
+    twin: Mapped[str] = mapped_column(primary_key=True)
+    person: Mapped[str] = mapped_column(index=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    purpose: str
+    allowed: bool
+    decided: datetime
+
+
+class ConsentStore:
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
+        self._database, self._clock = database, clock
+
+    def know(self, person: str, twin: str) -> None:
+        """This twin is this person's. What was decided before that was known is theirs too."""
+        add = self._database.insert(ConsentPersonRow).values(twin=twin, person=person)
+        before = ConsentRow.person == unknown(twin)
+        with self._database.write() as session:
+            session.execute(add.on_conflict_do_nothing())
+            session.execute(update(ConsentRow).where(before).values(person=person))
+
+    def person(self, twin: str) -> str:
+        """Of a twin that was made before this was kept, itself until its next run."""
+        with self._database.read() as session:
+            row = session.get(ConsentPersonRow, twin)
+            return unknown(twin) if row is None else row.person
+
+    def decide(self, person: str, purpose: str, *, allowed: bool) -> None:
+        with self._database.write() as session:
+            row = ConsentRow(person=person, purpose=purpose, allowed=allowed, decided=self._clock())
+            session.add(row)
+
+    def decisions(self, person: str) -> dict[str, Decision]:
+        """The newest decision on each purpose."""
+        last = select(func.max(ConsentRow.seq)).where(ConsentRow.person == person)
+        query = select(ConsentRow).where(ConsentRow.seq.in_(last.group_by(ConsentRow.purpose)))
+        with self._database.read() as session:
+            return {
+                row.purpose: Decision(row.purpose, row.allowed, row.decided)
+                for row in session.scalars(query)
+            }
+
+    def forget(self, twins: Collection[str]) -> None:
+        """Whose they are, and what that person decided."""
+        mine = select(ConsentPersonRow.person).where(ConsentPersonRow.twin.in_(twins))
+        with self._database.write() as session:
+            people = [*session.scalars(mine), *map(unknown, twins)]
+            session.execute(delete(ConsentRow).where(ConsentRow.person.in_(people)))
+            session.execute(delete(ConsentPersonRow).where(ConsentPersonRow.person.in_(people)))
+
+
+def unknown(twin: str) -> str:
+    """A person of whom only this twin is known."""
+    return f"twin:{twin}"

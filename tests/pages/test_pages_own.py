@@ -1,0 +1,343 @@
+"""The patient's pages over HTTP: dispute, consent, share, take along, erasure; whose they are."""
+
+import re
+from dataclasses import replace
+from importlib.resources import files
+
+import orjson
+import pytest
+from flask.testing import FlaskClient
+from pages_site import EHR, PERSON, RECORD, Site, form_token
+
+from service.auth import Role
+from service.fhir.record import PatientRecord
+from service.pages.own import frame
+from service.pipeline.errors import RunError
+from service.pipeline.make import Wish
+from service.portable.locked import unlock
+from service.sharing.link import read
+from service.stores.audit import AuditFilter, AuditStore
+
+PAGES = ["/me/record", "/me/record/systolic-bp", "/me/uses", "/me/consent", "/me/take", "/me/share"]
+HREF = re.compile(r'href="(/me/wrong\?[^"]+)"')
+
+
+@pytest.fixture
+def twin(acting: Site) -> str:
+    return acting.twins[PERSON]
+
+
+@pytest.fixture
+def patient(acting: Site) -> FlaskClient:
+    return acting.patient(PERSON)
+
+
+@pytest.fixture
+def clinician(acting: Site) -> FlaskClient:
+    return acting.client(Role.EHR)
+
+
+def send(client: FlaskClient, path: str, page: str = "/me/record", **form: str):
+    token = form_token(client.get(page).text)
+    return client.post(path, data={"csrf_token": token, **form})
+
+
+def text_of(page: str) -> str:
+    main = page[page.index("<main") : page.index("</main>")]
+    return " ".join(re.sub(r"<[^>]+>", " ", main).split())
+
+
+def place(client: FlaskClient, page: str = "/me/record/systolic-bp") -> dict[str, str]:
+    found = HREF.search(client.get(page).text)
+    assert found
+    pairs = found[1].partition("?")[2].replace("&amp;", "&").split("&")
+    return dict(pair.split("=") for pair in pairs)
+
+
+def dispute(client: FlaskClient, reason: str = "wrong-value"):
+    return send(client, "/me/wrong", reason=reason, **place(client))
+
+
+def again(acting: Site, *resources: dict, purpose: str = "care"):
+    """Another run of the same patient, over a record that may have changed."""
+    record = PatientRecord(PERSON, "urn:test", list(resources), {"basis": "bundle", "slices": []})
+    wish = replace(Wish("safe-harbor", (), "run"), purpose=purpose)
+    return acting.service.runtime.maker.make(record, wish)
+
+
+def events(acting: Site, action: str) -> list[str]:
+    found = AuditStore(acting.service.runtime.database).search(AuditFilter(action=action))
+    return [event.outcome for event in found]
+
+
+# -- whose they are --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_each_page_is_the_patients_alone(acting: Site, patient: FlaskClient, path: str) -> None:
+    assert patient.get(path).status_code == 200
+    assert acting.client(Role.EHR).get(path).status_code == 403
+    assert acting.app.test_client().get(path).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/me/record/no-such-thing",
+        "/me/record/%3Cscript%3E",
+        "/me/wrong?source=a&part=signals&name=systolic-bp",
+        "/me/wrong?source=a&part=%2e%2e&name=",
+        "/me/wrong",
+        "/me/share/nothing",
+    ],
+)
+def test_what_is_not_there_is_not_found(patient: FlaskClient, path: str) -> None:
+    assert patient.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/me/wrong", "/me/consent", "/me/take", "/me/share", "/me/erasure"]
+)
+def test_every_form_needs_the_token_of_its_page(patient: FlaskClient, path: str) -> None:
+    assert patient.post(path).status_code == 403
+
+
+# -- this is wrong ---------------------------------------------------------------------------------
+
+
+def test_a_dispute_is_marked_at_once_on_both_pages(
+    patient: FlaskClient, clinician: FlaskClient, twin: str
+) -> None:
+    assert "disputed by the patient" not in clinician.get(f"/clinic/twins/{twin}").text.lower()
+    answer = dispute(patient)
+    assert (answer.status_code, answer.location) == (303, "/me/record#disputes")
+    mine = text_of(patient.get("/me/record").text)
+    assert "It says: 142 mmHg" in mine
+    assert "You said: the value is wrong." in mine
+    theirs = text_of(clinician.get(f"/clinic/twins/{twin}").text)
+    assert "Disputed by the patient: the value is wrong" in theirs
+    explained = clinician.get(f"/clinic/twins/{twin}/versions/1/explain/systolic-bp").text
+    assert "disputed by the patient" in explained
+    assert "The patient says the value is wrong" in text_of(explained)
+
+
+def test_a_correction_at_the_source_resolves_it_and_both_are_shown(
+    acting: Site, patient: FlaskClient, clinician: FlaskClient, twin: str
+) -> None:
+    dispute(patient)
+    amended = {**RECORD[1], "status": "amended", "valueQuantity": {
+        "value": 128, "system": "http://unitsofmeasure.org", "code": "mm[Hg]"}}  # fmt: skip
+    assert again(acting, RECORD[0], amended).twin.version == 2
+    mine = text_of(patient.get("/me/record").text)
+    assert "It said 142 mmHg" in mine
+    assert "Now it says 128 mmHg" in mine
+    assert "Disputed by the patient" not in text_of(clinician.get(f"/clinic/twins/{twin}").text)
+    # The earlier version stays marked: there it is still what the patient said was wrong.
+    earlier = text_of(clinician.get(f"/clinic/twins/{twin}/versions/1").text)
+    assert "Disputed by the patient: the value is wrong" in earlier
+
+
+def test_an_entry_that_is_gone_from_the_source_is_told_so(
+    acting: Site, patient: FlaskClient
+) -> None:
+    dispute(patient)
+    again(acting, RECORD[0])
+    assert "It is gone from your record. It said 142 mmHg" in text_of(
+        patient.get("/me/record").text
+    )
+
+
+def test_a_dispute_is_taken_back_once(
+    acting: Site, patient: FlaskClient, clinician: FlaskClient, twin: str
+) -> None:
+    dispute(patient)
+    (one,) = acting.app.extensions["twinport"][1].patient.disputes.of(twin)
+    path = f"/me/wrong/{one.dispute.id}/back"
+    assert send(patient, path).status_code == 303
+    assert send(patient, path).status_code == 404
+    assert "Disputed by the patient" not in text_of(clinician.get(f"/clinic/twins/{twin}").text)
+    assert events(acting, "dispute") == ["wrong-value"]
+    assert events(acting, "dispute-taken-back") == ["done"]
+
+
+def test_disputing_twice_is_one_dispute(patient: FlaskClient, clinician: FlaskClient) -> None:
+    where = place(patient)
+    send(patient, "/me/wrong", reason="wrong-value", **where)
+    send(patient, "/me/wrong", reason="not-me", **where)
+    page = text_of(patient.get("/me/record").text)
+    assert page.count("It says: 142 mmHg") == 1
+    assert "You said: this is not about me." in page
+
+
+def test_what_cannot_be_disputed_is_told(patient: FlaskClient) -> None:
+    answer = dispute(patient, "because")
+    assert answer.status_code == 409
+    assert "Choose what is wrong with it." in text_of(answer.text)
+
+
+# -- consent ---------------------------------------------------------------------------------------
+
+
+def test_research_needs_a_yes_and_care_ends_with_a_no(acting: Site, patient: FlaskClient) -> None:
+    with pytest.raises(RunError, match="has not allowed use for research") as refused:
+        again(acting, *RECORD, purpose="research")
+    assert refused.value.code == "not-consented"
+    send(patient, "/me/consent", purpose="research", answer="yes")
+    again(acting, *RECORD, purpose="research")
+    send(patient, "/me/consent", purpose="care", answer="no")
+    with pytest.raises(RunError, match="has not allowed use for care"):
+        again(acting, *RECORD)
+    assert "not-consented" in events(acting, "run")
+    assert events(acting, "consent") == ["refused", "allowed"]
+
+
+def test_a_decision_holds_for_a_later_twin_under_another_policy(
+    acting: Site, patient: FlaskClient
+) -> None:
+    again(acting, *RECORD)  # from its next run on it is known whose the twin is
+    send(patient, "/me/consent", purpose="care", answer="no")
+    record = PatientRecord(PERSON, "urn:test", list(RECORD), {"basis": "bundle", "slices": []})
+    with pytest.raises(RunError, match="has not allowed"):
+        acting.service.runtime.maker.make(record, Wish("date-shift", (), "run"))
+
+
+def test_the_page_says_what_holds(patient: FlaskClient) -> None:
+    before = text_of(patient.get("/me/consent").text)
+    assert before.count("You have not said anything yet.") == 3
+    send(patient, "/me/consent", purpose="quality", answer="yes")
+    after = text_of(patient.get("/me/consent").text)
+    assert after.count("You have not said anything yet.") == 2
+    assert "You said so on" in after
+    assert send(patient, "/me/consent", purpose="marketing", answer="yes").status_code == 422
+
+
+# -- share -----------------------------------------------------------------------------------------
+
+
+def share(client: FlaskClient, **form: str) -> str:
+    answer = send(client, "/me/share", "/me/share", **({"lasts": "week"} | form))
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def test_a_link_is_shown_once_and_opens_until_it_is_ended(
+    acting: Site, patient: FlaskClient
+) -> None:
+    page = share(patient, label="Second opinion", passcode="yes")
+    spelled = re.search(r'id="link"[^>]*>([^<]+)<', page)
+    passcode = re.search(r'id="passcode">(\d{6})<', page)
+    assert spelled
+    assert passcode
+    link = read(spelled[1])
+    assert link.label == "Second opinion"
+    later = patient.get("/me/share").text
+    assert spelled[1] not in later
+    assert passcode[1] not in later
+    assert "Second opinion" in text_of(later)
+    desk = acting.app.extensions["twinport"][1].patient.links
+    token = link.url.rpartition("/")[2]
+    assert desk.ask(token, "Dr Example", passcode[1]).link is not None
+    (one,) = desk.links(acting.twins[PERSON])
+    assert "Dr Example" in text_of(patient.get(f"/me/share/{one.id}").text)
+    assert send(patient, f"/me/share/{one.id}/end", "/me/share").status_code == 303
+    assert desk.ask(token, "Dr Example", passcode[1]).link is None
+    assert "ended by you" in text_of(patient.get("/me/share").text)
+    assert send(patient, "/me/share/nothing/end", "/me/share").status_code == 404
+
+
+def test_a_link_needs_an_end(patient: FlaskClient) -> None:
+    answer = send(patient, "/me/share", "/me/share", lasts="forever")
+    assert answer.status_code == 409
+    assert "Choose how long it lasts." in text_of(answer.text)
+
+
+# -- take along ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "begins"),
+    [
+        ("twin", "twin.json", b"{"),
+        ("summary", "summary.json", b"{"),
+        ("package", "record.sphr", b"PK"),
+    ],
+)
+def test_every_form_is_there(patient: FlaskClient, form: str, name: str, begins: bytes) -> None:
+    answer = send(patient, "/me/take", form=form)
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+    assert answer.data.startswith(begins)
+
+
+def test_a_locked_file_opens_with_its_passphrase(acting: Site, patient: FlaskClient) -> None:
+    words = "correct horse battery"
+    answer = send(patient, "/me/take", form="twin", lock="yes", passphrase=words)
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="twin.json.jwe"'
+    opened = unlock(answer.text, words)
+    assert opened.content == acting.service.twin(acting.twins[PERSON])
+    short = send(patient, "/me/take", form="twin", lock="yes", passphrase="short")
+    assert short.status_code == 409
+    assert "Take a passphrase of 12 characters or more." in text_of(short.text)
+    assert orjson.loads(opened.content)["twin"]
+
+
+def test_asking_to_be_erased_reaches_the_officer(acting: Site, patient: FlaskClient) -> None:
+    share(patient)
+    page = text_of(patient.get("/me/take").text)
+    assert "Your one open share ends." in page
+    assert "What we cannot call back:" in page
+    assert send(patient, "/me/erasure").status_code == 409
+    assert "You have asked to be erased." in text_of(send(patient, "/me/erasure", sure="yes").text)
+    officer = acting.client(Role.PRIVACY_OFFICER, person="ada")
+    first = text_of(officer.get("/privacy").text)
+    assert "A patient asks to be erased." in first
+
+
+# -- who used it -----------------------------------------------------------------------------------
+
+
+def test_who_used_it_when_and_what_for(
+    acting: Site, patient: FlaskClient, clinician: FlaskClient, twin: str
+) -> None:
+    clinician.get(f"/clinic/twins/{twin}")
+    page = text_of(patient.get("/me/uses").text)
+    assert "Clinician Opened by a clinician care" in page
+    acting.service.note_use(EHR, "twin.read", twin)
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def sentences(node: dict, before: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, inside in node.items():
+        key = f"{before}{name}"
+        found |= sentences(inside, f"{key}.") if isinstance(inside, dict) else {key: inside}
+    return found
+
+
+def test_every_sentence_is_asked_for_and_every_one_asked_for_is_there() -> None:
+    """A key may be put together: then its beginning stands in the page."""
+    asked = set(re.findall(r"\b(?:t|strong|text)\(f?['\"]([a-z_.0-9-]+)", sources()))
+    known = sentences(dict(frame.languages()["en"]))
+    for key in asked:
+        assert key in known or any(one.startswith(key) for one in known), key
+    whole = {key for key in asked if key in known}
+    parts = asked - whole
+    for key in known:
+        assert key in whole or any(key.startswith(part) for part in parts), key
+
+
+def sources() -> str:
+    folder = files("service.pages")
+    held = [*(folder / "templates" / "own").iterdir(), *(folder / "own").iterdir()]
+    return " ".join(one.read_text() for one in held if one.name.endswith((".html", ".py")))
+
+
+def test_another_language_falls_back_sentence_by_sentence(
+    monkeypatch: pytest.MonkeyPatch, patient: FlaskClient
+) -> None:
+    both = {**frame.languages(), "de": {"uses": {"title": "Wer ihn benutzt hat"}}}
+    monkeypatch.setattr(frame, "languages", lambda: both)
+    page = patient.get("/me/uses", headers={"Accept-Language": "de"}).text
+    assert "Wer ihn benutzt hat" in page
+    assert "Nobody can change this list." in page
