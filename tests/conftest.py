@@ -1,15 +1,9 @@
 """Fixtures every suite may use."""
 
 import pytest
-from hypothesis import HealthCheck, settings
+from support import depth
 
 pytest_plugins = ("support.databases",)
-
-# How quickly an example is drawn or run says how busy the machine is, and nothing about the code.
-settings.register_profile(
-    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("any-machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,3 +13,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--transcripts", action="store_true", help="Write the golden transcripts anew."
     )
+    parser.addoption(
+        "--deep", action="store_true", help="Try every property on all its examples, not a fifth."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    depth.choose(deep=config.getoption("--deep"))

@@ -14,16 +14,11 @@ from docs_shell import PageFailedError, missing, run_page
 from service.cli import cli
 
 LABELS = {"sh", "console", "text", "json", "jsonc", "toml", "yaml", "python", "mermaid", "http"}
-SLOW = {
-    f"docs/{page}.md"
-    for page in ("bulk", "quick-start", "twin-versions", "exports", "explain", "verify", "keys")
-}
 WITH_COMMANDS = [page for page in pages() if any(b.label == "sh" for b in blocks(page))]
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(p, marks=[pytest.mark.slow] * (p in SLOW)) for p in WITH_COMMANDS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_COMMANDS)
 def test_every_command_of_the_page_runs(page: str, tmp_path: Path) -> None:
     found = blocks(page)
     printed = run_page([block for block in found if block.label == "sh"], tmp_path)

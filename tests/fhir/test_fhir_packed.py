@@ -6,6 +6,7 @@ import pytest
 from fhir_servers import ScriptedServer, bundle, client_for, fhir, observations
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.depth import examples
 
 from service.fhir.packed import Packed, Packer, Shelf, only
 from service.fhir.pull import pull_patient
@@ -26,7 +27,7 @@ def observation(identity: str, version: str = "1", **elements: Any) -> dict[str,
     return next(observations("p1", identity, meta={"versionId": version}, **elements))
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.dictionaries(TEXT, JSON, max_size=5), min_size=1, max_size=6), st.booleans())
 def test_what_is_packed_comes_back(contents: list[dict[str, Any]], plain: bool) -> None:
     packer = Packer(1 << 20 if plain else 0)

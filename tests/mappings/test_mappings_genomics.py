@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.depth import examples
 
 from mappings.vocabulary import genomics
 from mappings.vocabulary.guards import is_known_code
@@ -43,7 +44,7 @@ def test_anything_else_is_no_diplotype(text: str) -> None:
     assert text == "*1/*2" or not is_known_code(PHARMVAR, text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.text(max_size=60), st.sampled_from(["", *genomics.GENES]))
 def test_what_comes_out_is_spelled_by_us(text: str, gene: str) -> None:
     for tried in (text, f"{gene} {text}", f"{gene} *1/{text}"):

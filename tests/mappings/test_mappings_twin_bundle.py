@@ -342,7 +342,7 @@ def test_answers_stand_in_a_section_of_their_own_with_what_they_rest_on() -> Non
 times = st.integers(-40_000, 40_000)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.builds(

@@ -36,7 +36,7 @@ def columns(patient: dict[str, float]) -> dict[str, Any]:
     return {name: np.array([value]) for name, value in patient.items()}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(PATIENT)
 def test_they_add_up_to_the_whole_difference_in_log_odds(patient: dict[str, float]) -> None:
     own = columns(patient)

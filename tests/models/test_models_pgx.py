@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models_twins import ONE_SLICE, condition, document, state
+from support.depth import examples
 
 from mappings.vocabulary import genomics
 from twin_engine.document.schema import check
@@ -171,7 +172,7 @@ def test_one_code_has_one_sentence() -> None:
         assert one.strength in ("strong", "moderate", "none")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.data())
 def test_the_order_of_alleles_says_nothing_and_every_meaning_is_declared(data: Any) -> None:
     name = data.draw(st.sampled_from(genomics.TABLED))

@@ -81,7 +81,7 @@ def test_an_isotonic_curve_follows_scikit_learn_on_all_people() -> None:
     assert curve.applied(np.array([1.0]))[0] < 1
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.sampled_from(["intercept", "logistic", "isotonic"]), st.integers(0, 50))
 def test_no_curve_turns_the_order_of_people_round(method: str, seed: int) -> None:
     curve = fit(RISK, events(TURNED, seed), method)

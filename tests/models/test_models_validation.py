@@ -138,6 +138,7 @@ def report(signed: tuple[Shell, Path], files: dict[str, Path]) -> Any:
         return run(signed[0], files, *more).json
 
 
+@pytest.mark.slow
 def test_rows_and_outcomes_are_joined_and_judged(report: Any) -> None:
     assert (report["outcome"], report["horizonYears"]) == ("ascvd", 10)
     assert report["rows"] == 2000
@@ -148,6 +149,7 @@ def test_rows_and_outcomes_are_joined_and_judged(report: Any) -> None:
     assert report["groups"]["age-band"]["70 and over"]["verdict"] == "judged"
 
 
+@pytest.mark.slow
 def test_the_words_hold_no_row_of_a_person(report: Any) -> None:
     told = "\n".join(lines(report))
     assert "calibration slope" in told
@@ -190,6 +192,7 @@ def test_outcomes_that_cannot_be_read_are_refused_without_their_values(
 # -- figures -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_report_is_saved_with_its_figures(
     signed: tuple[Shell, Path],
     files: dict[str, Path],

@@ -20,6 +20,7 @@ from service.office.proofs import Check
 from service.stores.ledger_index import EntryRow
 
 OFFICER = Role.PRIVACY_OFFICER
+pytestmark = pytest.mark.slow  # every report is made as a page and as a PDF
 
 
 @pytest.fixture(scope="module")

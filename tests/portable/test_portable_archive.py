@@ -9,6 +9,7 @@ import zipfile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.depth import examples
 
 from service.portable import archive
 from service.portable.errors import PortableError
@@ -139,7 +140,7 @@ def test_no_bytes_break_it(data: bytes) -> None:
         archive.unpack(data)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.data())
 def test_a_changed_byte_never_raises_anything_else(data: st.DataObject) -> None:
     good = archive.pack(PARTS.items())

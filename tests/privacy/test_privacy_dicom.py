@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_support import SNOMED, session
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
+from support.depth import examples
 
 from privacy import gate
 from privacy.dicom import ATTRIBUTES, PROFILE, Judge, collect_dicom, listed
@@ -297,7 +298,7 @@ DATASETS = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.lists(DATASETS, max_size=3))
 def test_whatever_an_archive_sends_no_free_string_passes(datasets: list[Json]) -> None:
     counts: Counter[tuple[str, str]] = Counter()
@@ -388,7 +389,7 @@ def test_the_same_for_everybody_stops_none() -> None:
     assert gate.check(json.dumps(honest).encode(), values).passed
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(st.one_of(DATASETS, SCALARS), max_size=3))
 def test_the_gate_reads_whatever_an_archive_sends(datasets: list[Any]) -> None:
     collect_dicom(datasets, gate.IdentifyingValues())

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_generator import Generator
+from support.depth import examples
 
 from privacy.elements import IN_SCOPE
 from privacy.gate import IdentifyingValues, Searcher, check, collect_identifiers
@@ -120,7 +121,7 @@ def _first(path: str) -> str:
 
 
 @given(st.data(), st.lists(_VALUE, min_size=1, max_size=4), st.integers(0, 10**6))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500))
 def test_both_searches_hit_in_the_same_places(
     data: st.DataObject, values: list[str], seed: int
 ) -> None:
@@ -133,7 +134,7 @@ def test_both_searches_hit_in_the_same_places(
 
 
 @given(st.lists(_VALUE, min_size=1, max_size=5), st.integers(0, 10**6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 def test_both_collect_the_same_values(values: list[str], seed: int) -> None:
     sources = _sources(values, seed)
     assert collect_identifiers(sources) == plain.collect(sources)
@@ -163,7 +164,7 @@ _ANY = st.recursive(
 
 
 @given(_ANY)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_nothing_is_overlooked_in_a_source_of_any_shape(source: Any) -> None:
     """Strings in lists of lists, which FHIR does not have, the plain way passes over."""
     quick, slow = collect_identifiers([source]), plain.collect([source])

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_generator import DAY, MARKER, NUMBER, Generator
 from privacy_support import GUARDS, MINUTES, SAFE_HARBOR, UNITS, session
+from support.depth import examples
 
 from privacy.deidentify import Deidentifier, Refused
 from privacy.elements import IN_SCOPE, elements_of
@@ -45,7 +46,7 @@ def run(seed: int, deidentifier: Deidentifier = SAFE_HARBOR) -> str:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=160, deadline=None)
+@settings(max_examples=examples(160))
 def test_no_marker_comes_out(seed: int) -> None:
     for deidentifier in (SAFE_HARBOR, MINUTES):
         out = run(seed, deidentifier)

@@ -20,6 +20,7 @@ from privacy_support import (
     observation,
     session,
 )
+from support.depth import examples
 
 from privacy import plans
 from privacy.deidentify import Deidentifier, Session
@@ -155,7 +156,7 @@ def compare(sources: list[dict[str, Any]], policy: str) -> Session:
 
 
 @given(st.integers(0, 10**9), st.sampled_from(SCOPE), st.sampled_from(sorted(POLICIES)))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250))
 def test_plans_and_rules_agree_on_ordinary_resources_and_on_spoiled_ones(
     seed: int, kind: str, policy: str
 ) -> None:
@@ -168,7 +169,7 @@ def test_plans_and_rules_agree_on_ordinary_resources_and_on_spoiled_ones(
 
 
 @given(st.integers(0, 10**9), st.sampled_from(SCOPE))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_plans_and_rules_agree_on_resources_full_of_markers(seed: int, kind: str) -> None:
     compare([Generator(seed).resource(kind)], "safe-harbor")
 

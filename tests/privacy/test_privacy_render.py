@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_generator import MARKER, Generator
 from privacy_support import CODES, GUARDS, LOINC, UCUM, observation, session
+from support.depth import examples
 from test_privacy_plans import Ordinary
 
 from privacy.deidentify import Deidentifier, Refused, Session
@@ -81,7 +82,7 @@ def test_an_observation_is_itself_again_without_identity() -> None:
 
 
 @given(st.integers(0, 10**9), st.sampled_from(SCOPE), st.sampled_from(sorted(DEIDENTIFIERS)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_what_is_rendered_is_valid_r4_and_holds_no_marker(
     seed: int, kind: str, policy: str
 ) -> None:
@@ -106,7 +107,7 @@ def test_what_is_rendered_is_valid_r4_and_holds_no_marker(
     st.integers(0, 10**6),
     st.sampled_from(["safe-harbor", "relative-minutes"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_the_year_that_is_shown_is_the_year_that_was_written(
     day: date, length: int, seed: int, policy: str
 ) -> None:
@@ -120,7 +121,7 @@ def test_the_year_that_is_shown_is_the_year_that_was_written(
 
 
 @given(st.dates(date(1971, 1, 1), date(2021, 2, 28)), st.integers(0, 10**6))  # no placeholder
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 def test_a_shift_keeps_every_interval_and_a_limited_data_set_every_date(
     day: date, seed: int
 ) -> None:
@@ -316,7 +317,7 @@ def test_other_numbers_keep_four_digits() -> None:
 
 
 @given(st.floats(-1e12, 1e12, allow_nan=False), st.integers(1, 6))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_significant_digits_are_as_many_as_said_and_close(number: float, digits: int) -> None:
     shown = significant(number, digits)
     written = f"{abs(shown):.{digits - 1}e}"

@@ -17,6 +17,7 @@ def test_the_page_is_current() -> None:
     assert written == docs.render(), "run: python -m service.sandbox.docs"
 
 
+@pytest.mark.slow
 def test_the_page_is_the_same_on_any_day() -> None:
     one, other = (
         [Counter(r["resourceType"] for r in p.resources) for p in generate(day)]

@@ -12,6 +12,7 @@ from fhir.resources.R4B import get_fhir_model_class
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from support.depth import examples
 
 from service.sandbox import DEMO_PATIENTS, PatientBundle, generate
 from service.sandbox.population import body, tables
@@ -51,13 +52,15 @@ def test_same_anchor_and_seed_give_the_same_bytes() -> None:
     assert first == again
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_values_but_the_same_cast() -> None:
     one, other = generate(TEST_ANCHOR, 1), generate(TEST_ANCHOR, 2)
     assert [p.id for p in one] == [p.id for p in other]
     assert orjson.dumps([p.bundle() for p in one]) != orjson.dumps([p.bundle() for p in other])
 
 
-@settings(max_examples=6, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=6)
 @given(st.dates(date(2024, 1, 1), date(2044, 12, 31)))
 def test_on_any_day_the_record_ends_just_before_that_day(anchor: date) -> None:
     for patient in generate(anchor):
@@ -277,7 +280,7 @@ def test_nothing_but_the_named_oddity_is_recorded_after_a_death() -> None:
         assert sum(datetime.fromisoformat(m) > died for m in moments) == late
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.floats(8, 140), st.floats(18, 99), st.booleans())
 def test_creatinine_is_the_inverse_of_ckd_epi_2021(egfr: float, age: float, female: bool) -> None:
     scr = body.creatinine_from_egfr(egfr, age, female)

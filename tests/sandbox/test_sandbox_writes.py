@@ -10,6 +10,7 @@ from fhir.resources.R4B import get_fhir_model_class
 from flask import Response
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.depth import examples
 
 from service.sandbox.errors import FhirError
 from service.sandbox.persona import Persona, Settings
@@ -226,7 +227,7 @@ def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 ANY_JSON = st.recursive(LEAVES, nested, max_leaves=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     ANY_JSON,
     st.sampled_from(["batch", "transaction", None]),

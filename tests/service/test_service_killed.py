@@ -89,6 +89,7 @@ def test_a_killed_command_is_finished_by_running_it_again(shell: Shell, stage: s
         assert ours(sandbox) == ONE_OF_EACH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", default("before-commit")[1:])
 def test_the_service_finishes_what_a_killed_command_left(shell: Shell, stage: str) -> None:
     """Without anybody running the command again: the service empties the outbox."""
@@ -104,6 +105,7 @@ def test_the_service_finishes_what_a_killed_command_left(shell: Shell, stage: st
         assert set(written.values()) != {0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", default("after-commit"))
 def test_a_run_of_a_killed_service_is_finished_by_the_next(
     home: Path, monkeypatch: pytest.MonkeyPatch, stage: str

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.databases import Clock
+from support.depth import examples
 
 from privacy.deidentify import Refused
 from service.auth import Principal, Role
@@ -68,7 +69,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(st.lists(anything, max_size=4))
 def test_no_shape_of_a_date_breaks_it(values: list[Any]) -> None:
     resources = [{"resourceType": "Observation", "effectiveDateTime": v} for v in values]

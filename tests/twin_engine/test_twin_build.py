@@ -9,6 +9,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.depth import examples
 from support.twins import NOTHING, complete, facts, header, pseudonym, twin
 from support.twins_example import example
 
@@ -234,13 +235,13 @@ def shuffled(mapped: Mapped, seed: int) -> Mapped:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(RECORDS, st.integers())
 def test_the_order_of_arrival_leaves_no_trace(mapped: Mapped, seed: int) -> None:
     assert dump(twin(mapped)) == dump(twin(shuffled(mapped, seed)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(RECORDS)
 def test_what_was_built_can_be_read_and_written_again(mapped: Mapped) -> None:
     made = twin(mapped)
@@ -250,7 +251,7 @@ def test_what_was_built_can_be_read_and_written_again(mapped: Mapped) -> None:
     assert dump(back.document) == payload
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(RECORDS)
 def test_every_number_is_in_the_document_once(mapped: Mapped) -> None:
     made = twin(mapped)
@@ -284,7 +285,7 @@ def renamed(mapped: Mapped, moved: int = 0) -> Mapped:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(RECORDS, st.integers(-9000, 9000), st.integers(0, 5000))
 def test_the_clinical_digest_knows_neither_epoch_nor_pseudonym_nor_run(
     mapped: Mapped, moved: int, later: int

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.depth import examples
 from support.twins import everything, twin
 from support.twins_example import example
 
@@ -146,7 +147,7 @@ def use(twin: Twin) -> None:
     affected(twin.document, example())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.sampled_from(PLACES), VALUES, st.booleans())
 def test_a_document_with_a_part_changed_or_removed_is_refused_or_can_be_used(
     path: tuple[Any, ...], value: Any, remove: bool

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.depth import examples
 from support.twins import everything, twin
 
 from mappings import vocabulary
@@ -153,7 +154,7 @@ def test_a_name_fits_nowhere(path: tuple[Any, ...]) -> None:
         assert name not in str(caught.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.sampled_from(PLACES), st.text(max_size=12), NAMES)
 def test_no_key_can_be_added_anywhere(path: tuple[Any, ...], key: str, value: str) -> None:
     node: Any = WHOLE

@@ -251,7 +251,7 @@ def test_what_omop_cannot_say_is_left_out_and_counted() -> None:
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(-60_000, 60_000), st.integers(40, 200)), max_size=20))
 def test_distances_in_time_survive(pairs: list[tuple[int, int]]) -> None:
     readings = [Measurement("heart-rate", t, float(v), A) for t, v in pairs]

@@ -11,10 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import yaml
 
 from twin_engine.equations.expression import FloatArray
-from twin_engine.equations.library import file_digest, read_table
+from twin_engine.equations.library import file_digest, read_table, read_yaml
 from twin_engine.models.contract import Choice, Columns, Input, Model, OutcomeSpec, Target
 from twin_engine.models.equation_model import AI_KINDS
 
@@ -92,7 +91,7 @@ class Bcrat(Model):
 
     def __init__(self) -> None:
         folder = files("twin_engine.models.bcrat")
-        self.card = yaml.safe_load(folder.joinpath("card.yaml").read_text(encoding="utf-8"))
+        self.card = read_yaml(folder, "card.yaml")
         self.content = {
             name: file_digest(folder, name) for name in ("coefficients.csv", "hazards.csv")
         }

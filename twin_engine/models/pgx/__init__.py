@@ -12,11 +12,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from mappings.vocabulary import genomics
 from twin_engine.equations.expression import FloatArray
-from twin_engine.equations.library import file_digest, read_table
+from twin_engine.equations.library import file_digest, read_table, read_yaml
 from twin_engine.models.canonical import digest
 from twin_engine.models.contract import Choice, Columns, Input, Model, OutcomeSpec, Target
 from twin_engine.models.equation_model import AI_KINDS
@@ -217,7 +216,7 @@ class Pgx(Model):
 
     def __init__(self) -> None:
         folder = files("twin_engine.models.pgx")
-        self.card = yaml.safe_load(folder.joinpath("card.yaml").read_text(encoding="utf-8"))
+        self.card = read_yaml(folder, "card.yaml")
         tables = ("phenotypes.csv", "recommendations.csv")
         self.bands = _bands()
         self.content = {name: file_digest(folder, name) for name in tables} | {
