@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import orjson
-import requests
 
 from bench.harness import Aim, Case, passthrough, passthrough_lines
 from bench.long import bundle
 from bench.processes import sandbox
+from bench.pulls import pull_cases
+from bench.served import MODEL as PATIENT
 from mappings.from_fhir import map_records
 from privacy import gate, ledger
 from privacy.deidentify import Deidentifier, Refused, Session
@@ -27,10 +28,6 @@ from privacy.signing import SigningKey, envelope
 from privacy.subject import SubjectContext, draw_epoch
 from privacy.vault import SubjectRecord
 from service.fhir.bundle import read_bundle
-from service.fhir.http import FhirClient
-from service.fhir.kinds import KINDS
-from service.fhir.pull import pull_patient
-from service.fhir.servers import from_url
 from service.pipeline.guards import GUARDS
 from service.pipeline.make import allowed
 from service.sandbox.population import PatientBundle, generate
@@ -43,7 +40,6 @@ from twin_engine.state import State
 Json = dict[str, Any]
 
 DAY = date(2026, 6, 1)
-PATIENT = "demo-001"
 FLOOR = "loads+dumps"
 ROWS = 100_000
 POLICY = "safe-harbor"
@@ -65,7 +61,7 @@ def cases(quick: bool, folder: Path | None = None) -> Iterator[list[Case]]:
             *_assessments(one),
             _prevent(),
             _prevent_and_peer(),
-            _pull(base),
+            *pull_cases(base, quick),
         ]
 
 
@@ -344,43 +340,3 @@ def _columns(rng: np.random.Generator) -> dict[str, Any]:
     for flag in ("sex", "diabetes", "smoking-current", "bp-treatment", "statin"):
         columns[flag] = rng.integers(0, 2, ROWS).astype(float)
     return columns
-
-
-# -- the network -----------------------------------------------------------------------------------
-
-
-def _pull(base: str) -> Case:
-    """One patient from a local server, against the least anybody would write."""
-    server = from_url(base)
-    resources = len(_bare_loop(base))
-
-    def pull() -> object:
-        with FhirClient(server) as client:
-            return pull_patient(client, PATIENT)
-
-    return Case(
-        name=f"pull a patient, {resources} resources",
-        work=pull,
-        floor=lambda: _bare_loop(base),
-        floor_name="bare requests loop",
-        count=resources,
-        unit="resources",
-        aim=Aim(ratio=1.5),
-        waits=True,
-    )
-
-
-def _bare_loop(base: str) -> list[Json]:
-    """The same searches one after the other: follow `next`, parse, check nothing."""
-    found: list[Json] = []
-    with requests.Session() as session:
-        found.append(orjson.loads(session.get(f"{base}/Patient/{PATIENT}", timeout=60).content))
-        for kind in KINDS:
-            url: str | None = f"{base}/{kind}?patient=Patient/{PATIENT}&_count=200"
-            while url:
-                page = orjson.loads(session.get(url, timeout=60).content)
-                found += [entry["resource"] for entry in page.get("entry", ())]
-                url = next(
-                    (o["url"] for o in page.get("link", ()) if o["relation"] == "next"), None
-                )
-    return found

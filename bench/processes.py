@@ -25,12 +25,11 @@ START_SECONDS = 600  # a machine that others share
 
 @contextmanager
 def sandbox(day: date) -> Iterator[str]:
-    """The base of a sandbox with the whole population."""
+    """The base of a sandbox with the whole population, and a long record."""
     port = free_port()
-    command = ["sandbox", "--port", str(port), "--anchor", day.isoformat()]
-    start = f"from service.cli import main; main({command!r})"
     base = f"http://127.0.0.1:{port}/fhir"
-    with _process([sys.executable, "-c", start], {}, f"{base}/metadata"):
+    command = [sys.executable, "-m", "bench.served", str(port), day.isoformat()]
+    with _process(command, {}, f"{base}/metadata"):
         yield base
 
 

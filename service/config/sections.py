@@ -284,6 +284,9 @@ class ServerDicomWeb:
     timeout_seconds: int = setting(20, _whole(1, 600), "Longest wait for one answer.")
     total_seconds: int = setting(120, _whole(1, 3600), "Longest time for one patient's images.")
     response_bytes: int = setting(16_777_216, _whole(1024, 2**31), "Largest single answer read.")
+    total_bytes: int = setting(
+        33_554_432, _whole(1024, 2**33), "Most that is read about one patient's images."
+    )
     allow_plain_http: bool = setting(
         False, fields.Boolean(), "Accept `http:` beyond this machine (closed network)."
     )

@@ -5,6 +5,7 @@ redirects, caps and time-outs are those of every other server here. It never get
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -32,6 +33,7 @@ from service.fhir.errors import (
     NotDicom,
     NotFound,
     SignInRefused,
+    TooLarge,
     TransportError,
 )
 from service.fhir.http import FhirClient, refusal
@@ -54,11 +56,11 @@ Answer = TypeVar("Answer")
 class Archive:
     """Safe for several threads. Raises `FhirError`s; one that is away is asked once."""
 
-    def __init__(self, line: FhirClient) -> None:
+    def __init__(self, line: FhirClient, allowance: "Allowance") -> None:
         from dicomweb_client.api import DICOMwebClient  # half a second, for those who need it
 
         logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL + 1)  # it logs UIDs
-        self._client = DICOMwebClient(line.server.base_url, session=_Session(line))
+        self._client = DICOMwebClient(line.server.base_url, session=_Session(line, allowance))
         self._client.set_http_retry_params(retry=False)  # repetition is the wire's
         self._away: FhirError | None = None
 
@@ -125,12 +127,27 @@ class Archive:
             raise
 
 
+class Allowance:
+    """Bytes that may still be read about one patient. What is read stays in memory until the twin
+    is made: a cap on each answer alone would be none."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._lock = threading.Lock()
+
+    def take(self, size: int, what: str) -> None:
+        with self._lock:
+            self._left -= size
+            if self._left <= 0:
+                raise TooLarge(what)
+
+
 class _Session(requests.Session):
     """What `dicomweb-client` takes for its connection: our wire."""
 
-    def __init__(self, line: FhirClient) -> None:
+    def __init__(self, line: FhirClient, allowance: Allowance) -> None:
         super().__init__()
-        self._line = line
+        self._line, self._allowance = line, allowance
         self._root = urlsplit(line.server.base_url).path
 
     def get(self, url: str | bytes, **_: Any) -> requests.Response:
@@ -138,7 +155,9 @@ class _Session(requests.Session):
         that it repeats requests with would log it."""
         what = f"GET {self.template(str(url))}"
         try:
+            self._allowance.take(0, what)  # nothing left: not asked at all
             raw = self._line.get(str(url), {"Accept": DICOM_JSON}, what)
+            self._allowance.take(len(raw.body), what)
         except FhirError as error:
             return _Answer(what, b"", error)
         refused = None if 200 <= raw.status < 300 else refusal(what, raw.status, None, {})

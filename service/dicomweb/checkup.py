@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from service.dicomweb.address import archive_of
-from service.dicomweb.archive import Archive
+from service.dicomweb.archive import Allowance, Archive
 from service.fhir.capability import Capability
 from service.fhir.errors import FhirError, Forbidden, SignInRefused
 from service.fhir.findings import Finding, Level
@@ -31,8 +31,9 @@ def check_archive(client: FhirClient, able: Capability) -> Iterator[Finding]:
 def _probe(client: FhirClient, root: str) -> Iterator[Finding]:
     """A search for a study that nobody has: what comes back is about no patient."""
     try:
-        with FhirClient(archive_of(client.server, root)) as line:
-            Archive(line).probe()
+        server = client.server
+        with FhirClient(archive_of(server, root)) as line:
+            Archive(line, Allowance(server.dicomweb.response_bytes)).probe()
     except FhirError as error:
         yield Finding(Level.REFUSED, ABOUT, str(error))
         if isinstance(error, SignInRefused | Forbidden):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from service.dicomweb.address import NO_ADDRESS, Addresses, archive_of
-from service.dicomweb.archive import Archive
+from service.dicomweb.archive import Allowance, Archive
 from service.dicomweb.fill import filled
 from service.dicomweb.owner import Owner
 from service.dicomweb.study import SLICE, Found, StudyReader
@@ -74,6 +74,7 @@ class _Reading:
         self._owner = Owner(_patient(record), self._wanted.identifier_system)
         self._total = Slice(SLICE)
         self._archives: dict[str, Archive] = {}
+        self._allowance = Allowance(self._wanted.total_bytes)
 
     def of(self, studies: Mapping[int, Resource]) -> PatientRecord:
         newest = sorted(studies.items(), key=lambda s: str(s[1].get("started", "")), reverse=True)
@@ -111,7 +112,8 @@ class _Reading:
                 self._total.queries += 1
                 self._total.failed(error)
                 return None
-            self._archives[root] = Archive(lines.enter_context(FhirClient(server)))
+            line = lines.enter_context(FhirClient(server))
+            self._archives[root] = Archive(line, self._allowance)
         return self._archives[root]
 
     def _read(self, one: "_Placed") -> Found:

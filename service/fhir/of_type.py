@@ -51,6 +51,7 @@ class TypePull:
         self._job, self._kind = job, kind
         self._client = job.client
         self._plain = rewriter(job.client.server.bases)
+        self._references = job.person.references
         self._shelf = Shelf(job.packer)
         self._withdrawn: dict[str, str] = {}
         self._targets: dict[str, tuple[str, ...]] = {}
@@ -325,8 +326,7 @@ class TypePull:
 
     def _take_resource(self, resource: Resource) -> None:
         self.slice.matches += 1
-        person = self._job.person
-        reason = verdict_on_subject(resource, self._kind, person.references)
+        reason = verdict_on_subject(resource, self._kind, self._references)
         if reason is None:
             self._name_survivor(resource)
             self._keep(self._job.shape(resource))
@@ -348,11 +348,11 @@ class TypePull:
 
     def _name_survivor(self, resource: Resource) -> None:
         """What was filed under an earlier id of the same person is filed under the present one."""
-        earlier = self._job.person.references[1:]
+        earlier = self._references[1:]
         for element in self._kind.subject if earlier else ():
             holder = resource.get(element)
             if isinstance(holder, dict) and holder.get("reference") in earlier:
-                holder["reference"] = self._job.person.references[0]
+                holder["reference"] = self._references[0]
 
     def _drop_foreign(self, reason: str) -> None:
         self.slice.dropped[reason] += 1

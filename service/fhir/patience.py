@@ -6,8 +6,11 @@ is never late. Here the head must be complete within the read time-out, or the c
 """
 
 import contextlib
+import heapq
+import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,26 +19,72 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import HTTPResponse
 
 
+class _Watch:
+    """One thread that cuts every connection whose time is up; a thread for each of them would
+    cost a small answer more than the answer does."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Condition()
+        self._due: list[tuple[float, int, _Cut]] = []
+        self._thread: threading.Thread | None = None
+        self._count = 0
+
+    def add(self, cut: "_Cut", seconds: float) -> None:
+        with self.lock:
+            self._count += 1
+            heapq.heappush(self._due, (time.monotonic() + seconds, self._count, cut))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="patience", daemon=True)
+                self._thread.start()
+            elif self._due[0][2] is cut:  # sooner than what it sleeps for
+                self.lock.notify()
+
+    def _run(self) -> None:
+        with self.lock:
+            while True:
+                self.lock.wait(self._until_next())
+                while self._due and self._until_next() == 0:
+                    heapq.heappop(self._due)[2].run_out()
+
+    def _until_next(self) -> float | None:
+        return max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
+
+
+_watch = _Watch()
+
+
+def _after_fork() -> None:
+    """A child of this process has none of its threads."""
+    global _watch
+    _watch = _Watch()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class _Cut:
     """Cuts a socket after so many seconds, unless left before."""
 
     def __init__(self, sock: Any, seconds: float) -> None:
         self._sock = sock
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
+        self._seconds = seconds
+        self._watch = _watch
         self.done = False
 
-    def _cut(self) -> None:
-        self.done = True
-        with contextlib.suppress(OSError, AttributeError):
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+    def run_out(self) -> None:
+        """Called under the lock: what is over is not cut, somebody else has the socket by then."""
+        if self._sock is not None:
+            self.done = True
+            with contextlib.suppress(OSError, AttributeError):
+                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def __enter__(self) -> "_Cut":
-        self._timer.start()
+        self._watch.add(self, self._seconds)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        with self._watch.lock:
+            self._sock = None
 
 
 def _within_timeout(

@@ -36,9 +36,20 @@ def levels(value: Any) -> Iterator[list[dict[str, Any]]]:
 
 
 def rewrite(node: Any, resolve: Callable[[str], str | None]) -> None:
-    """Replace, in place and at any depth, each `reference` that `resolve` knows better."""
-    for objects in levels(node):
-        replace((found for found in objects if "reference" in found), resolve)
+    """Replace, in place and at any depth, each `reference` that `resolve` knows better.
+
+    Every resource of every pull goes through here: written for speed.
+    """
+    pending = [node]
+    for value in pending:  # grows on the way
+        if type(value) is dict:
+            text = value.get("reference")
+            if type(text) is str:
+                value["reference"] = resolve(text) or text
+            value = value.values()
+        for inner in value:
+            if (kind := type(inner)) is dict or kind is list:
+                pending.append(inner)  # noqa: PERF401 - a list made for each object costs half as much again
 
 
 def replace(holders: Iterable[dict[str, Any]], resolve: Callable[[str], str | None]) -> None:

@@ -1,6 +1,7 @@
 """The archive asked: what is read, whose it must be, and what a bad archive costs."""
 
 import gzip
+import itertools
 import json
 import logging
 import time
@@ -29,7 +30,7 @@ from werkzeug import Request, Response
 
 from service.dicomweb import with_acquisition, without_acquisition
 from service.dicomweb.address import archive_of
-from service.dicomweb.archive import Archive
+from service.dicomweb.archive import Allowance, Archive
 from service.dicomweb.study import spread
 from service.fhir.errors import Forbidden
 from service.fhir.http import FhirClient
@@ -292,6 +293,9 @@ def test_a_refusal_is_told_and_one_that_would_only_repeat_is_not_asked_for_again
         (b"<html>Sign in</html>", "not-dicom"),
         (b'[{"0008', "not-dicom"),
         (b"7", "not-dicom"),
+        (b"--x\r\nContent-Type: application/dicom\r\n\r\nDICM", "not-dicom"),
+        (b"\x00" * 128 + b"DICM\x02\x00", "not-dicom"),
+        (b'<?xml version="1.0"?><NativeDicomModel/>', "not-dicom"),
         (b"[" * 5000, "not-dicom"),
         (json.dumps([ct_image(t00189999=element("LT", "x" * 40_000))]).encode(), "too-large"),
     ],
@@ -308,6 +312,41 @@ def test_what_unpacks_to_more_than_allowed_is_not_read(archive: ArchiveServer) -
     packed = gzip.compress(b"[" + b" " * 30_000_000 + b"]")
     archive.on("metadata", says(200, packed, Content_Encoding="gzip"))
     assert told(read(archive, response_bytes=1_000_000))["reason"] == "too-large"
+
+
+def test_all_answers_together_are_no_larger_than_allowed(archive: ArchiveServer) -> None:
+    """Each of them is small enough; what is held of a patient would have no end."""
+    padded = [ct_image(str(n), t00189999=element("LT", "x" * 9_000)) for n in range(1, 9)]
+    archive.images[:] = padded
+    part = told(read(archive, response_bytes=20_000, total_bytes=50_000))
+    assert (part["verdict"], part["reason"]) == ("partial", "too-large")
+    assert 0 < part["matches"] <= 5
+    asked = [p for p in archive.paths if p.endswith("/metadata")]
+    assert len(asked) < 8  # nothing more is asked for once it is spent
+
+
+def test_series_without_end_are_read_to_the_limit_and_no_further(archive: ArchiveServer) -> None:
+    endless = itertools.count(1)
+
+    def more(_: Request) -> Response:
+        return dicom([ct_image(str(next(endless))) for _ in range(10)])
+
+    archive.on("series", more)
+    part = told(read(archive, series=25))
+    assert (part["truncated"], part["reason"]) == (True, "too-many")
+    assert len([p for p in archive.paths if p.endswith("/series")]) == 3
+
+
+def test_an_answer_that_drips_is_given_up_in_time(archive: ArchiveServer) -> None:
+    def drips(_: Request) -> Response:
+        pieces = (time.sleep(0.1) or b" " for _ in range(300))
+        return Response(pieces, content_type="application/dicom+json")
+
+    archive.on("series", drips)
+    start = time.monotonic()
+    part = told(read(archive, total_seconds=1))
+    assert (part["verdict"], part["reason"]) == ("unknown", "budget-spent")
+    assert time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize("rows", [[], {}, [1, None, "x"], [{}], {"0020000D": 1}, [[[]]]])
@@ -358,7 +397,8 @@ def test_neither_log_nor_error_names_a_study(
     ours = [r for r in caplog.records if not r.name.startswith("urllib3")]  # see service/web/logs
     assert not ours
     with FhirClient(server_at(archive.root, base_url=archive.root)) as client:
-        asked = Archive(FhirClient(archive_of(client.server, archive.root)))
+        line = FhirClient(archive_of(client.server, archive.root))
+        asked = Archive(line, Allowance(10**6))
         with pytest.raises(Forbidden) as caught:
             asked.instance_metadata(STUDY, f"{STUDY}.1", f"{STUDY}.1.1")
     expected = (
