@@ -5,7 +5,6 @@ from datetime import date
 from flask import Response, render_template
 
 from service.office.blocks import Report
-from service.office.pdf import as_pdf
 from service.pages import bars
 from service.pages.officer.frame import (
     OFFICER,
@@ -102,6 +101,8 @@ def _page(report: Report) -> str:
 
 
 def _pdf(report: Report) -> Response:
+    from service.office.pdf import as_pdf  # 20 MB that no other page, and no command, needs
+
     response = Response(as_pdf(report), content_type="application/pdf")
     response.headers["Content-Disposition"] = 'attachment; filename="privacy-report.pdf"'
     return response
