@@ -21,6 +21,8 @@ from service.sharing.desk import Desk as Sharing
 from service.smart.blueprint import launch_blueprint
 from service.smart.desk import Desk as Launches
 from service.stores.audit import AuditStore
+from service.watch.receiver import hooks_blueprint
+from service.watch.watching import Watching
 from service.web.fhir.audit import audit_blueprint
 from service.web.fhir.deidentify import deidentify_blueprint
 from service.web.meters import Meters
@@ -31,7 +33,7 @@ def build() -> Flask:
     """The application over this process's configuration."""
     config = load_config()
     runtime = open_runtime(config)
-    found = (hooks, launches, deidentification, audit, links)
+    found = (hooks, launches, deidentification, audit, links, notifications)
     parts = [pages, own, officer, viewer, *(make(runtime) for make in found)]
     return create_app(config, assembled(runtime), pages=parts)
 
@@ -69,6 +71,11 @@ def links(runtime: Runtime) -> Blueprint:
     """SMART Health Links, for whoever was given one."""
     key = runtime.vault.key_for("health-link-tickets")
     return links_blueprint(Sharing(runtime), key, runtime.config.web.requests_per_minute)
+
+
+def notifications(runtime: Runtime) -> Blueprint:
+    """Rest-hooks, for the FHIR servers that announce changes of watched patients."""
+    return hooks_blueprint(Watching(runtime), runtime.config.web.requests_per_minute)
 
 
 def compose(config: Config) -> Services:

@@ -15,6 +15,7 @@ from service.cli.exits import MEANING, Exit
 COMMANDS = {
     "run": ("service.cli.run", "Pull or read patients, make their twins, predict, write back."),
     "bulk": ("service.cli.bulk", "Whole populations by Bulk Data export: run, resume, cancel."),
+    "watch": ("service.cli.watch", "Keep patients' results up to date: add, list, remove, run."),
     "serve": ("service.cli.serve", "Run the service."),
     "demo": ("service.cli.demo", "Show the whole path on three synthetic patients."),
     "sandbox": ("service.cli.sandbox", "Run the built-in FHIR server with its synthetic patients."),

@@ -322,6 +322,20 @@ class Server:
     model_cards: bool = setting(
         False, fields.Boolean(), "Write each model's card beside its results (DocumentReference)."
     )
+    subscriptions: str = setting(
+        "off",
+        _choice("off", "auto", "rest-hook", "backport"),
+        "How changes of watched patients are announced here: R4 rest-hook, the R5 backport, what "
+        "the server's statement lists, or not at all (they are then looked at by time alone).",
+    )
+    subscription_topic: str = setting(
+        "", _text(), "Canonical of the topic (`backport`). Empty: the first the server lists."
+    )
+    subscription_types: tuple[str, ...] = setting(
+        ("Observation", "Condition", "MedicationRequest"),
+        fields.List(_text(validate.Regexp(r"^[A-Z][A-Za-z]{2,49}\Z"))),
+        "Types whose changes are announced; changes of the others are found by time.",
+    )
     cds: CdsClient = field(default_factory=CdsClient)
     launch: ServerLaunch = field(default_factory=ServerLaunch)
     dicomweb: ServerDicomWeb = field(default_factory=ServerDicomWeb)
@@ -376,6 +390,49 @@ class Bulk:
     files: int = setting(200_000, _whole(1, 10**7), "Most files of one export.")
     total_bytes: int = setting(
         1_099_511_627_776, _whole(1024, 2**50), "Most bytes of one export, unpacked."
+    )
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Patients whose results are kept up to date by themselves (`twinport watch`)."""
+
+    minutes: int = setting(15, _whole(1, 43_200), "How often a watched patient is looked at.")
+    jitter_percent: int = setting(
+        10, _whole(0, 50), "By how much of that each look is moved, at random."
+    )
+    backoff_hours: int = setting(
+        12, _whole(1, 720), "Longest pause after failures; each doubles the one before."
+    )
+    keep_record: bool = setting(
+        True,
+        fields.Boolean(),
+        "Keep what was pulled, sealed, so that the next look asks only for what has changed. Off: "
+        "all of it is pulled each time.",
+    )
+    full_hours: int = setting(
+        24, _whole(1, 720), "All of it is pulled again after so long, whatever was said to change."
+    )
+    overlap_seconds: int = setting(
+        300, _whole(0, 86_400), "Changes are asked for from so long before the last look."
+    )
+    settle_seconds: int = setting(
+        5, _whole(0, 3600), "After a notification, wait this long for others of the same patient."
+    )
+    gap_seconds: int = setting(
+        30, _whole(0, 3600), "How long a missing event may still arrive before all is pulled."
+    )
+    subscription_days: int = setting(
+        30, _whole(1, 366), "Life of a subscription; it is renewed in its last third."
+    )
+    heartbeat_minutes: int = setting(
+        60, _whole(1, 1440), "Heartbeat asked of servers that have one."
+    )
+    tell_url: str = setting(
+        "", _text(), "Where to POST that results were withdrawn or superseded. Empty: nowhere."
+    )
+    tell_secret: str = setting(
+        "", _text(), "Key of the HMAC-SHA256 over such a notice.", secret=True
     )
 
 
@@ -473,6 +530,7 @@ class Config:
     servers: Mapping[str, Server] = table_of(Server, "name")
     jobs: Jobs = field(default_factory=Jobs)
     bulk: Bulk = field(default_factory=Bulk)
+    watch: Watch = field(default_factory=Watch)
     limits: Limits = field(default_factory=Limits)
     logging: Logging = field(default_factory=Logging)
     models: Models = field(default_factory=Models)

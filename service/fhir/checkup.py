@@ -45,6 +45,7 @@ def _findings(client: FhirClient, patient: str | None, keep: Keep | None) -> Ite
     yield from _reading(able)
     yield from _exporting(able, client.server.bulk)
     yield from check_archive(client, able)
+    yield from _announcing(able)
     yield from _writing(able, client.server.write_back)
     if patient is not None:
         yield from _record(client, patient, able, keep)
@@ -115,6 +116,17 @@ def _exporting(able: Capability, bulk: ServerBulk) -> Iterator[Finding]:
     elif bulk.level == "group" and not bulk.group:
         text = "Ask its operator for the id of a Group, and set it as `bulk.group`."
         yield Finding(Level.ASK, "bulk export", text)
+
+
+def _announcing(able: Capability) -> Iterator[Finding]:
+    if not able.stated:
+        return
+    if "Subscription" not in able.types or not able.can("Subscription", "create"):
+        text = "no subscriptions are listed: watched patients are looked at by time alone"
+        yield Finding(Level.MISSING, "changes", text)
+        return
+    text = 'subscriptions are listed: set `subscriptions = "auto"` to hear of changes'
+    yield Finding(Level.WORKS, "changes", text)
 
 
 # -- writing ---------------------------------------------------------------------------------------

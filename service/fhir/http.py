@@ -129,6 +129,14 @@ class FhirClient:
         url = f"{self.url('Patient', identity)}/$everything?_count={count}"
         return self._fetch(url, "GET Patient/{id}/$everything")
 
+    def operation(
+        self, kind: str, identity: str, name: str, params: Iterable[tuple[str, str]] = ()
+    ) -> Answer:
+        """A GET of `Type/{id}/$name`, which changes nothing."""
+        query = urlencode(list(params))
+        url = f"{self.url(kind, identity)}/${name}" + (f"?{query}" if query else "")
+        return self._fetch(url, f"GET {kind}/{{id}}/${name}")
+
     def follow(self, link: str, found_at: str, what: str) -> Answer:
         """A link of an answer, byte for byte, if it stays with this server."""
         return self._fetch(resolve_link(link, found_at, self._origins, what), what)

@@ -25,7 +25,7 @@ class Part(Protocol):
 
     def met(self, identity: str) -> bool: ...
     def targets(self, kind: str) -> set[str]: ...
-    def take_read(self, result: Resource | FhirError) -> None: ...
+    def take_read(self, identity: str, result: Resource | FhirError) -> None: ...
 
 
 @dataclass(slots=True)
@@ -115,7 +115,7 @@ def read_members(client: FhirClient, parts: Sequence[Part]) -> None:
         if len(missing) > left:
             observations.slice.cut("too-many")
         tried.update(missing[:left])
-        for _, result in _read_each(client, "Observation", missing[:left]):
-            observations.take_read(result)
+        for identity, result in _read_each(client, "Observation", missing[:left]):
+            observations.take_read(identity, result)
         if not missing or len(tried) == MOST_MEMBERS:
             return

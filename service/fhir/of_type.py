@@ -10,6 +10,7 @@ from service.fhir.errors import (
     Cancelled,
     EndlessSearch,
     FhirError,
+    Gone,
     Invalid,
     NotFound,
     NotSupported,
@@ -64,6 +65,7 @@ class TypePull:
         self._earlier: set[str] = set()
         self._others: dict[str, str] = {}
         self._strangers: set[str] = set()
+        self._gone: dict[str, str] = {}
         self._asked: datetime | None = None
         self._timed = True
         self._since_ignored = False
@@ -377,9 +379,16 @@ class TypePull:
             if text.startswith(prefix)
         }
 
-    def take_read(self, result: Resource | FhirError) -> None:
-        """A resource that was read by its id, or why it could not be."""
+    def take_read(self, identity: str, result: Resource | FhirError) -> None:
+        """A resource that was read by its id, or why it could not be. One that is not there any
+        more is gone, whatever still points to it."""
         self.slice.queries += 1
+        if isinstance(result, Gone):
+            self._gone[identity] = "deleted"
+            self.slice.finished += 1
+            return
+        if isinstance(result, NotFound):
+            self._gone[identity] = kinds.gone_word(result.code)
         if isinstance(result, FhirError):
             self.slice.failed(result)
             return
@@ -411,8 +420,9 @@ class TypePull:
         """`Type/id` of what came and is no fact → the twin's word for it. Said by the server
         itself, so it holds however incomplete the rest is."""
         kind = self._kind.name
-        gone = self._others | self._withdrawn
-        return {f"{kind}/{i}": kinds.gone_word(why) for i, why in gone.items()}
+        withdrawn = self._others | self._withdrawn
+        gone = self._gone | {i: kinds.gone_word(why) for i, why in withdrawn.items()}
+        return {f"{kind}/{i}": word for i, word in gone.items()}
 
     def packed(self) -> list[bytes]:
         """The facts."""

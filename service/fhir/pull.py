@@ -62,11 +62,12 @@ def pull_changes(
     progress: Progress | None = None,
     *,
     types: Iterable[str] = ALL,
+    capability: Capability | None = None,
     learned: set[str] | None = None,
 ) -> tuple[Pulled, Kept]:
     """The same record as `pull_patient` gives, with only what has changed asked for where that can
     be relied on; and what the next such pull may begin with."""
-    job = _job(client, patient_id, None, learned, progress)
+    job = _job(client, patient_id, capability, learned, progress)
     whose = " ".join(job.person.references)
     job.begin_with(kept.types if kept is not None and kept.patient == whose else {}, terms)
     parts = job.pull([KINDS[name] for name in types])

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -27,7 +27,10 @@ from service.fhir.errors import (
     TransportError,
 )
 from service.fhir.http import FhirClient
+from service.fhir.pull import Progress
+from service.fhir.record import PatientRecord
 from service.fhir.servers import from_url
+from service.fhir.since import Kept
 from service.fhir.writeback import resume
 from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFailedError
 from service.patient.consent import CARE, REFUSED, NotConsentedError
@@ -35,7 +38,7 @@ from service.pipeline.deliver import Delivered, as_bundle
 from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
 from service.pipeline.meters import RunMeters, Stages
-from service.pipeline.pulling import pull, types_for
+from service.pipeline.pulling import pull, pull_again, types_for
 from service.pipeline.runtime import Runtime, code_base
 from service.pipeline.sweeper import Sweeper
 from service.refresh.chart import Charted, update_chart
@@ -52,6 +55,7 @@ from service.stores.own import Own, OwnFilter, OwnStore, ResultStore
 from service.stores.reviews import ReviewStore
 from service.stores.runs import RunStore
 from service.stores.twins import TwinStore
+from service.watch.watching import AT_ONCE, Watching
 from service.web.ports import (
     Assessed,
     Failure,
@@ -72,6 +76,7 @@ from service.web.ports import (
 from service.whatif import Question, WhatIfError
 from twin_engine.document import read
 from twin_engine.explain import Explanation, UnknownConceptError, explain, kinds
+from twin_engine.models.assess import Request
 from twin_engine.models.cards import card
 from twin_engine.models.contract import Model
 from twin_engine.models.effects import treatments
@@ -82,6 +87,8 @@ from twin_engine.state import UNITS_PER_DAY
 Json = dict[str, Any]
 Found = TypeVar("Found")
 KIND = "run"
+WATCH = "watch"
+LOOK_AROUND_SECONDS = 5
 SPARE_THREADS = 3
 LATER_SECONDS = 5
 VERIFIED = "ledger-verify"
@@ -106,6 +113,13 @@ _REFUSALS = {
     "unknown-server": Failure.UNKNOWN_SERVER,
 }
 _PASSING = frozenset({Failure.UPSTREAM_THROTTLED, Failure.UPSTREAM_TIMEOUT, Failure.BUSY})
+
+
+class Looked(NamedTuple):
+    """How many watched patients could be looked at, and how many not."""
+
+    done: int
+    failed: int
 
 
 class Service:
@@ -138,18 +152,41 @@ class Service:
             self._runs, {KIND: self._carry_out}, runtime.config.jobs, runtime.sealer
         )
         self._sweeper = Sweeper(self.sweep, runtime.config.jobs.lease_seconds / 2)
+        self.watching = Watching(runtime)
+        self._watcher = Sweeper(self.look_around, LOOK_AROUND_SECONDS, "watch")
 
     # -- life ----------------------------------------------------------------------------------
 
-    def start_workers(self) -> None:
-        """Take over what earlier processes left: runs in the queue, writes in the outbox."""
+    def start_workers(self, *, sweeping: bool = True) -> None:
+        """Take over what earlier processes left: runs in the queue, writes in the outbox; and look
+        at watched patients when they are due."""
         self._jobs.start()
-        if self.runtime.config.jobs.workers:
+        if self.runtime.config.jobs.workers and sweeping:
             self._sweeper.start()
+            self._watcher.start()
 
     def stop_workers(self) -> None:
+        self._watcher.stop()
         self._sweeper.stop()
         self._jobs.stop()
+
+    def look_around(self) -> int:
+        """Watched patients that are due, subscriptions, notices."""
+        return self.watching.tick(self._enqueue_look)
+
+    def look_once(self, seconds: float) -> Looked:
+        """All that are due now, to their end; runs need workers."""
+        self.watching.subscriber.tend(AT_ONCE)
+        looked = Looked(0, 0)
+        while started := self.watching.take_due(self._enqueue_look):
+            ended = [self._jobs.wait(run_id, seconds) for run_id in started]
+            done = sum(1 for run in ended if run is not None and run.state is RunState.DONE)
+            looked = Looked(looked.done + done, looked.failed + len(started) - done)
+        self.watching.tell()
+        return looked
+
+    def _enqueue_look(self, request: Mapping[str, Any], server: str) -> str:
+        return self._jobs.enqueue(request, kind=KIND, server=server, requested_by=WATCH)
 
     def sweep(self) -> int:
         """What time and dead processes left behind: unfinished writes, links that have run out."""
@@ -263,12 +300,19 @@ class Service:
                 outcome = self._tried(context, stages)
         except (RunFailedError, RunAgainError) as error:
             ending = error.code
+            self._looked_in_vain(context, error)
             raise
         else:
             ending = "done"
             return outcome
         finally:
             self._meters.ended(ending)
+
+    def _looked_in_vain(self, context: RunContext, error: RunFailedError | RunAgainError) -> None:
+        """A look at a watched patient that was the last try: the next one waits longer."""
+        last = context.attempt >= self.runtime.config.jobs.attempts
+        if "watch" in context.request and (last or isinstance(error, RunFailedError)):
+            self.watching.failed(context.request["watch"], error.code)
 
     def _tried(self, context: RunContext, stages: Stages) -> Outcome:
         try:
@@ -297,13 +341,7 @@ class Service:
         with self._timed(FhirClient(server, cancel=context.over)) as client:
             stage("pull")
             models = self.runtime.models(tuple(wanted["models"]))
-            record = pull(
-                client,
-                wanted["patient"],
-                self.runtime.database,
-                types_for(models, only_needed=wanted.get("onlyNeeded", False)),
-                progress=lambda *_: context.check(),
-            )
+            record, kept = self._pulled(context, client, models)
             wish = Wish(
                 policy=self.runtime.policy(wanted["policy"]),
                 models=models,
@@ -322,7 +360,21 @@ class Service:
         in_chart = written(charted.delivered) | charted.counts()
         self._meters.written(in_chart)
         counts |= in_chart
+        if kept is not None:
+            self.watching.done(wanted["watch"], kept, made.twin.id)
         return Outcome(made.twin.id, made.twin.version, counts)
+
+    def _pulled(
+        self, context: RunContext, client: FhirClient, models: Sequence[Request]
+    ) -> tuple[PatientRecord, Kept | None]:
+        """All of the record; for a watched patient only what has changed, over what was kept."""
+        wanted, database = context.request, self.runtime.database
+        progress: Progress = lambda *_: context.check()  # noqa: E731
+        if "watch" in wanted:
+            look = self.watching.begin(wanted["watch"], wanted["whole"])
+            return pull_again(client, wanted["patient"], database, look.kept, look.terms, progress)
+        types = types_for(models, only_needed=wanted.get("onlyNeeded", False))
+        return pull(client, wanted["patient"], database, types, progress), None
 
     @contextmanager
     def _timed(self, client: FhirClient) -> Iterator[FhirClient]:

@@ -9,14 +9,16 @@ _log = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    def __init__(self, sweep: Callable[[], int], seconds: float) -> None:
-        self._sweep, self._seconds = sweep, seconds
+    def __init__(self, sweep: Callable[[], int], seconds: float, name: str = "outbox") -> None:
+        self._sweep, self._seconds, self._name = sweep, seconds, name
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         self._end.clear()
-        self._thread = threading.Thread(target=self._work, name="outbox-sweeper", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, name=f"{self._name}-sweeper", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -34,6 +36,6 @@ class Sweeper:
     def _once(self) -> None:
         try:
             if done := self._sweep():
-                _log.info("outbox.finished", writes=done)
+                _log.info(f"{self._name}.finished", done=done)
         except Exception as error:  # noqa: BLE001 - told by its type, and tried again
-            _log.error("outbox.sweep-failed", error=type(error).__name__)
+            _log.error(f"{self._name}.sweep-failed", error=type(error).__name__)

@@ -21,6 +21,7 @@ from service.refresh.earlier import Cause, Earlier, earlier_results
 from service.refresh.facade import mark_own
 from service.stores.audit import AuditStore
 from service.stores.twins import TwinStore
+from service.stores.watches import NoticeStore
 
 Json = dict[str, Any]
 
@@ -182,8 +183,22 @@ class Chart:
 
     def _noted(self, change: Change) -> Change:
         if change.done not in (Done.GONE, Done.OPEN):
-            self._record(f"result-{change.done}", f"{change.model}:{change.cause}")
+            with self._runtime.database.write():
+                self._record(f"result-{change.done}", f"{change.model}:{change.cause}")
+                self._tell(change)
         return change
+
+    def _tell(self, change: Change) -> None:
+        """Whoever is configured to be told: sent by the watcher, kept until it was taken."""
+        if self._runtime.config.watch.tell_url:
+            told = {
+                "event": f"result-{change.done}",
+                "twin": self._made.twin.id,
+                "model": change.model,
+                "cause": change.cause.value,
+                "done": change.done.value,
+            }
+            NoticeStore(self._runtime.database).add(told)
 
     def _note_rung(self, delivered: Delivered, choice: Choice) -> None:
         """Once for each result: when it was written, or first kept on the façade alone."""

@@ -13,7 +13,16 @@ from typing import Any
 import orjson
 
 from service.fhir.capability import Capability
-from service.fhir.errors import BadAnswer, Precondition, Refused, TransportError
+from service.fhir.errors import (
+    BadAnswer,
+    Gone,
+    Invalid,
+    NotFound,
+    Precondition,
+    Refused,
+    TransportError,
+    Unprocessable,
+)
 from service.fhir.errors import Conflict as FhirConflict
 from service.fhir.http import FhirClient
 from service.fhir.look import WITHDRAWN, Found, Looker
@@ -24,6 +33,8 @@ from service.refresh.earlier import Cause
 Json = dict[str, Any]
 
 TAG = "urn:twinport:lifecycle"
+_INPUTS = ("basis", "derivedFrom")
+_GONE = "No longer on this server"
 TRIES = 3
 
 
@@ -122,10 +133,40 @@ class Corrector:
         version = (found.resource.get("meta") or {}).get("versionId")
         condition = {"If-Match": f'W/"{version}"'} if version else {}
         try:
-            self._client.write("PUT", (kind, identity), changed, condition=condition)
+            self._write(kind, identity, changed, condition)
         except (Precondition, FhirConflict):
             return False
         return True
+
+    def _write(self, kind: str, identity: str, changed: Json, condition: Json) -> None:
+        """A server that minds references refuses one to an input that was deleted: there the
+        result says of it that it is gone."""
+        try:
+            self._client.write("PUT", (kind, identity), changed, condition=condition)
+        except (Invalid, Unprocessable):
+            lighter = self._without_gone(changed)
+            if lighter == changed:
+                raise
+            self._client.write("PUT", (kind, identity), lighter, condition=condition)
+
+    def _without_gone(self, resource: Json) -> Json:
+        inputs = {name: resource[name] for name in _INPUTS if name in resource}
+        return {**resource, **{name: self._marked(listed) for name, listed in inputs.items()}}
+
+    def _marked(self, listed: list[Json]) -> list[Json]:
+        return [self._mark(one) if self._is_gone(one) else one for one in listed]
+
+    def _mark(self, one: Json) -> Json:
+        return {"type": str(one["reference"]).partition("/")[0], "display": _GONE}
+
+    def _is_gone(self, one: Json) -> bool:
+        kind, _, identity = str(one.get("reference", "")).partition("/")
+        try:
+            if identity and "/" not in identity:
+                self._client.read(kind, identity)
+        except (NotFound, Gone):
+            return True
+        return False
 
 
 # -- edits: the changed resource, or None where there is nothing to change ----------------------

@@ -34,6 +34,7 @@ from service.stores.reidentify import (
 from service.stores.reviews import ReviewStore
 from service.stores.twins import TwinStore
 from service.stores.vault import SqlVaultStore
+from service.stores.watches import WatchStore
 
 LIFE = timedelta(hours=24)
 
@@ -178,6 +179,7 @@ class Desk:
         self._reviews.forget(twins)
         self._consents.forget(twins)
         self._disputes.forget(twins)
+        WatchStore(self._database).forget(twins)
         return Erased(
             twins,
             records=len(gone),

@@ -25,6 +25,7 @@ from service.sandbox.persona import Persona, Settings
 from service.sandbox.population import PatientBundle
 from service.sandbox.search import Query, everything, included, known_types, parse_query, run_query
 from service.sandbox.store import Clock, Resource, Store, groups, instant, utc_now
+from service.sandbox.subscriptions import Subscriptions, add_subscriptions
 from service.sandbox.writes import Writer, Written, check_id, etag, known, same_version
 
 ACCEPTED = {FHIR_JSON, "application/json", "application/*", "*/*", "application/json+fhir"}
@@ -54,6 +55,7 @@ class Sandbox:
     exports: Exports
     prefix: str
     started: datetime
+    subscriptions: Subscriptions
     requests: deque[LoggedRequest] = field(default_factory=lambda: deque(maxlen=10_000))
 
     def writer(self) -> Writer:
@@ -82,8 +84,11 @@ def create_sandbox(
         settings.page_lifetime_seconds, settings.max_open_searches, expired=persona.expired
     )
     exports = Exports(persona.exports)
-    app.extensions["sandbox"] = Sandbox(store, settings, persona, pages, exports, prefix, clock())
+    app.extensions["sandbox"] = Sandbox(
+        store, settings, persona, pages, exports, prefix, clock(), Subscriptions(store)
+    )
     _add_routes(app, prefix)
+    add_subscriptions(app, prefix)
     add_routes(app, prefix)
     add_dicomweb(app)
     _add_hooks(app)
@@ -125,6 +130,8 @@ def metadata() -> Response:
         instant(sandbox.started),
         SOFTWARE_VERSION,
     )
+    if sandbox.subscriptions.manners.dialects:
+        statement["rest"][0]["resource"].append(sandbox.subscriptions.statement())
     return as_answer(sandbox.persona.capability(statement))
 
 

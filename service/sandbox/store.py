@@ -69,6 +69,8 @@ class Store:
         self._versions: dict[str, Table] = {}
         self._of_patient: dict[tuple[str, str], OrderedDict[str, None]] = {}
         self._gone: list[Gone] = []
+        self.listeners: list[Callable[[Resource, str], None]] = []
+        """Told of each write, with its method, after it is done."""
 
     def now(self) -> datetime:
         return self._clock()
@@ -133,7 +135,8 @@ class Store:
                 self._unindex(versions[-1])
             table[identity] = (*versions, stored)
             self._index(stored)
-            return stored
+        self._tell(stored, "PUT" if versions else "POST")
+        return stored
 
     def delete(self, kind: str, identity: str) -> None:
         """As its owner would on the server itself; over HTTP nobody deletes here."""
@@ -141,6 +144,11 @@ class Store:
             newest = self._table(kind).pop(identity)[-1]
             self._unindex(newest)
             self._gone.append(Gone(self._clock(), kind, identity, subject_id(newest)))
+        self._tell(newest, "DELETE")
+
+    def _tell(self, resource: Resource, method: str) -> None:
+        for listener in self.listeners:
+            listener(resource, method)
 
     def gone(self) -> list[Gone]:
         return list(self._gone)

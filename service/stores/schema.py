@@ -17,6 +17,7 @@ from service.stores import (
     reviews,
     risk,
     tables,
+    watches,
 )
 
 METADATA = tables.Base.metadata
@@ -38,4 +39,5 @@ __all__ = [
     "reidentify",
     "reviews",
     "risk",
+    "watches",
 ]

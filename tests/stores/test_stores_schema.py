@@ -55,6 +55,7 @@ def test_columns_that_could_identify_somebody_are_sealed() -> None:
         "payload",
         "proof",
         "secret_hash",
+        "address_hash",
         "code_hash",
         "state_hash",
         "token_hash",

@@ -1,0 +1,1 @@
+"""Watched patients: their charts are kept up to date by themselves."""
