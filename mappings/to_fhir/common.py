@@ -87,11 +87,17 @@ def _assumed(assessment: Mapping[str, Any]) -> str:
     def named(how: str) -> list[str]:
         return [label(entry["input"]) for entry in assessment["inputs"] if entry["how"] == how]
 
+    open_ = {label(row["input"]) for row in assessment.get("unseen", ())}
     imputed, absent = named("imputed"), named("declared-absent")
+    sure = [name for name in absent if name not in open_]
+    doubtful = [name for name in absent if name in open_]
     return paragraph(
         f"Imputed, not measured: {', '.join(imputed)}." if imputed else "",
-        f"Taken as absent, as the record was complete and holds none: {', '.join(absent)}."
-        if absent
+        f"Taken as absent, as the record was complete and holds none: {', '.join(sure)}."
+        if sure
+        else "",
+        f"Taken as absent, though not everything was answered: {', '.join(doubtful)}."
+        if doubtful
         else "",
     )
 

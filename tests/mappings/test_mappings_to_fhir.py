@@ -329,6 +329,23 @@ def test_notes_say_what_was_missing_assumed_refused_and_unseen() -> None:
     ]
 
 
+def test_what_may_have_been_missed_is_named_with_its_slice() -> None:
+    """It is not said to be absent from a complete record in the same breath."""
+    unseen = [
+        {"input": "diabetes", "slices": ["Observation"]},
+        {"input": "hba1c", "slices": ["Observation"]},
+        {"input": "statin", "slices": ["MedicationRequest", "MedicationStatement"]},
+    ]
+    risk = made(PREVENT | {"unseen": unseen})["RiskAssessment"]
+    texts = [note["text"] for note in risk["note"]]
+    assert "Taken as absent, though not everything was answered: Diabetes." in texts
+    assert not [text for text in texts if "the record was complete" in text]
+    assert (
+        "May have been missed, as not everything was answered: Diabetes, "
+        "Haemoglobin A1c (Observation); Statin (MedicationRequest, MedicationStatement)."
+    ) in texts
+
+
 def test_the_category_is_the_guidelines_own_word() -> None:
     first = made()["RiskAssessment"]["prediction"][0]["qualitativeRisk"]
     assert first == {
