@@ -26,6 +26,7 @@ from service.cli.trust import trusted_keys
 from service.cli.verify import check_bytes, check_file
 from service.config import load_config
 from service.patient.consent import NotConsentedError
+from service.patient.everything import as_archive, everything
 from service.pipeline.package import package
 from service.pipeline.runtime import open_runtime
 from service.portable import sphr
@@ -71,9 +72,14 @@ class Given(NamedTuple):
 @click.option(
     "--to",
     "form",
-    required=True,
-    type=click.Choice(["twin", "sphr", "fhir", "ips", "csv", "parquet", "omop"]),
+    type=click.Choice(["twin", "sphr", "fhir", "ips", "pdf", "csv", "parquet", "omop"]),
     help="twin: the signed file; sphr: a signed package; the others lose the signature.",
+)
+@click.option(
+    "--all",
+    "whole",
+    is_flag=True,
+    help="With --twin, in place of --to: everything that is held about it, as one zip.",
 )
 @click.option(
     "--out",
@@ -96,7 +102,8 @@ def command(
     files: tuple[Path, ...],
     pseudonym: str | None,
     number: int | None,
-    form: str,
+    form: str | None,
+    whole: bool,
     out: Path,
     dated: bool,
     keys: Path | None,
@@ -114,21 +121,24 @@ def command(
     twinport export here/twin.json --to fhir --out there
     twinport export cohort/*/twin.json --to omop --out cdm
     twinport export --twin ID --version 1 --to twin --out before
+    twinport export --twin ID --all --new-passphrase --out leaving
     """
     if bool(files) == bool(pseudonym) or (number is not None and not pseudonym):
         raise click.UsageError("give twin files, or --twin ID (and --version N)")
+    if whole == bool(form) or (whole and (not pseudonym or number is not None)):
+        raise click.UsageError("give --to FORM, or --twin ID with --all")
     if dated and form != "ips":
         raise click.UsageError("--dated belongs to --to ips")
     if form == "sphr" and not pseudonym:
         raise click.UsageError("--to sphr takes --twin ID: a package is made where the twin is")
     locked = locker(**lock)
-    given = [_stored(pseudonym, number)] if pseudonym else [_read(path, keys) for path in files]
-    if keys is None:  # twins of somebody else's are under somebody else's rules
-        _require_consent(given, purpose)
-    try:
-        written = _FORMS[form](given, dated)
-    except OmopError as error:
-        raise CommandError(str(error), Exit.INPUT) from None
+    if form is None:
+        written = [_everything(str(pseudonym))]  # to the person: what is held is theirs
+    else:
+        given = [_stored(pseudonym, number)] if pseudonym else [_read(path, keys) for path in files]
+        if keys is None:  # twins of somebody else's are under somebody else's rules
+            _require_consent(given, purpose)
+        written = _written(form, given, dated)
     if locked is not None:
         written = [Written(f"{w.name}{ENDING}", locked(w.data, w.kind)) for w in written]
     _write(out, written)
@@ -138,6 +148,24 @@ def command(
     say(f"{len(written)} files in {out}")
     for one in written:
         click.echo(f"{one.name}  {len(one.data):,} bytes")
+
+
+def _written(form: str, given: Sequence[Given], dated: bool) -> list[Written]:
+    try:
+        return _FORMS[form](given, dated)
+    except OmopError as error:
+        raise CommandError(str(error), Exit.INPUT) from None
+
+
+def _everything(pseudonym: str) -> Written:
+    runtime = open_runtime()
+    try:
+        found = everything(runtime, pseudonym)
+    finally:
+        runtime.close()
+    if found is None:
+        raise CommandError("no such twin is kept here", Exit.USAGE)
+    return Written("everything.zip", as_archive(found), "application/zip")
 
 
 # -- in --------------------------------------------------------------------------------------------
@@ -214,6 +242,21 @@ def _ips(given: Sequence[Given], dated: bool) -> list[Written]:
     ]
 
 
+def _pdf(given: Sequence[Given], _: bool) -> list[Written]:
+    """A summary to print of each twin."""
+    from service.pages.printed import summary_pdf
+
+    cards = _cards()
+    return [
+        Written(
+            f"{_name(one, given)}summary.pdf",
+            summary_pdf(one.twin.document, cards, one.twin.digest),
+            "application/pdf",
+        )
+        for one in given
+    ]
+
+
 def _csv_files(given: Sequence[Given], _: bool) -> list[Written]:
     documents = _documents(given)
     names, rows = wide_rows(documents)
@@ -252,6 +295,7 @@ _FORMS: Mapping[str, Callable[[Sequence[Given], bool], list[Written]]] = {
     "sphr": _package,
     "fhir": _fhir,
     "ips": _ips,
+    "pdf": _pdf,
     "csv": _csv_files,
     "parquet": _parquet,
     "omop": _omop,

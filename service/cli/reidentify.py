@@ -100,7 +100,8 @@ def list_command(as_json: bool) -> None:
 def erase_command(twin: str, yes: bool, key_file: Path | None) -> None:
     """Destroy every way back to the person behind a twin. It cannot be undone.
 
-    The twins stay, and are nobody's any more; a certificate in the ledger names them.
+    The twins stay, and are nobody's any more; a certificate in the ledger names them. Health links
+    die at once. Copies that were downloaded or opened before can't be called back.
     """
     with _desk(key_file) as (desk, who):
         if not yes:
@@ -109,6 +110,7 @@ def erase_command(twin: str, yes: bool, key_file: Path | None) -> None:
     click.echo(f"erased  {gone.records} ways back")
     for pseudonym in gone.twins:
         click.echo(pseudonym)
+    say(f"{gone.links} health links are dead; what was shared before can't be called back")
     say(f"ledger entry {gone.entry} certifies it: `twinport ledger certificate --twin`")
 
 

@@ -6,6 +6,7 @@ from service.auth import Principal
 from service.patient import erasure
 from service.patient.consent import Consents
 from service.patient.disputes import Disputes
+from service.patient.everything import as_archive, everything
 from service.pipeline.package import package
 from service.pipeline.runtime import Runtime
 from service.pipeline.service import Service
@@ -37,6 +38,12 @@ class PatientDesk:
         found = package(self.runtime, twin)
         assert found is not None  # a patient is signed in to a twin that is here
         return found
+
+    def everything(self, twin: str) -> bytes:
+        """All that is held about a twin, as one archive of open formats."""
+        found = everything(self.runtime, twin)
+        assert found is not None  # as above
+        return as_archive(found)
 
     def ask_erasure(self, who: Principal, twin: str) -> None:
         erasure.ask(self.audit, who, twin)

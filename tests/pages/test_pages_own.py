@@ -260,6 +260,8 @@ def test_a_link_needs_an_end(patient: FlaskClient) -> None:
         ("twin", "twin.json", b"{"),
         ("summary", "summary.json", b"{"),
         ("package", "record.sphr", b"PK"),
+        ("paper", "summary.pdf", b"%PDF"),
+        ("everything", "everything.zip", b"PK"),
     ],
 )
 def test_every_form_is_there(patient: FlaskClient, form: str, name: str, begins: bytes) -> None:

@@ -110,7 +110,7 @@ def test_consent_uses_and_taking_along(home: Reader, axe: str, picture: Picture)
     picture(page, "patient-uses")
     page.get_by_role("link", name="Take it along").click()
     looked(page, axe)
-    page.get_by_label("Everything in one package").check()
+    page.get_by_label("Your twin in one package").check()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Download").click()
     assert waiting.value.suggested_filename == "record.sphr"

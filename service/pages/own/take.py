@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from mappings.to_fhir.twin_bundle import ips_bundle
 from service.pages import model_cards
 from service.pages.own.frame import EXPORTS, PATIENT, desk, own, own_twin, page, text
+from service.pages.printed import summary_pdf
 from service.portable import locked, sphr
 from service.portable.errors import PortableError
 from service.web.errors import Fault, WebError
@@ -40,10 +41,22 @@ def _package(twin: str) -> bytes:
     return desk().package(twin)
 
 
+def _everything(twin: str) -> bytes:
+    return desk().everything(twin)
+
+
+def _paper(twin: str) -> bytes:
+    runs = services().runs
+    document = runs.document(twin)
+    return summary_pdf(document, model_cards.cards([document]), runs.versions(twin)[0].digest)
+
+
 FORMS: Mapping[str, Form] = {
     "twin": Form("twin.json", MEDIA_TYPE, _twin),
     "summary": Form("summary.json", "application/fhir+json", _summary),
     "package": Form("record.sphr", sphr.MEDIA_TYPE, _package),
+    "paper": Form("summary.pdf", "application/pdf", _paper),
+    "everything": Form("everything.zip", "application/zip", _everything),
 }
 
 
