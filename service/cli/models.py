@@ -66,8 +66,9 @@ def card_command(model_id: str, as_json: bool) -> None:
 @click.argument("name", metavar="ID|MODULE")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per model.")
 def check_command(name: str, as_json: bool) -> None:
-    """Try on a model what the contract promises: units, card, determinism, batch equal to rows,
-    refusal on both sides of every range, declared monotonicity, undeclared inputs, ranges.
+    """Try on a model what the contract promises: units, card, reference values reproduced,
+    determinism, batch equal to rows, refusal on both sides of every range, how it moves with its
+    inputs, undeclared inputs, ranges.
 
     ID is an installed model; MODULE a Python module with a function models(). Exit code 3 when
     anything does not hold. A module runs with your rights: check only what you trust.

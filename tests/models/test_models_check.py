@@ -14,7 +14,7 @@ from twin_engine.equations.library import Equation, Target
 from twin_engine.models.assess import assess
 from twin_engine.models.cards import card, card_digest, card_fields, html_card
 from twin_engine.models.check import ConformanceError, check_model
-from twin_engine.models.contract import Columns, Model, Prediction
+from twin_engine.models.contract import Columns, Model, Prediction, Vector
 from twin_engine.models.docs import pages
 from twin_engine.models.equation_model import EquationModel, equation_model
 from twin_engine.models.registry import all_models
@@ -74,6 +74,61 @@ class Vandal(EquationModel):
         return super().prepare(columns)
 
 
+class Curious(EquationModel):
+    """Looks whether somebody has told it the race."""
+
+    def prepare(self, columns: Columns) -> dict[str, FloatArray]:
+        return super().prepare({k: v + ("race" in columns) for k, v in columns.items()})
+
+
+class OtherUnit(EquationModel):
+    def __init__(self, equation: Equation) -> None:
+        other = replace(equation.inputs["creatinine"], unit="umol/L")
+        super().__init__(replace(equation, inputs={**equation.inputs, "creatinine": other}))
+
+
+class Unitless(EquationModel):
+    def __init__(self, equation: Equation) -> None:
+        egfr = replace(equation.outcomes["egfr"], unit="")
+        super().__init__(replace(equation, outcomes={"egfr": egfr}))
+
+
+class Unproven(EquationModel):
+    """Has nothing from outside to be compared with."""
+
+    def vectors(self) -> Sequence[Vector]:
+        return super().vectors()[:2]
+
+
+class OnePerson(EquationModel):
+    """Was compared in one person only, by nobody who is named."""
+
+    def vectors(self) -> Sequence[Vector]:
+        return [replace(super().vectors()[0], source="")] * 3
+
+
+class Drifted(EquationModel):
+    """No longer computes what it was published as."""
+
+    def compute(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
+        return super().compute(columns, variant, targets) * 1.001
+
+
+class Silent(EquationModel):
+    """Does not say how it moves."""
+
+    def __init__(self, equation: Equation) -> None:
+        super().__init__(replace(equation, monotone=()))
+
+
+class Bare(EquationModel):
+    """A card without a field, and with one that is not on the list."""
+
+    def __init__(self, equation: Equation) -> None:
+        words = {name: text for name, text in equation.card.items() if name != "value"}
+        super().__init__(replace(equation, card={**words, "motto": "Trust us."}))
+
+
 class Careless(EquationModel):
     """Does not say how long its results hold."""
 
@@ -86,6 +141,14 @@ class Careless(EquationModel):
     [
         (Careless, "shelf_life_days is not at least a day"),
         (Careless, "stake 'some' is not one of low, high"),
+        (OtherUnit, "input creatinine is in umol/L, a twin has it in mg/dL"),
+        (Unitless, "outcome egfr has no unit"),
+        (Bare, r"card of ckd-epi-2021: fill \['value'\]; remove \['motto'\]"),
+        (Unproven, "2 reference values in `vectors`; give at least 3"),
+        (OnePerson, "names no source.*is the same in all reference values: give it low and high"),
+        (Drifted, r"reproduces_them: \S+: egfr is [\d.]+, its source says [\d.]+.*and \d+ more"),
+        (Silent, "say in `monotone` what rises or falls with an input, or in `not_monotone` why"),
+        (Curious, "read the column race, which is not among its inputs"),
         (Random, "is_deterministic"),
         (AcrossRows, "answers_singly_as_in_a_batch"),
         (Upside, "moves_as_declared"),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from twin_engine.equations.library import Equation, library, read_table
+from twin_engine.models.cells import parse_cell
 from twin_engine.models.equation_model import equation_model
-from twin_engine.models.rows import parse_cell
 
 EQUATIONS = sorted(library())
 

@@ -134,10 +134,18 @@ def test_what_is_taken_already_cannot_be_added(treatment: str, taken: str) -> No
 
 
 def test_harm_stands_beside_benefit() -> None:
-    (harm,) = treat(state(), PREVENT, "lower-ldl-1")["harms"]
-    assert "11 (6 to 16) more per 1,000" in harm
-    (none,) = treat(state(), PREVENT, "lower-sbp-10")["harms"]
-    assert "does not mean that there is none" in none
+    muscle, diabetes = treat(state(), PREVENT, "lower-ldl-1")["harms"]
+    assert "11 (6 to 16) more per 1,000" in muscle
+    assert "1.36 (1.25 to 1.48) times on a high dose" in diabetes
+    pressure, kidney = treat(state(), PREVENT, "lower-sbp-10")["harms"]
+    assert "1.97 (1.67 to 2.32)" in pressure
+    assert "1.18 (1.01 to 1.39)" in kidney
+
+
+def test_no_treatment_is_offered_without_its_harms() -> None:
+    for effect in effects():
+        assert effect.harms, f"{effect.id}: a benefit without a harm beside it"
+        assert effect.population, effect.id
 
 
 def test_an_odds_ratio_is_applied_to_odds_and_competing_death_is_named() -> None:
@@ -190,7 +198,9 @@ def test_each_kind_of_ratio_has_its_own_arithmetic(measure: str, expected: float
 
 
 def test_treatments_are_offered_by_model() -> None:
-    assert list(treatments("kfre")) == ["ace-inhibitor", "angiotensin-receptor-blocker"]
+    assert list(treatments("kfre")) == [
+        "ace-inhibitor", "angiotensin-receptor-blocker", "sglt2-inhibitor",
+    ]  # fmt: skip
     assert "already-treated" in REASONS
 
 

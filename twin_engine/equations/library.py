@@ -146,6 +146,8 @@ class Equation:
     outcomes: Mapping[str, OutcomeSpec]
     categories: tuple[Categories, ...]
     monotone: tuple[Mapping[str, Any], ...]
+    not_monotone: str
+    vectors: str  # the table of reference values, as it stands
     table: Table
     sources: Mapping[str, str]
     card: Mapping[str, Any]
@@ -261,6 +263,8 @@ def _load(folder: Traversable) -> Equation:
         outcomes=MappingProxyType(outcomes),
         categories=tuple(_categories(body) for body in spec.get("categories", ())),
         monotone=tuple(spec.get("monotone", ())),
+        not_monotone=spec.get("not_monotone", ""),
+        vectors=_text(folder.joinpath("vectors.csv")),
         table=_coefficients(rows, tuple(spec["strata"]), sources),
         sources=MappingProxyType(sources),
         card=read_yaml(folder, "card.yaml"),
@@ -278,6 +282,10 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def read_yaml(folder: Traversable, name: str) -> Any:
     """A sheet or a card, safely: plain values only."""
     return yaml.load(folder.joinpath(name).read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506  (either is a safe one)
+
+
+def _text(file: Traversable) -> str:
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def file_digest(folder: Traversable, name: str) -> str:

@@ -4,20 +4,27 @@ Run it on your own model, as ours are: `check_model(model)` raises `ConformanceE
 of everything that does not hold.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
+from mappings.vocabulary.concept_table import concepts
 from twin_engine.equations.expression import FloatArray
 from twin_engine.models.cards import CardError, check_card
-from twin_engine.models.contract import STAKES, Input, Model, Target
+from twin_engine.models.contract import STAKES, Input, Model, Target, Vector
 from twin_engine.models.uncertainty import spreads
 
 KINDS = ("probability", "quantity", "score", "recommendation")
 ROWS = 200
 SEED = 20240311
+FEWEST = 3  # reference values
+SHOWN = 3  # of those that are not reproduced
 STEP = 1e-7  # relative distance from an edge on either side
+
+
+UNITS = {concept.id: concept.unit for concept in concepts()}
 
 
 class ConformanceError(AssertionError):
@@ -77,6 +84,19 @@ def _declares_what_it_is(model: Model) -> Iterator[str]:
     for declared in model.inputs.values():
         if not (declared.unit or declared.choices):
             yield f"input {declared.id} has no unit"
+        yield from _units(declared)
+    for outcome in model.outcomes.values():
+        if not outcome.unit:
+            yield f"outcome {outcome.id} has no unit"
+
+
+def _units(declared: Input) -> Iterator[str]:
+    """A twin holds a concept in one unit: to declare another is to read a wrong number."""
+    for source in declared.sources:
+        if not {"at_least", "above"} & source.keys() and source.get("concept") in UNITS:
+            unit = UNITS[source["concept"]]
+            if declared.unit != unit:
+                yield f"input {declared.id} is in {declared.unit}, a twin has it in {unit}"
 
 
 def _has_a_complete_card(model: Model) -> Iterator[str]:
@@ -166,8 +186,18 @@ def _typical(model: Model, variant: str, target: Target) -> dict[str, FloatArray
     return row
 
 
+def _says_how_it_moves(model: Model) -> Iterator[str]:
+    if not model.monotone and not model.not_monotone:
+        yield "say in `monotone` what rises or falls with an input, or in `not_monotone` why not"
+    for rule in model.monotone:
+        if rule["input"] not in model.inputs:
+            yield f"`monotone` names {rule['input']}, which is no input"
+
+
 def _moves_as_declared(model: Model) -> Iterator[str]:
     for rule in model.monotone:
+        if rule["input"] not in model.inputs:
+            continue
         for target in model.targets():
             fits = target.outcome in rule["outcomes"]
             if fits and target.horizon in rule.get("horizons", (target.horizon,)):
@@ -221,6 +251,97 @@ def _reads_only_what_it_declares(model: Model) -> Iterator[str]:
                 yield f"{target} of {variant} read an input it does not declare"
 
 
+class _Watched(dict[str, FloatArray]):
+    """Columns that remember which names were asked for."""
+
+    def __init__(self, columns: Mapping[str, FloatArray]) -> None:
+        super().__init__(columns)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> FloatArray:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        self.asked.add(str(name))
+        return super().__contains__(name)
+
+
+def _asks_for_no_other_column(model: Model) -> Iterator[str]:
+    columns = _Watched(sample(model, 2))
+    model.predict(columns)
+    for name in sorted(columns.asked - model.inputs.keys()):
+        yield f"read the column {name}, which is not among its inputs"
+
+
+def _has_reference_values(model: Model) -> Iterator[str]:
+    found = model.vectors()
+    if len(found) < FEWEST:
+        yield f"{len(found)} reference values in `vectors`; give at least {FEWEST}"
+        return
+    for vector in found:
+        if not vector.source:
+            yield f"reference value {vector.id} names no source"
+    for target in model.targets():
+        if not any(target in vector.expected for vector in found):
+            yield f"no reference value for {target.outcome}{_years(target)}"
+    for name in model.inputs:
+        values = {vector.inputs.get(name) for vector in found}
+        if len(values) == 1 and values != {None}:
+            yield f"{name} is the same in all reference values: give it low and high"
+
+
+def _years(target: Target) -> str:
+    return "" if target.horizon is None else f" at {target.horizon} years"
+
+
+def _reproduces_them(model: Model) -> Iterator[str]:
+    def alike(vector: Vector) -> tuple[str, str]:
+        return vector.variant or "", str(list(vector.expected))
+
+    wrong: list[str] = []
+    for _, group in groupby(sorted(model.vectors(), key=alike), key=alike):
+        wrong += _not_reproduced(model, list(group))
+    yield from wrong[:SHOWN]
+    if len(wrong) > SHOWN:
+        yield f"and {len(wrong) - SHOWN} more"
+
+
+def _not_reproduced(model: Model, vectors: Sequence[Vector]) -> Iterator[str]:
+    """Of vectors of one variant that expect the same outcomes: asked in one batch."""
+    columns = {
+        name: np.array([vector.inputs.get(name, np.nan) for vector in vectors])
+        for name in model.inputs
+    }
+    targets = list(vectors[0].expected)
+    found = model.predict(columns, variant=vectors[0].variant, targets=targets)
+    for row, vector in enumerate(vectors):
+        for index, (target, expected) in enumerate(vector.expected.items()):
+            value, reason = float(found.values[index, row]), found.reason(index, row)
+            said = reason or _said(model, vector, target, value)
+            if said != expected and not _close(said, expected, vector.tolerance):
+                where = f"{target.outcome}{_years(target)}"
+                yield f"{vector.id}: {where} is {said}, its source says {expected}"
+
+
+def _said(model: Model, vector: Vector, target: Target, value: float) -> float | str:
+    """The number; of a recommendation the code that stands for it."""
+    if model.kind != "recommendation":
+        return value
+    band = model.category(target, value, vector.inputs)
+    return "nothing" if band is None else band[1]
+
+
+def _close(said: float | str, expected: float | str, tolerance: float) -> bool:
+    if isinstance(said, str) or isinstance(expected, str):
+        return False
+    return abs(said - expected) <= tolerance
+
+
 def _keeps_the_point_in_its_range(model: Model) -> Iterator[str]:
     columns = {name: values[:20] for name, values in sample(model).items()}
     for variant in model.variants:
@@ -244,7 +365,11 @@ CHECKS: tuple[Callable[[Model], Iterator[str]], ...] = (
     _leaves_its_columns_alone,
     _gives_a_number_or_a_reason,
     _refuses_at_its_edges,
+    _says_how_it_moves,
     _moves_as_declared,
     _reads_only_what_it_declares,
+    _asks_for_no_other_column,
+    _has_reference_values,
+    _reproduces_them,
     _keeps_the_point_in_its_range,
 )

@@ -23,8 +23,19 @@ from numpy.typing import NDArray
 from twin_engine.equations.expression import FloatArray
 from twin_engine.equations.library import Choice, Derivation, OutcomeSpec, Target
 from twin_engine.equations.library import Variable as Input
+from twin_engine.models.vectors import Vector
 
-__all__ = ["REASONS", "Choice", "Input", "Model", "OutcomeSpec", "Prediction", "Reason", "Target"]
+__all__ = [
+    "REASONS",
+    "Choice",
+    "Input",
+    "Model",
+    "OutcomeSpec",
+    "Prediction",
+    "Reason",
+    "Target",
+    "Vector",
+]
 
 Columns = Mapping[str, FloatArray]
 IntArray = NDArray[np.int16]
@@ -92,6 +103,7 @@ class Model(ABC):
     exclusions: tuple[Mapping[str, Any], ...] = ()
     inclusions: tuple[Mapping[str, Any], ...] = ()  # what must be known of everybody it is for
     monotone: tuple[Mapping[str, Any], ...] = ()
+    not_monotone: str = ""  # why no outcome only rises or only falls with an input
     derivations: tuple[Derivation, ...] = ()
     on_request: bool = False  # not run on a twin unless it is named
     only_with: str = ""  # a part of the twin without which it is not run unless it is named
@@ -132,6 +144,10 @@ class Model(ABC):
             for name, declared in self.inputs.items()
             if not declared.part and (not declared.optional or name in own)
         )
+
+    def vectors(self) -> Sequence[Vector]:
+        """Reference values from outside the model; the conformance check demands some."""
+        return ()
 
     def category(
         self, target: Target, value: float, row: Mapping[str, float]

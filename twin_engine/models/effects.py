@@ -76,6 +76,8 @@ def _effect(row: Mapping[str, str], sources: Mapping[str, str]) -> Effect:
     low, estimate, high = float(row["low"]), float(row["estimate"]), float(row["high"])
     if row["measure"] not in MEASURES or not 0 < low < estimate < high:
         raise ValueError(f"effect {row['effect']}: no usable measure with an interval")
+    if not row["harms"]:
+        raise ValueError(f"effect {row['effect']}: no harm stands beside it")
     horizons = [int(years) for years in row["horizons"].split()]
     return Effect(
         id=row["effect"],

@@ -9,6 +9,7 @@ from twin_engine.equations.evaluator import Evaluator
 from twin_engine.equations.expression import FloatArray
 from twin_engine.equations.library import Derivation, Equation, Target, library
 from twin_engine.models.contract import Columns, Model
+from twin_engine.models.vectors import Vector, read_vectors
 
 # HL7 AI Transparency on FHIR, code system AIdeviceTypeCS: fixed coefficients, no learning.
 AI_KINDS = ("Rule-Based-Systems", "Deterministic-AI")
@@ -25,7 +26,8 @@ class EquationModel(Model):
         self.variants, self.aliases = equation.variants, equation.aliases
         self.choices, self.on_request = equation.choices, equation.on_request
         self.exclusions, self.inclusions = equation.exclusions, equation.inclusions
-        self.rows_only, self.monotone = equation.rows_only, equation.monotone
+        self.rows_only = equation.rows_only
+        self.monotone, self.not_monotone = equation.monotone, equation.not_monotone
         self.shelf_life_days, self.stake = equation.shelf_life_days, equation.stake
         self.codings, self.ai_kinds = equation.codings, AI_KINDS
         self.derivations, self.content = equation.derivations, equation.content
@@ -44,6 +46,9 @@ class EquationModel(Model):
         if key not in self._needs:
             self._needs[key] = self.equation.needs(variant, target)
         return self._needs[key]
+
+    def vectors(self) -> Sequence[Vector]:
+        return read_vectors(self.equation.vectors, self.inputs, self.targets())
 
     def category(
         self, target: Target, value: float, row: Mapping[str, float]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from twin_engine.equations.expression import FloatArray
+from twin_engine.models.cells import parse_cell
 from twin_engine.models.contract import GIVEN, Input, Model, Prediction, Target
 from twin_engine.models.registry import get
 from twin_engine.models.uncertainty import spreads
@@ -104,21 +105,6 @@ def _one_by_one(cells: list[str], declared: Input, unreadable: Unreadable) -> Fl
         if problem:
             unreadable.setdefault(index, {})[declared.id] = problem
     return values
-
-
-def parse_cell(cell: str, declared: Input) -> tuple[float, str]:
-    """The number, or NaN and the reason why there is none."""
-    if declared.choices:
-        word = declared.words.get(cell.lower(), cell.lower())
-        known = word in declared.choices
-        return (float(declared.choices.index(word)), "") if known else (np.nan, "no-equation")
-    if cell[0] in "<>":
-        return np.nan, "censored-input"
-    try:
-        value = float(cell)
-    except ValueError:
-        return np.nan, "unreadable-input"
-    return (value, "") if np.isfinite(value) else (np.nan, "unreadable-input")
 
 
 # -- out ---------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from twin_engine.equations.expression import FloatArray
 from twin_engine.models import uncertainty
 from twin_engine.models.assess import Case, Request, open_case, refusals_of
 from twin_engine.models.cards import card_digest
+from twin_engine.models.cells import parse_cell
 from twin_engine.models.contract import Input, Model, Target
 from twin_engine.models.effects import Effect, effects, treatments
-from twin_engine.models.rows import parse_cell
 from twin_engine.state import State
 
 ASSOCIATION, RANDOMISED = "association-only", "randomised"
@@ -29,7 +29,6 @@ SAYS_RANDOMISED = (
     "The ratio the trials measured, applied to the predicted risk. That the ratio is the same for "
     "this person as in the trials, and holds over the whole horizon, is an assumption."
 )
-NO_HARMS = "No harm with a citable figure is in the table; that does not mean that there is none."
 # Predictions that do not allow for death of other causes overstate what a treatment saves.
 WITHOUT_COMPETING_DEATH = frozenset({"kfre", "pce-2013"})
 COMPETING = (
@@ -230,7 +229,7 @@ def treat(state: State, asked: Request, treatment: str) -> dict[str, Any]:
         "label": fitting[0].label,
         "results": results,
         "refusals": refusals,
-        "harms": list(fitting[0].harms) or [NO_HARMS],
+        "harms": list(fitting[0].harms),
         "limits": limits,
     }
 

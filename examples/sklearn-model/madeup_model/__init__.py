@@ -18,7 +18,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from twin_engine.models.contract import Choice, Input, Model, OutcomeSpec, Target
+from twin_engine.models.contract import Choice, Input, Model, OutcomeSpec, Target, Vector
+from twin_engine.models.vectors import read_vectors
 
 FloatArray = NDArray[np.float64]
 NAMES = ("age", "systolic-bp", "smoking-current")
@@ -104,6 +105,10 @@ class MadeUpEvent(Model):
     ) -> FloatArray:
         rows = np.column_stack([columns[name] for name in NAMES])
         return np.tile(self._pipeline.predict_proba(rows)[:, 1], (len(targets), 1))
+
+    def vectors(self) -> Sequence[Vector]:
+        text = files(__name__).joinpath("vectors.csv").read_text(encoding="utf-8")
+        return read_vectors(text, self.inputs, self.targets())
 
     def predictor(
         self, columns: Mapping[str, FloatArray], variant: str, targets: Sequence[Target]

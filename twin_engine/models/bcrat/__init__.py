@@ -16,6 +16,7 @@ from twin_engine.equations.expression import FloatArray
 from twin_engine.equations.library import file_digest, read_table, read_yaml
 from twin_engine.models.contract import Choice, Columns, Input, Model, OutcomeSpec, Target
 from twin_engine.models.equation_model import AI_KINDS
+from twin_engine.models.vectors import Vector, read_vectors
 
 RACES = (
     "white", "black", "hispanic-us-born", "native-american-or-other", "hispanic-foreign-born",
@@ -95,6 +96,10 @@ class Bcrat(Model):
         self.content = {
             name: file_digest(folder, name) for name in ("coefficients.csv", "hazards.csv")
         }
+
+    def vectors(self) -> Sequence[Vector]:
+        text = files("twin_engine.models.bcrat").joinpath("vectors.csv").read_text(encoding="utf-8")
+        return read_vectors(text, self.inputs, self.targets())
 
     def compute(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
         risk = np.where(_consistent(columns), _absolute(columns), np.nan)

@@ -17,8 +17,10 @@ from mappings.vocabulary import genomics
 from twin_engine.equations.expression import FloatArray
 from twin_engine.equations.library import file_digest, read_table, read_yaml
 from twin_engine.models.canonical import digest
+from twin_engine.models.cells import parse_cell
 from twin_engine.models.contract import Choice, Columns, Input, Model, OutcomeSpec, Target
 from twin_engine.models.equation_model import AI_KINDS
+from twin_engine.models.vectors import Vector
 
 INDETERMINATE, NOT_CURRENT = "indeterminate", "not-current"
 REFUSED = {INDETERMINATE: "indeterminate-result", NOT_CURRENT: "allele-not-current"}
@@ -199,6 +201,16 @@ def _bands() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
     return MappingProxyType(found)
 
 
+def _vector(
+    inputs: Mapping[str, Input], sources: Mapping[str, str], row: Mapping[str, str]
+) -> Vector:
+    """A result of one gene, and the code of what the guideline says."""
+    cells = {row["gene"]: row["result"], "stroke-tia": row["stroke-tia"]}
+    given = {name: parse_cell(cell, inputs[name])[0] for name, cell in cells.items() if cell}
+    expected = {Target(row["outcome"], None): row["code"]}
+    return Vector(row["id"], sources[row["source"]], given, expected)
+
+
 class Pgx(Model):
     """What CPIC says of five medicines for what is known of three genes."""
 
@@ -212,6 +224,7 @@ class Pgx(Model):
         {"reason": "donor-genes", "procedure": ("bone-marrow-transplant",), "when": "ever"},
     )
     only_with = "genomics"
+    not_monotone = "Results of a gene have no order, and what is said of them is a recommendation."
     ai_kinds = AI_KINDS
 
     def __init__(self) -> None:
@@ -222,6 +235,10 @@ class Pgx(Model):
         self.content = {name: file_digest(folder, name) for name in tables} | {
             "alleles": digest([list(one) for g in genomics.TABLED for one in genomics.alleles(g)])
         }
+
+    def vectors(self) -> Sequence[Vector]:
+        sources, rows = _table("vectors.csv")
+        return [_vector(self.inputs, sources, row) for row in rows if row["code"]]
 
     def needs(self, variant: str, target: Target) -> frozenset[str]:
         gene = GENE_OF[target.outcome].lower()
