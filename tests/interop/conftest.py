@@ -23,6 +23,7 @@ FILES = (
     "validate.mjs",
     "receive.mjs",
     "give.mjs",
+    "verify.mjs",
 )
 
 
