@@ -14,6 +14,7 @@ from service.fhir.capability import read_capability
 from service.fhir.errors import FhirError
 from service.fhir.http import FhirClient
 from service.fhir.servers import ServerConfig, from_url
+from service.patient.consent import CARE
 from service.pipeline.errors import NotConfigured
 from service.pipeline.runtime import Runtime
 from service.stores.bulk import BulkJob, BulkState, BulkStore
@@ -34,6 +35,7 @@ class Asked:
     policy: str | None = None
     models: tuple[str, ...] = ()
     write_back: bool = False
+    purpose: str = CARE
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Desk:
             policy=policy,
             models=asked.models,
             write_back=asked.write_back,
+            purpose=asked.purpose,
             fhir_version=able.fhir_version,
             left_out=left_out,
         )

@@ -236,7 +236,8 @@ class Export:
         )
 
     def _wish(self) -> Wish:
-        return Wish(self.plan.policy, self.runtime.models(self.plan.models), "run")
+        models = self.runtime.models(self.plan.models)
+        return Wish(self.plan.policy, models, "run", purpose=self.plan.purpose)
 
     def _counted(self, spool: Spool, everybody: Everybody) -> Everybody:
         total, done = spool.number_of_people(), sum(spool.outcomes().values())

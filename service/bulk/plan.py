@@ -14,6 +14,7 @@ from service.fhir.capability import Capability
 from service.fhir.http import FhirClient
 from service.fhir.kinds import ALL, CARRIED
 from service.fhir.scopes import missing, parse
+from service.patient.consent import CARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Plan:
     """The manifest is complete, and in the spool"""
     released: bool = False
     """The server was told that it may forget the export"""
+    purpose: str = CARE
+    """What for; of each patient it is asked whether they allowed it"""
 
     @classmethod
     def new(cls, **values: Any) -> Self:

@@ -13,6 +13,7 @@ from service.bulk.report import Report
 from service.cli.exits import CommandError, Exit, explain
 from service.cli.files import TwinFolder, as_json, as_lines, prepare, put, write_proofs
 from service.cli.output import Bar, emit, say
+from service.cli.purposes import purpose_option
 from service.cli.run import configured_server
 from service.cli.summary import Summary
 from service.fhir.record import PatientRecord
@@ -64,6 +65,7 @@ _WHAT = (
         metavar="M",
         help="Model id, or id:variant; may be repeated. Default: all installed.",
     ),
+    purpose_option,
     click.option("--write-back", is_flag=True, help="Write results to the server."),
 )
 _RESULTS = (
@@ -180,6 +182,7 @@ def _asked(
     types: tuple[str, ...],
     policy: str | None,
     models: tuple[str, ...],
+    purpose: str,
     write_back: bool,
 ) -> Asked:
     if sum((bool(group), patients, system)) > 1:
@@ -197,6 +200,7 @@ def _asked(
         types=types,
         policy=policy,
         models=models,
+        purpose=purpose,
         write_back=write_back,
     )
 

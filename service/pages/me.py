@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, render_template
 
 from service.auth import Role, Scope
-from service.pages import model_cards, plainly, record, words
+from service.pages import disputed, model_cards, plainly, record, words
 from service.pages.blueprint import pages
 from service.stores.audit import AuditEvent
 from service.web.audiences import closed
@@ -42,7 +42,12 @@ def me() -> str:
         head=record.header(document),
         made=record.since(known[0].created, datetime.now(UTC)),
         versions=len(known),
-        calculators=plainly.calculators(document, model_cards.cards([document])),
+        calculators=plainly.calculators(
+            document,
+            model_cards.cards([document]),
+            runs.expiries(known[0], document),
+            disputed.marks(twin, document).models,
+        ),
         people=plainly.denominator(document),
         held=held(document),
         conditions=record.conditions(document, words.everyday_condition),

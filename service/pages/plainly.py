@@ -12,8 +12,12 @@ from markupsafe import Markup
 from service.pages import words
 from service.pages.assessed import is_share
 from service.pages.charts import Share, icon_array
+from twin_engine.models.shelf import Expiry
 
 Json = Mapping[str, Any]
+MOST = 3  # inputs named as those that count most
+FIXED = frozenset({"age", "sex", "race"})
+_NONE: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +55,33 @@ class Calculator:
     about: str
     omits: str
     used: str
+    moves: str
+    stays: str
+    disputed: str
     blocks: Sequence[Block]
     refused: Sequence[NoAnswer]
 
 
-def calculators(document: Json, cards: Mapping[str, Json]) -> list[Calculator]:
-    """Those with an answer first."""
+def calculators(
+    document: Json,
+    cards: Mapping[str, Json],
+    ends: Mapping[str, Expiry] = _NONE,
+    disputed: Mapping[str, int] = _NONE,
+) -> list[Calculator]:
+    """Those with an answer first. By model: until when an answer holds, and how many of its inputs
+    the patient disputes."""
     people = denominator(document)
     found = sorted(words.shown(document), key=lambda item: item["answer"] == "refused")
-    return [_calculator(item, cards.get(item["model"]["id"], {}), people) for item in found]
+    return [
+        _calculator(
+            item,
+            cards.get(item["model"]["id"], {}),
+            people,
+            stays=stays(ends.get(item["model"]["id"])),
+            disputed=_disputed(disputed.get(item["model"]["id"], 0)),
+        )
+        for item in found
+    ]
 
 
 def denominator(document: Json) -> int:
@@ -68,15 +90,50 @@ def denominator(document: Json) -> int:
     return 1000 if any(r["value"] < 0.01 for r in shares) else 100
 
 
-def _calculator(item: Json, card: Json, people: int) -> Calculator:
+def _calculator(item: Json, card: Json, people: int, *, stays: str, disputed: str) -> Calculator:
     name = item["model"]["id"]
     return Calculator(
         title=words.model_title(name, card),
         about=words.explained("model", name),
         omits=words.explained("omits", name),
         used=words.listed(words.everyday_input(i["input"]) for i in item["inputs"]),
+        moves=moves(item["results"]),
+        stays=stays,
+        disputed=disputed,
         blocks=list(_blocks(item, card, people)),
         refused=list(_refused(item, card)),
+    )
+
+
+def moves(results: Sequence[Json]) -> str:
+    """What counted most, and that the answer moves with it; what nobody can change is said."""
+    shares = next((r["contributions"] for r in results if r.get("contributions")), ())
+    most = sorted(shares, key=lambda one: -abs(one["share"]))[:MOST]
+    names = [one["input"] for one in most]
+    if not names:
+        return ""
+    fixed = [words.everyday_input(name) for name in names if name in FIXED]
+    told = f"What counts most here: {words.listed(map(words.everyday_input, names))}."
+    if len(fixed) < len(names):
+        told += " When one of these changes, the answer changes too."
+    return told + (f" Nobody can change {words.listed(fixed)}." if fixed else "")
+
+
+def stays(end: Expiry | None) -> str:
+    if end is None:
+        return ""
+    if end.past:
+        return "This answer has had its time. A new one is made when your record is read again."
+    return f"This answer holds for another {words.span(end.days_left)}, if nothing changes."
+
+
+def _disputed(count: int) -> str:
+    if not count:
+        return ""
+    what = "an entry" if count == 1 else f"{count} entries"
+    return (
+        f"This answer used {what} that you said {'is' if count == 1 else 'are'} wrong. It is made "
+        "anew when your record has been corrected and read again."
     )
 
 

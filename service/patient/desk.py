@@ -29,7 +29,7 @@ class PatientDesk:
         return cls(
             runtime=runtime,
             links=Sharing(runtime),
-            disputes=Disputes(runtime.database, service.document),
+            disputes=service.disputed,
             consents=runtime.consents,
             audit=AuditStore(runtime.database),
         )

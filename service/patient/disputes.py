@@ -42,6 +42,18 @@ class Standing:
     seen: Json = field(repr=False)
     now: Json = field(repr=False)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Without any value: those stand in the versions."""
+        one = self.dispute
+        return {
+            "source": one.place.source,
+            "part": one.place.part,
+            "name": one.place.name,
+            "reason": one.reason,
+            "version": one.version,
+            "state": self.state.value,
+        }
+
 
 class Disputes:
     """`document`: a twin's document by pseudonym and version."""

@@ -33,7 +33,8 @@ from service.fhir.servers import from_url
 from service.fhir.since import Kept
 from service.fhir.writeback import resume
 from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFailedError
-from service.patient.consent import CARE, REFUSED, NotConsentedError
+from service.patient.consent import CARE, PURPOSES, REFUSED, NotConsentedError
+from service.patient.disputes import Disputes
 from service.pipeline.deliver import Delivered, as_bundle
 from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
@@ -139,6 +140,7 @@ class Service:
         self._index = LedgerIndex(database)
         self._audit = AuditStore(database)
         self._links = LinkStore(database)
+        self.disputed = Disputes(database, self.document)
         self.reviews = ReviewDesk(
             ReviewStore(database),
             self._audit,
@@ -463,9 +465,23 @@ class Service:
         """What was done with one twin, latest first."""
         return self._audit.about(pseudonym, limit)
 
-    def note_use(self, principal: Principal, action: str, pseudonym: str) -> None:
+    def note_use(
+        self, principal: Principal, action: str, pseudonym: str, purpose: str | None = None
+    ) -> None:
         """Write down that somebody used a twin. Without the note there is no use."""
-        self._note(principal, action, "done", pseudonym)
+        code = PURPOSES[purpose].code if purpose else None
+        self._note(principal, action, "done", pseudonym, purpose=code)
+
+    def require_consent(self, pseudonym: str, purpose: str, principal: Principal) -> None:
+        who = (str(principal.role), principal.subject)
+        try:
+            self.runtime.consents.require_twin(pseudonym, purpose, *who)
+        except NotConsentedError:
+            raise ServiceError(Failure.NOT_CONSENTED) from None
+
+    def disputes(self, pseudonym: str) -> Sequence[Json]:
+        self.versions(pseudonym)  # a twin nobody knows is not found, rather than without disputes
+        return [one.as_dict() for one in self.disputed.of(pseudonym)]
 
     def verify_ledger(self, principal: Principal) -> LedgerCheck:
         """Every signature and every link; and that the tables beside the ledger say the same."""
@@ -610,6 +626,7 @@ class Service:
         outcome: str,
         about: str | None = None,
         request: str | None = None,
+        purpose: str | None = None,
     ) -> None:
         self._audit.record(
             role=str(principal.role),
@@ -618,6 +635,7 @@ class Service:
             outcome=outcome,
             object=about,
             request_id=request,
+            purpose=purpose,
         )
 
 

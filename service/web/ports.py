@@ -266,8 +266,18 @@ class RunService(Protocol):
         """What was done with one twin, latest first."""
         ...
 
-    def note_use(self, principal: Principal, action: str, pseudonym: str) -> None:
-        """Write down that somebody used a twin."""
+    def note_use(
+        self, principal: Principal, action: str, pseudonym: str, purpose: str | None = None
+    ) -> None:
+        """Write down that somebody used a twin, and what for where that is said."""
+        ...
+
+    def require_consent(self, pseudonym: str, purpose: str, principal: Principal) -> None:
+        """Before a twin is handed out. `NOT_CONSENTED`; the refusal is written down."""
+        ...
+
+    def disputes(self, pseudonym: str) -> Sequence[Json]:
+        """What the patient says is wrong in it, and how that stands."""
         ...
 
     def explain(self, document: Mapping[str, Any], name: str) -> Sequence[Explanation]:

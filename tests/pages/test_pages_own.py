@@ -7,7 +7,8 @@ from importlib.resources import files
 import orjson
 import pytest
 from flask.testing import FlaskClient
-from pages_site import EHR, PERSON, RECORD, Site, form_token
+from pages_site import PERSON, RECORD, Site, form_token
+from test_pages_http import ALARMS, grade
 
 from service.auth import Role
 from service.fhir.record import PatientRecord
@@ -160,6 +161,15 @@ def test_a_dispute_is_taken_back_once(
     assert events(acting, "dispute-taken-back") == ["done"]
 
 
+def test_programs_read_what_is_disputed(
+    patient: FlaskClient, clinician: FlaskClient, twin: str
+) -> None:
+    dispute(patient)
+    (one,) = clinician.get(f"/api/v1/twins/{twin}/disputes").get_json()["items"]
+    assert (one["name"], one["reason"], one["state"]) == ("systolic-bp", "wrong-value", "open")
+    assert "142" not in str(one)
+
+
 def test_disputing_twice_is_one_dispute(patient: FlaskClient, clinician: FlaskClient) -> None:
     where = place(patient)
     send(patient, "/me/wrong", reason="wrong-value", **where)
@@ -209,6 +219,24 @@ def test_the_page_says_what_holds(patient: FlaskClient) -> None:
     assert after.count("You have not said anything yet.") == 2
     assert "You said so on" in after
     assert send(patient, "/me/consent", purpose="marketing", answer="yes").status_code == 422
+
+
+def test_a_twin_is_handed_out_for_what_the_patient_allowed(
+    acting: Site, patient: FlaskClient, clinician: FlaskClient, twin: str
+) -> None:
+    path = f"/api/v1/twins/{twin}"
+    assert clinician.get(path).status_code == 200
+    refused = clinician.get(f"{path}?purpose=research")
+    assert refused.status_code == 403
+    assert refused.get_json()["type"].endswith("#problem-not-consented")
+    send(patient, "/me/consent", purpose="research", answer="yes")
+    assert clinician.get(f"{path}?purpose=research").status_code == 200
+    send(patient, "/me/consent", purpose="care", answer="no")
+    assert clinician.get(path).status_code == 403
+    assert patient.get(path).status_code == 200
+    page = text_of(patient.get("/me/uses").text)
+    assert "(refused: you have not allowed it) research" in page
+    assert clinician.get(f"{path}?purpose=marketing").status_code == 422
 
 
 # -- share -----------------------------------------------------------------------------------------
@@ -303,7 +331,6 @@ def test_who_used_it_when_and_what_for(
     clinician.get(f"/clinic/twins/{twin}")
     page = text_of(patient.get("/me/uses").text)
     assert "Clinician Opened by a clinician care" in page
-    acting.service.note_use(EHR, "twin.read", twin)
 
 
 # -- words -----------------------------------------------------------------------------------------
@@ -343,3 +370,16 @@ def test_another_language_falls_back_sentence_by_sentence(
     page = patient.get("/me/uses", headers={"Accept-Language": "de"}).text
     assert "Wer ihn benutzt hat" in page
     assert "Nobody can change this list." in page
+
+
+@pytest.mark.parametrize("part", sorted(frame.languages()["en"]))
+def test_each_page_reads_at_grade_eight_or_below(part: str) -> None:
+    found = sentences(dict(frame.languages()["en"][part])).values()
+    told = " ".join(one for one in found if one.endswith((".", "?")))
+    assert not told or grade(f"{told} ") <= 8, told
+
+
+def test_no_page_gives_advice_or_raises_alarm() -> None:
+    text = " ".join(sentences(dict(frame.languages()["en"])).values()).lower()
+    for word in ALARMS:
+        assert not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text), word

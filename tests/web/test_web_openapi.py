@@ -104,6 +104,7 @@ CASES = [
     Case("POST", RUNS, 201, body=RUN),
     Case("POST", RUNS, 202, body=RUN, headers={"Prefer": "respond-async"}),
     Case("POST", RUNS, 400, raw=b"{"),
+    Case("POST", RUNS, 403, body=failing("not-consented")),
     Case("POST", RUNS, 404, body=failing("patient-not-found")),
     Case("POST", RUNS, 409, body={**RUN, "patient": "cancelled"}),
     Case("POST", RUNS, 415, raw=b"<x/>", headers={"Content-Type": "text/xml"}),
@@ -126,15 +127,17 @@ CASES = [
     Case("GET", "/api/v1/servers", 422, query=EXTRA),
     Case("GET", TWINS, 200, values=T),
     Case("GET", TWINS, 304, values=T, headers={"If-None-Match": "*"}),
+    Case("GET", TWINS, 403, values=T, query="purpose=research"),
     Case("GET", TWINS, 404, values=GONE),
     Case("GET", TWINS, 422, values=T, query=EXTRA),
     Case("GET", VERSION, 200, values={**T, "version": "1"}),
     Case("GET", VERSION, 304, values={**T, "version": "1"}, headers={"If-None-Match": "*"}),
+    Case("GET", VERSION, 403, values={**T, "version": "1"}, query="purpose=research"),
     Case("GET", VERSION, 404, values={**T, "version": "7"}),
     Case("GET", VERSION, 422, values={**T, "version": "1"}, query=EXTRA),
     *(
         Case("GET", f"{TWINS}/{below}", status, values=values, query=query)
-        for below in ("versions", "assessments", "ledger")
+        for below in ("versions", "assessments", "disputes", "ledger")
         for status, values, query in ((200, T, ""), (404, GONE, ""), (422, T, EXTRA))
     ),
     Case("GET", "/api/v1/ledger", 200, "privacy-officer"),

@@ -175,8 +175,18 @@ class InProcess:
     def uses(self, pseudonym: str, limit: int = 100) -> Sequence[AuditEvent]:
         return []
 
-    def note_use(self, principal: Principal, action: str, pseudonym: str) -> None:
+    def note_use(
+        self, principal: Principal, action: str, pseudonym: str, purpose: str | None = None
+    ) -> None:
         self.noted.append((principal.role, action, pseudonym))
+
+    def require_consent(self, pseudonym: str, purpose: str, principal: Principal) -> None:
+        if purpose != "care":
+            raise ServiceError(Failure.NOT_CONSENTED)
+
+    def disputes(self, pseudonym: str) -> list[dict[str, Any]]:
+        self.twin(pseudonym)
+        return []
 
     # -- models --------------------------------------------------------------------------------
 

@@ -90,6 +90,16 @@ class RunRequestSchema(Boundary):
         )
 
 
+class PurposeQuerySchema(Boundary):
+    """What a twin is handed out for."""
+
+    purpose = fields.String(
+        load_default=CARE,
+        validate=validate.OneOf(sorted(PURPOSES)),
+        metadata={"description": "What for. The patient must have allowed it."},
+    )
+
+
 class Cell(fields.Field[str]):
     """A number, yes or no, or a word: as a cell of a table of rows holds it."""
 
@@ -270,3 +280,16 @@ class ProblemSchema(Schema):
     instance = fields.String(required=True)
     errors = fields.List(fields.Nested(FaultSchema))
     run = fields.String(metadata={"description": "The run that failed."})
+
+
+class DisputeSchema(Boundary):
+    """An entry that the patient disputes."""
+
+    source = fields.String(metadata={"description": "The pseudonym of the entry's source."})
+    part = fields.String(metadata={"description": "The part of the twin it stands in."})
+    name = fields.String(metadata={"description": "The concept or group it stands under."})
+    reason = fields.String(metadata={"description": "What is wrong with it, a code."})
+    version = fields.Integer(metadata={"description": "The version that was looked at."})
+    state = fields.String(
+        metadata={"description": "`open`, `corrected` or `withdrawn` at the source."}
+    )

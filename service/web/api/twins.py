@@ -10,10 +10,12 @@ from service.web.answers import JSON, json_response, require_acceptable
 from service.web.api.blueprint import api
 from service.web.api.described import Answer, described
 from service.web.api.schemas import (
+    DisputeSchema,
     LedgerCheckSchema,
     LedgerStateSchema,
     ModelSchema,
     ObjectSchema,
+    PurposeQuerySchema,
     VersionSchema,
     read_query,
 )
@@ -36,7 +38,8 @@ _FINDING = ("invalid", Failure.NOT_FOUND)
 @described(
     "Read the newest version of a twin, signed",
     {200: _FILE, 304: _SAME},
-    problems=_FINDING,
+    problems=(*_FINDING, Failure.NOT_CONSENTED),
+    query=PurposeQuerySchema,
     headers={"If-None-Match": "The `ETag` you have; 304 when it is still the one."},
 )
 def read_twin(pseudonym: str) -> Response:
@@ -48,7 +51,8 @@ def read_twin(pseudonym: str) -> Response:
 @described(
     "Read one version of a twin, signed",
     {200: _FILE, 304: _SAME},
-    problems=_FINDING,
+    problems=(*_FINDING, Failure.NOT_CONSENTED),
+    query=PurposeQuerySchema,
     headers={"If-None-Match": "The `ETag` you have; 304 when it is still the one."},
 )
 def read_twin_version(pseudonym: str, version: int) -> Response:
@@ -66,6 +70,19 @@ def list_versions(pseudonym: str) -> Response:
     may_see(pseudonym)
     found = services().runs.versions(pseudonym)
     return json_response({"items": VersionSchema(many=True).dump(found)})
+
+
+@api.get("/twins/<pseudonym>/disputes")
+@closed(Scope.TWINS_READ)
+@described(
+    "List what the patient says is wrong in a twin",
+    {200: Answer("Entries, by the source's pseudonym; no values.", DisputeSchema, many=True)},
+    problems=_FINDING,
+)
+def list_disputes(pseudonym: str) -> Response:
+    may_see(pseudonym)
+    found = services().runs.disputes(pseudonym)
+    return json_response({"items": DisputeSchema(many=True).dump(found)})
 
 
 @api.get("/twins/<pseudonym>/assessments")
@@ -158,10 +175,13 @@ def _within_reach(pseudonym: str) -> None:
 
 def _twin_file(pseudonym: str, version: int | None) -> Response:
     require_acceptable(_TWIN_TYPE, JSON)
-    read_query()
+    purpose = read_query(PurposeQuerySchema)["purpose"]
     _within_reach(pseudonym)
-    content = services().runs.twin(pseudonym, version)
-    services().runs.note_use(principal(), "twin.download", pseudonym)
+    content, caller = services().runs.twin(pseudonym, version), principal()
+    if caller.role is not Role.PATIENT:  # what is their own needs no leave
+        services().runs.require_consent(pseudonym, purpose, caller)
+    noted = None if caller.role is Role.PATIENT else purpose
+    services().runs.note_use(caller, "twin.download", pseudonym, noted)
     response = Response(content, content_type=TWIN)
     response.set_etag(hashlib.sha256(content).hexdigest())
     response.headers["Content-Disposition"] = 'attachment; filename="twin.json"'
