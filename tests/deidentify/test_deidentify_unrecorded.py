@@ -37,7 +37,7 @@ def test_without_the_entry_there_is_nothing(
     assert [path for path in (tmp_path / "out").glob("*") if path.is_file()] == []
 
 
-@pytest.mark.parametrize("kind", ["signing", "vault", "session"])
+@pytest.mark.parametrize("kind", ["signing", "vault"])
 def test_a_key_whose_change_is_not_recorded_stays(shell: Shell, kind: str) -> None:
     file = shell.home / "keys" / f"{kind}.json"
     before = file.read_bytes()

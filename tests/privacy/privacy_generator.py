@@ -1,5 +1,6 @@
 """Random resources of every type in scope with a marker in every leaf that can hold one."""
 
+from collections.abc import Collection
 from random import Random
 from typing import Any
 
@@ -22,9 +23,10 @@ ODD: tuple[Any, ...] = (None, [], {}, "", True, [[]], [None], {"a": {MARKER: MAR
 class Generator:
     """Builds from the published element list alone; knows nothing of policies."""
 
-    def __init__(self, seed: int, patient: str = "p1") -> None:
+    def __init__(self, seed: int, patient: str = "p1", words: Collection[str] = UNITS) -> None:
+        """`words` stand in strings here and there: what may be kept where a unit is meant."""
         self.random = Random(seed)
-        self.patient = patient
+        self.patient, self.words = patient, sorted(words)
         self.count = 0
 
     def mark(self) -> str:
@@ -87,7 +89,7 @@ class Generator:
                 codes = sorted(element.codes)
                 return self.random.choice([*codes, self.mark()]) if codes else self.mark()
             case "string":
-                return self.random.choice([self.mark(), *sorted(UNITS)])
+                return self.random.choice([self.mark(), *self.words])
             case "boolean":
                 return self.random.choice([True, False, self.mark()])
             case "decimal" | "integer" | "positiveInt" | "unsignedInt":
