@@ -15,7 +15,7 @@ from service.cli.files import TwinFolder, as_json, as_lines, prepare, put, write
 from service.cli.output import Bar, emit, say
 from service.cli.purposes import purpose_option
 from service.cli.run import configured_server
-from service.cli.summary import Summary
+from service.cli.summary import Summary, kinds_of
 from service.fhir.record import PatientRecord
 from service.pipeline.make import Made
 from service.pipeline.runtime import Runtime, open_runtime
@@ -309,7 +309,7 @@ class _Shown(Watch):
         if self._out is None:
             return
         folder = self._out / made.twin.id
-        summary = Summary.of(made, record, charted, folder)
+        summary = Summary.of(made, kinds_of(record), charted, folder)
         TwinFolder(folder, self._runtime).write_own(made, "percent", summary)
 
     def failed(self, error: Exception) -> None:

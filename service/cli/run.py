@@ -1,5 +1,6 @@
 """`twinport run`: patients from a server, a Bundle or NDJSON through the whole path."""
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from service.cli.exits import CommandError, Exit, explain
 from service.cli.files import TwinFolder, as_lines, prepare, put, write_proofs
 from service.cli.output import emit, progress, say
 from service.cli.purposes import purpose_option
-from service.cli.summary import Summary, lines
+from service.cli.summary import Summary, kinds_of, lines
 from service.fhir.bundle import read_bundle
 from service.fhir.errors import SetupError, UnsafeAddress
 from service.fhir.http import FhirClient
@@ -181,7 +182,9 @@ class _Job:
             self.runtime.results(made, server.probability_scale)
             if not dry_run and server.write_back:
                 charted = update_chart(self.runtime, made, client)
-            self._finish(made, record, charted, server, started)
+            pulled = kinds_of(record)
+            del record  # a long one is large, and what follows is the writing of files
+            self._finish(made, pulled, charted, server, started)
         return _code(charted)
 
     def _pull(self, client: FhirClient, patient: str) -> PatientRecord:
@@ -199,13 +202,13 @@ class _Job:
     def _finish(
         self,
         made: Made,
-        record: PatientRecord,
+        pulled: Counter[str],
         charted: Charted | None,
         server: ServerConfig | None,
         started: datetime,
     ) -> None:
         folder = self._folder(made) if self.out else None
-        summary = Summary.of(made, record, charted, folder)
+        summary = Summary.of(made, pulled, charted, folder)
         place = server.name if server else "file"
         self.runtime.note_run(server=place, made=made, counts=summary.counts, started=started)
         if folder is not None:
@@ -279,7 +282,7 @@ class _Job:
         try:
             made = self.runtime.maker.make(record, self.wish)
             self.runtime.results(made)
-            self._finish(made, record, None, None, started)
+            self._finish(made, kinds_of(record), None, None, started)
         except Exception as error:  # noqa: BLE001 - explained in one line like any other
             message, code = explain(error)
             say(f"twinport: {message}")

@@ -37,19 +37,20 @@ class Summary:
     def of(
         cls,
         made: Made,
-        record: PatientRecord,
+        pulled: Counter[str],
         charted: Charted | None,
         folder: Path | None,
     ) -> "Summary":
+        """`pulled`: how many resources of each type the record had (`kinds_of`)."""
         slices = made.twin.document["completeness"]["slices"]
         done = charted.delivered if charted else ()
         return cls(
             twin=made.twin.id,
             version=made.twin.version,
             new=made.new,
-            pulled=dict(Counter(r["resourceType"] for r in record.resources).most_common()),
+            pulled=dict(pulled.most_common()),
             verdicts={part["type"]: part["verdict"] for part in slices},
-            counts=tally(made, len(record.resources)) | written(done),
+            counts=tally(made, pulled.total()) | written(done),
             assessments=tuple(made.assessments),
             written=tuple(_kinds(ref for item in done for ref in item.result.written)),
             existing=tuple(_kinds(ref for item in done for ref in item.result.existing)),
@@ -73,6 +74,11 @@ class Summary:
             "corrected": self.corrected,
             "review": list(self.review),
         }
+
+
+def kinds_of(record: PatientRecord) -> Counter[str]:
+    """All that is told of a record: who has this need not hold the record."""
+    return Counter(resource["resourceType"] for resource in record.resources)
 
 
 def _kinds(references: Iterator[str]) -> Iterator[str]:
