@@ -6,6 +6,8 @@ from mappings.vocabulary.facts import MedicationFact
 from mappings.vocabulary.medications import Medicine, medication
 
 _NOBODY_ORDERED = frozenset({"proposal", "option"})
+_IN_DAYS = {"h": 1 / 24, "d": 1.0, "wk": 7.0}  # a month is no number of days
+_LONGEST_SUPPLY, _MOST_REPEATS, _MOST_TIMES = 3650, 99, 96
 _UNCODED = ("", "", Medicine((), ()))
 
 
@@ -47,9 +49,40 @@ def _map(
             start=start,
             start_precision=precision,
             end=end,
+            supply_days=_supply_days(record),
+            repeats=_repeats(record),
+            times_per_day=_times_per_day(record),
         )
     )
     return None
+
+
+def _supply_days(record: Record) -> int | None:
+    """Whole days, from a duration in days or weeks."""
+    told = (record.get("dispenseRequest") or {}).get("expectedSupplyDuration") or {}
+    unit, value = _IN_DAYS.get(told.get("code", "")), told.get("value")
+    if unit is None or value is None or told.get("comparator"):
+        return None
+    days = round(value * unit, 6)
+    return int(days) if days == int(days) and 0 < days <= _LONGEST_SUPPLY else None
+
+
+def _repeats(record: Record) -> int | None:
+    told = (record.get("dispenseRequest") or {}).get("numberOfRepeatsAllowed")
+    return int(told) if told is not None and 0 <= told <= _MOST_REPEATS else None
+
+
+def _times_per_day(record: Record) -> float | None:
+    """Of one instruction with one regular rule; a range, several rules, or "as needed" is none."""
+    given = record.get("dosageInstruction") or record.get("dosage") or []
+    if len(given) != 1 or given[0].get("asNeededBoolean") or "asNeededCodeableConcept" in given[0]:
+        return None
+    rule = (given[0].get("timing") or {}).get("repeat") or {}
+    unit, period = _IN_DAYS.get(rule.get("periodUnit", "")), rule.get("period")
+    if unit is None or not period or {"frequencyMax", "periodMax"} & rule.keys():
+        return None
+    times = round(rule.get("frequency", 1) / (period * unit), 3)
+    return times if 0 < times <= _MOST_TIMES else None
 
 
 def _codes_of(record: Record, out: Collector) -> list[tuple[str, str]]:

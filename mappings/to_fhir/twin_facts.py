@@ -289,9 +289,31 @@ def _request(entry: Mapping[str, Any], frame: Frame, about: str) -> Json:
     }
     if "start" in entry:
         made["_authoredOn"] = frame.clock.at(entry["start"], entry.get("startPrecision", "day"))
-    if "end" in entry:
-        made["dispenseRequest"] = {"validityPeriod": frame.clock.period(None, entry["end"])}
+    supply = _supply(entry, frame)
+    if supply:
+        made["dispenseRequest"] = supply
+    if "timesPerDay" in entry:
+        made["dosageInstruction"] = [_regular(entry["timesPerDay"])]
     return made
+
+
+def _supply(entry: Mapping[str, Any], frame: Frame) -> Json:
+    made: Json = {}
+    if "end" in entry:
+        made["validityPeriod"] = frame.clock.period(None, entry["end"])
+    if "repeats" in entry:
+        made["numberOfRepeatsAllowed"] = entry["repeats"]
+    if "supplyDays" in entry:
+        days = {"value": entry["supplyDays"], "unit": "days", "system": UCUM, "code": "d"}
+        made["expectedSupplyDuration"] = days
+    return made
+
+
+def _regular(times: float) -> Json:
+    """So many times a day, or once in so many days: a frequency is a whole number."""
+    whole = times == int(times)
+    frequency, period = (int(times), 1) if whole else (1, round(1 / times, 3))
+    return {"timing": {"repeat": {"frequency": frequency, "period": period, "periodUnit": "d"}}}
 
 
 def _statement(entry: Mapping[str, Any], frame: Frame, about: str) -> Json:
@@ -302,6 +324,7 @@ def _statement(entry: Mapping[str, Any], frame: Frame, about: str) -> Json:
         "medicationCodeableConcept": _medicine(entry),
         "subject": frame.reference(),
         **_span(entry, frame, "effective"),
+        **({"dosage": [_regular(entry["timesPerDay"])]} if "timesPerDay" in entry else {}),
     }
 
 

@@ -108,6 +108,9 @@ class MedicationFact(NamedTuple):
     start: int | None = None
     start_precision: str = "day"
     end: int | None = None
+    supply_days: int | None = None  # how long one supply lasts
+    repeats: int | None = None  # supplies allowed after the first
+    times_per_day: float | None = None  # by the one rule stated; none for "as needed"
 
 
 class ProcedureFact(NamedTuple):

@@ -420,6 +420,9 @@ def _medication(fact: MedicationFact, codes: _Codes) -> Document:
         "start": fact.start,
         "startPrecision": _precision(fact.start_precision),
         "end": fact.end,
+        "supplyDays": fact.supply_days,
+        "repeats": fact.repeats,
+        "timesPerDay": None if fact.times_per_day is None else _shortest(fact.times_per_day),
     }
 
 

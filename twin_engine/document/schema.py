@@ -290,6 +290,9 @@ def _medications(terms: Terms) -> Node:
         "start": TIME,
         "startPrecision": _word("precision"),
         "end": TIME,
+        "supplyDays": _integer(1, 3650),
+        "repeats": _integer(0, 99),
+        "timesPerDay": _number(0.001, 96),
     }
     return _list(_coded_entry(required, optional))
 

@@ -207,6 +207,8 @@ class _Person:
                 **self._when("drug_exposure_end", entry["start"] if end is None else end),
                 verbatim_end_date=None if end is None else self._date(end),
                 drug_type_concept_id=self._ehr,
+                refills=entry.get("repeats"),
+                days_supply=entry.get("supplyDays"),
                 stop_reason="stopped" if entry["status"] == "stopped" else None,
                 drug_source_value=_source_value(entry),
             )
