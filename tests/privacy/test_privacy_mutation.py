@@ -21,10 +21,11 @@ TESTS = {
     "render.py": "render.py",
     "times.py": "times.py",
 }
+DEATH = "leaks.py::test_death_gives_the_age_at_death_and_a_relative_day"
 DIGITS = "render.py::test_a_value_has_no_more_digits_than_mean_anything"
 ELSEWHERE = {
     "ids pass": "plans.py",
-    "a time of day under days": "secrets.py::test_nothing_that_was_planted_comes_out",
+    "a time of day under days": DEATH,
     "rare codes pass": "rarity.py",
     "codes are told as finely as they come": "rarity.py",
     "numbers in files are not rounded": "render.py::test_other_numbers_keep_four_digits",

@@ -107,7 +107,8 @@ def test_every_input_of_every_model_survives_safe_harbor() -> None:
     # One of them was measured twice on a day, and days do not tell which came later.
     assert {row["input"] for row in utility["other"]} == {"creatinine", "egfr-ckdepi-2021"}
     assert {row["n"] for row in utility["other"]} == {1}
-    assert utility["readings"] == utility["readingsKept"] == utility["clinicalPrecision"] > 500
+    # One resource is refused whole: it holds a modifierExtension that nobody knows.
+    assert utility["readings"] - 1 == utility["readingsKept"] == utility["clinicalPrecision"] > 500
     assert utility["answersKept"] == utility["answers"] > 40
 
 
