@@ -43,6 +43,7 @@ from service.pipeline.pulling import pull, pull_again, types_for
 from service.pipeline.runtime import Runtime, code_base
 from service.pipeline.sweeper import Sweeper
 from service.refresh.chart import Charted, update_chart
+from service.refresh.facade import past
 from service.review.chart import ChartWriter
 from service.review.desk import ReviewDesk
 from service.stores import current_revision, head_revision
@@ -88,6 +89,7 @@ from twin_engine.state import UNITS_PER_DAY
 Json = dict[str, Any]
 Found = TypeVar("Found")
 KIND = "run"
+RESULTS = frozenset({"RiskAssessment", "Observation"})
 WATCH = "watch"
 LOOK_AROUND_SECONDS = 5
 SPARE_THREADS = 3
@@ -141,6 +143,7 @@ class Service:
         self._audit = AuditStore(database)
         self._links = LinkStore(database)
         self.disputed = Disputes(database, self.document)
+        self._reviews = ReviewStore(database)
         self.reviews = ReviewDesk(
             ReviewStore(database),
             self._audit,
@@ -585,7 +588,7 @@ class Service:
         return found
 
     def fhir_resource(self, resource_type: str, resource_id: str) -> OwnResource:
-        return _shown(_found(self._own.get(resource_type, resource_id)))
+        return self._aged([_found(self._own.get(resource_type, resource_id))])[0]
 
     def fhir_search(self, query: FhirQuery) -> FhirPage:
         where = OwnFilter(
@@ -597,8 +600,29 @@ class Service:
             updated=[(bound.start, bound.end) for bound in query.updated],
         )
         found, total = self._own.search(where, limit=query.limit, after=query.after)
-        page = [_shown(own) for own in found[: query.limit]]
+        page = self._aged(found[: query.limit])
         return FhirPage(page, total, len(found) > query.limit)
+
+    def _aged(self, found: Sequence[Own]) -> list[OwnResource]:
+        """As they are shown today: what is no longer current says so."""
+        twins = {own.twin for own in found if own.type in RESULTS and own.twin}
+        ends = {twin: self._ends(twin) for twin in twins}
+        return [self._aged_one(own, ends.get(own.twin or "", {})) for own in found]
+
+    def _ends(self, twin: str) -> Mapping[str, Expiry]:
+        """By model, what ends the newest assessments of a twin."""
+        stored = self._twins.get(twin)
+        if stored is None:
+            return {}
+        return self.expiries(stored.about, read(stored.payload).document)
+
+    def _aged_one(self, own: Own, ends: Mapping[str, Expiry]) -> OwnResource:
+        shown = _shown(own)
+        about = self._reviews.about(own.value) if own.type in RESULTS and own.value else None
+        end = ends.get(about.model) if about else None
+        if end is None or not end.past:
+            return shown
+        return replace(shown, resource=past(dict(shown.resource), end), past=True)
 
     # -- health --------------------------------------------------------------------------------
 

@@ -1,14 +1,22 @@
 """What no longer holds is marked on our own façade as it is on the patient's server."""
 
+from typing import Any
+
 import orjson
 
 from service.pipeline.origin import IDENTIFIER_SYSTEM
+from service.refresh.correct import TAG
 from service.refresh.earlier import Cause, Earlier
 from service.stores import Database
 from service.stores.own import Own, OwnFilter, OwnStore
+from twin_engine.models.shelf import Expiry
 
 _TYPES = ("RiskAssessment", "Observation")
 _MOST = 100
+_PAST = "No longer current: past the shelf life that its model declares."
+_TOO_OLD = "No longer current: an input is older than the model accepts."
+
+Json = dict[str, Any]
 
 
 def mark_own(database: Database, twin: str, one: Earlier) -> None:
@@ -20,6 +28,18 @@ def mark_own(database: Database, twin: str, one: Earlier) -> None:
         where = OwnFilter(type=kind, twins=[twin], identifiers=[(IDENTIFIER_SYSTEM, one.key)])
         found, _ = store.search(where, limit=_MOST, after=None)
         store.keep([_withdrawn(own) for own in found])
+
+
+def past(resource: Json, end: Expiry) -> Json:
+    """The result, saying that it is no longer current."""
+    tag = {"system": TAG, "code": "no-longer-current"}
+    meta = resource.get("meta") or {}
+    note = {"text": _PAST if end.cause == "shelf-life" else _TOO_OLD}
+    return {
+        **resource,
+        "meta": {**meta, "tag": [*meta.get("tag", ()), tag]},
+        "note": [*resource.get("note", ()), note],
+    }
 
 
 def _withdrawn(own: Own) -> Own:

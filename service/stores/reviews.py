@@ -239,6 +239,12 @@ class ReviewStore:
             row = session.get(ResultKeyRow, (about.twin, about.model, about.snapshot))
             return None if row is None else row.key
 
+    def about(self, key: str) -> About | None:
+        """Which answer this is the key of."""
+        with self._database.read() as session:
+            row = session.scalars(select(ResultKeyRow).where(ResultKeyRow.key == key)).first()
+            return None if row is None else About(row.twin, row.model, row.snapshot)
+
     def decisions(self, keys: Iterable[str]) -> dict[str, Review]:
         """The decisions on results, by the key of the result."""
         joint = and_(

@@ -153,6 +153,7 @@ class OwnResource:
     updated: datetime
     twin: str | None  # None: about no patient (a Device)
     resource: Json = field(repr=False)
+    past: bool = False  # it says itself that it is no longer current
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,24 @@
 """A watched patient is looked at by time: what has changed is pulled, what no longer holds is
 marked, and two processes never both look."""
 
+import copy
 import hashlib
 import hmac
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from fhir.resources.R4B import get_fhir_model_class
+from sqlalchemy import update
 from watch_scene import Open, Scene, receiving
 
+from service.pipeline.service import Service
 from service.sandbox.errors import FhirError
 from service.stores.database import utc_now
+from service.stores.tables import RunRow, TwinRow
 from service.stores.watches import NoticeStore
 from service.watch.watching import UnknownWatchError, Watching
+from service.web.ports import FhirQuery, OwnResource
 
 pytestmark = pytest.mark.slow
 
@@ -192,3 +198,37 @@ def test_erasure_ends_the_watch(watched: Scene) -> None:
     assert twin is not None
     assert watched.watching.store.forget([twin]) == [watched.watch]
     assert watched.watching.store.all() == []
+
+
+# -- shown later -------------------------------------------------------------------------------
+
+
+def test_a_result_past_its_shelf_life_says_so_on_the_facade(watched: Scene) -> None:
+    """Until a look finds that it still holds."""
+    watched.look()
+    service, twin = watched.service, watched.row().twin
+    assert twin is not None
+
+    def shown() -> OwnResource:
+        query = FhirQuery(type="RiskAssessment", twins=(twin,))
+        (found,) = service.fhir_search(query).resources
+        assert service.fhir_resource("RiskAssessment", found.id).resource == found.resource
+        return found
+
+    assert not shown().past
+    age(service, timedelta(days=500))
+    old = shown()
+    assert old.past
+    assert old.resource["meta"]["tag"][-1]["code"] == "no-longer-current"
+    assert old.resource["note"][-1]["text"].startswith("No longer current: ")
+    get_fhir_model_class("RiskAssessment").model_validate(copy.deepcopy(dict(old.resource)))
+    watched.look_now()
+    assert not shown().past
+
+
+def age(service: Service, by: timedelta) -> None:
+    """As if everything had been made so long before."""
+    then = utc_now() - by
+    with service.runtime.database.write() as session:
+        session.execute(update(TwinRow).values(created=then))
+        session.execute(update(RunRow).values(finished=then))

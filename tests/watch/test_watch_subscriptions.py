@@ -26,12 +26,17 @@ def scene(open_scene: Open) -> Scene:
 
 
 @pytest.fixture
-def backport(scene: Scene) -> Scene:
-    """Subscribed and looked at once."""
+def subscribed(scene: Scene) -> Scene:
     scene.manners.dialects = frozenset({BACKPORT})
     scene.subscribe()
-    scene.look()
     return scene
+
+
+@pytest.fixture
+def backport(subscribed: Scene) -> Scene:
+    """Subscribed and looked at once."""
+    subscribed.look()
+    return subscribed
 
 
 def place(scene: Scene) -> Place:
@@ -103,8 +108,8 @@ def test_a_lost_deletion_is_pulled_for_whatever_comes_first(backport: Scene) -> 
     assert scene.statuses().count("entered-in-error withdrawn") == 2
 
 
-def test_twice_and_out_of_order_counts_once(backport: Scene) -> None:
-    scene = backport
+def test_twice_and_out_of_order_counts_once(subscribed: Scene) -> None:
+    scene = subscribed
     last = scene.hook().last
     scene.manners.twice = scene.manners.hold = True
     for value in ("en", "de", "fr"):
@@ -146,8 +151,8 @@ def test_a_server_that_gave_up_is_asked_to_go_on_once_the_record_is_seen_to(
     assert (scene.hook().state, scene.hook().error) == (ACTIVE, "")
 
 
-def test_one_that_the_server_has_forgotten_is_made_anew(backport: Scene) -> None:
-    scene = backport
+def test_one_that_the_server_has_forgotten_is_made_anew(subscribed: Scene) -> None:
+    scene = subscribed
     scene.sandbox.inside.subscriptions.all.clear()
     scene.tend()
     assert scene.hook().error == "gone-on-server"
@@ -157,8 +162,8 @@ def test_one_that_the_server_has_forgotten_is_made_anew(backport: Scene) -> None
     assert scene.hook().state is ACTIVE
 
 
-def test_it_is_renewed_before_it_ends(backport: Scene) -> None:
-    scene = backport
+def test_it_is_renewed_before_it_ends(subscribed: Scene) -> None:
+    scene = subscribed
     soon = utc_now() + timedelta(days=3)
     scene.watching.hooks.change(scene.hook().id, lambda row: setattr(row, "ends", soon))
     scene.tend()
@@ -168,8 +173,8 @@ def test_it_is_renewed_before_it_ends(backport: Scene) -> None:
     assert len(scene.sandbox.inside.subscriptions.all) == 1
 
 
-def test_an_answer_that_was_lost_makes_no_second_one(backport: Scene) -> None:
-    scene = backport
+def test_an_answer_that_was_lost_makes_no_second_one(subscribed: Scene) -> None:
+    scene = subscribed
     known = place(scene)
     lost = Place(known.address, known.secret)
     scene.watching.hooks.change(
@@ -180,8 +185,8 @@ def test_an_answer_that_was_lost_makes_no_second_one(backport: Scene) -> None:
     assert len(scene.sandbox.inside.subscriptions.all) == 1
 
 
-def test_it_is_taken_back_with_the_watch_though_the_server_be_away(backport: Scene) -> None:
-    scene = backport
+def test_it_is_taken_back_with_the_watch_though_the_server_be_away(subscribed: Scene) -> None:
+    scene = subscribed
     subscriptions = scene.sandbox.inside.subscriptions
     held, subscriptions.manners.dialects = subscriptions.manners.dialects, frozenset()
     scene.sandbox.inside.persona.intercept = (  # type: ignore[method-assign]
@@ -197,8 +202,8 @@ def test_it_is_taken_back_with_the_watch_though_the_server_be_away(backport: Sce
 # -- who may knock -----------------------------------------------------------------------------
 
 
-def test_without_both_secrets_there_is_nothing_there(backport: Scene) -> None:
-    scene, known = backport, place(backport)
+def test_without_both_secrets_there_is_nothing_there(subscribed: Scene) -> None:
+    scene, known = subscribed, place(subscribed)
     answers = {
         post(scene, known.address, "wrong"),
         post(scene, known.address, ""),
@@ -210,8 +215,8 @@ def test_without_both_secrets_there_is_nothing_there(backport: Scene) -> None:
     assert post(scene, known.address, known.secret) == 200
 
 
-def test_what_is_no_notification_is_refused(backport: Scene) -> None:
-    scene, known = backport, place(backport)
+def test_what_is_no_notification_is_refused(subscribed: Scene) -> None:
+    scene, known = subscribed, place(subscribed)
     xml = {"Content-Type": "application/fhir+xml"}
     assert post(scene, known.address, known.secret, b"<x/>", **xml) == 415
     assert post(scene, known.address, known.secret, b"{") == 400
@@ -219,9 +224,9 @@ def test_what_is_no_notification_is_refused(backport: Scene) -> None:
     assert scene.hook().error == ""
 
 
-def test_neither_address_nor_secret_is_kept_in_clear(backport: Scene) -> None:
-    known = place(backport)
-    home = backport.service.runtime.config.home
+def test_neither_address_nor_secret_is_kept_in_clear(subscribed: Scene) -> None:
+    known = place(subscribed)
+    home = subscribed.service.runtime.config.home
     whole = b"".join(path.read_bytes() for path in home.glob("twinport.db*"))
     assert known.address.encode() not in whole
     assert known.secret.encode() not in whole
