@@ -7,6 +7,7 @@ Handlers must therefore be safe to repeat: the vault gives the same pseudonyms, 
 once.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -88,13 +89,19 @@ class RunContext:
         self._store = store
         self._owner = claimed.owner
         self._stop = stop
+        self._looked = self._told = -math.inf
         self.lost = threading.Event()
         self.over = threading.Event()
         """Set when the next check will end the run: who waits for somebody may stop waiting."""
 
     def progress(self, stage: str, counts: Mapping[str, int] | None = None) -> None:
-        """Record the stage (a code) and numbers; also a check."""
+        """Record the stage (a code) and numbers; also a check. A stage without numbers that follows
+        quickly on another one is passed over."""
         self.check()
+        now = time.monotonic()
+        if counts is None and now - self._told < _TELL_SECONDS:
+            return
+        self._told = now
         if not self._store.progress(self.run_id, self._owner, stage, counts or {}):
             self.lost.set()
             raise _LeaseLost
@@ -103,10 +110,13 @@ class RunContext:
         """Call between steps: ends the run when cancelled, taken over, or the process stops."""
         if self.lost.is_set():
             raise _LeaseLost
-        if self._store.is_cancelled(self.run_id):
-            raise _Cancelled
         if self._stop.hand_back.is_set():
             raise _HandedBack
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_SECONDS:
+            self._looked = now
+            if self._store.is_cancelled(self.run_id):
+                raise _Cancelled
 
     def renew(self, lease_seconds: float) -> None:
         if not self._store.renew(self.run_id, self._owner, lease_seconds=lease_seconds):
@@ -114,6 +124,11 @@ class RunContext:
         if self.lost.is_set() or self._store.is_cancelled(self.run_id):
             self.over.set()
 
+
+# A short run passes many steps; the database is told of them, and asked whether somebody wants an
+# end, no more often than a person could tell.
+_LOOK_SECONDS = 0.1
+_TELL_SECONDS = 0.5
 
 Handler = Callable[[RunContext], Outcome]
 

@@ -65,15 +65,18 @@ class Chart:
         self._corrector = Corrector(client, self._capability, runtime.sealer.open)
         self._audit = AuditStore(runtime.database)
         self._start = Rung(client.server.write_as)
+        self._known: set[str] = set()  # rows of the outbox that are worth a look
 
     def update(self) -> Charted:
         charted = Charted()
-        earlier = earlier_results(
-            self._made, TwinStore(self._runtime.database), self._runtime.deliverer
-        )
-        for assessment in self._made.assessments:
-            if assessment["results"]:
-                self._deliver(assessment, earlier, charted)
+        deliverer = self._runtime.deliverer
+        earlier = earlier_results(self._made, TwinStore(self._runtime.database), deliverer)
+        given = [one for one in self._made.assessments if one["results"]]
+        self._look_up([*(deliverer.key(self._made, one) for one in given),
+                       *(one.key for one in earlier)])  # fmt: skip
+        for assessment in given:
+            self._deliver(assessment, earlier, charted)
+        self._look_up([one.key for one in earlier])  # another run may have written since
         for one in earlier:
             if one.cause is not Cause.RENEWED:
                 charted.changes += self._retire(one)
@@ -178,8 +181,14 @@ class Chart:
 
     # -- notes ---------------------------------------------------------------------------------
 
+    def _look_up(self, keys: list[str]) -> None:
+        """One question in place of one for each result and form: of a first run there is none."""
+        rows = {row_key(key, rung) for key in keys for rung in Rung}
+        self._known |= self._runtime.outbox.known(rows)
+
     def _item(self, key: str, rung: Rung) -> OutboxItem | None:
-        return self._runtime.outbox.get(row_key(key, rung))
+        row = row_key(key, rung)
+        return self._runtime.outbox.get(row) if row in self._known else None
 
     def _noted(self, change: Change) -> Change:
         if change.done not in (Done.GONE, Done.OPEN):

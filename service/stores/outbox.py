@@ -45,6 +45,12 @@ class SqlOutboxStore:
             row = session.get(OutboxRow, key)
             return None if row is None else _item(row)
 
+    def known(self, keys: Collection[str]) -> set[str]:
+        """Which of these there is an item of, whatever its state."""
+        query = select(OutboxRow.key).where(OutboxRow.key.in_(keys))
+        with self._database.read() as session:
+            return set(session.scalars(query))
+
     def claim(
         self, *, limit: int = 1, lease_seconds: float = 300, key: str | None = None
     ) -> list[OutboxItem]:
