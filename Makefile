@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench serve lock clean
+.PHONY: help demo test check bench load serve lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -47,6 +47,9 @@ check: $(DEV) ## Lint, types, import contracts
 
 bench: $(DEV) ## Measure, as ratios to a floor taken in the same run
 	@$(BIN)/python -m bench $(ARGS)
+
+load: $(DEV) ## Measure $$assess with 1, 4 and 16 callers
+	@$(BIN)/python -m bench.load $(ARGS)
 
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q pyproject.toml
 lock: | $(VENV)/bin/python ## Refresh both lock files from pyproject.toml

@@ -7,12 +7,14 @@ does so, as the answer says; every run that was accepted must be done in the end
 
 import re
 import statistics
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +23,7 @@ import requests
 
 from bench.__main__ import machine
 from bench.copies import copy_id, original
+from bench.hooks import Ehr
 from bench.processes import SERVER, Running, copies, service
 
 CALLERS = (1, 4, 16)
@@ -60,6 +63,7 @@ class Own:
 
     whole: list[float] = field(default_factory=list)
     server: list[float] = field(default_factory=list)
+    processor: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         rest = [whole - server for whole, server in zip(self.whole, self.server, strict=True)]
@@ -69,6 +73,7 @@ class Own:
             "wholeMs": round(statistics.median(self.whole) * 1000, 1),
             "serverMs": round(statistics.median(self.server) * 1000, 1),
             "ownMs": round(own, 1),
+            "processorMs": round(self.processor / len(rest) * 1000, 1),
             "aim": f"<= {AIM_MILLISECONDS} ms",
             "met": own <= AIM_MILLISECONDS,
         }
@@ -124,6 +129,7 @@ def assess(session: requests.Session, running: Running, patient: str) -> request
 def own_part(running: Running, patients: Iterable[str]) -> Own:
     """One call at a time; between calls the service is asked how long it waited for the server."""
     own, before = Own(), server_seconds(running.metrics())
+    computed = running.processor_seconds()
     with requests.Session() as session:
         for patient in patients:
             begun = time.perf_counter()
@@ -132,6 +138,7 @@ def own_part(running: Running, patients: Iterable[str]) -> Own:
             after = server_seconds(running.metrics())
             own.server.append(after - before)
             before = after
+    own.processor = running.processor_seconds() - computed
     return own
 
 
@@ -160,19 +167,26 @@ def main(quick: bool, as_json: bool) -> None:
     """Measure `$assess` under load. Nothing here fails by being slow; it fails by losing a run."""
     each, single = (12, 7) if quick else (100, 31)
     number = len(CALLERS) * each + single + WORKERS
-    names = map(copy_id, range(number))
+    cards = 5 if quick else 31
+    names = map(copy_id, range(number + cards))
     settings = {"TWINPORT_WEB__REQUESTS_PER_MINUTE": "100000", "TWINPORT_LOGGING__LEVEL": "error"}
-    with copies(number) as base, service(base, WORKERS, settings) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="twinport-bench-") as folder,
+        copies(number + cards) as base,
+        service(base, WORKERS, settings | (ehr := Ehr(Path(folder))).settings(SERVER)) as running,
+    ):
         drive(running, islice(names, WORKERS), WORKERS)  # warm: policies, tables, connections
         own = own_part(running, islice(names, single))
         levels = [drive(running, list(islice(names, each)), callers) for callers in CALLERS]
         done = runs_done(running.metrics())
+        hooks = ehr.timed(running, base, islice(names, cards))
     if done != number or any(level.lost for level in levels):
         raise click.ClickException(f"{number} runs were accepted and {done:.0f} are done")
     figures = {
         "machine": machine(),
         "resources": len(original().resources),
         "own": own.as_dict(),
+        "cdsHooks": hooks,
         "levels": [level.as_dict() for level in levels],
     }
     click.echo(orjson.dumps(figures) if as_json else _table(figures))
@@ -183,7 +197,10 @@ def _table(figures: dict[str, Any]) -> str:
     lines = [
         f"{figures['machine']}; {WORKERS} workers, {figures['resources']} resources a patient",
         f"one call: {own['wholeMs']} ms, of which {own['serverMs']} ms wait for the server and "
-        f"{own['ownMs']} ms are ours (aim {own['aim']}: {'met' if own['met'] else 'missed'})",
+        f"{own['ownMs']} ms are ours (aim {own['aim']}: {'met' if own['met'] else 'missed'}); "
+        f"{own['processorMs']} ms of processor time",
+        f"CDS Hooks patient-view, prefetched: {figures['cdsHooks']['medianMs']} ms "
+        f"(aim {figures['cdsHooks']['aim']})",
         "",
         "callers  runs/s     p50     p99  turned away  lost",
     ]
