@@ -9,6 +9,7 @@ CLINIC = {
     "clinic-whatif": "/clinic/twins/{twin}/whatif/ckd-epi-2021",
     "clinic-review": "/clinic/twins/{twin}/review/prevent",
 }
+TABLET = ("clinic-tablet",)  # the first of them, upright on a tablet
 OFFICER = {
     "officer-overview": "/privacy",
     "officer-proof": "/privacy/twins/{twin}",
@@ -26,7 +27,7 @@ PATIENT_ACTS = (
     "patient-share",
 )
 SHOTS = {
-    "clinician.md": [*CLINIC],
+    "clinician.md": [*CLINIC, *TABLET],
     "officer.md": [*OFFICER, *OFFICER_ACTS],
     "patient.md": PATIENT_ACTS,
 }

@@ -4,8 +4,8 @@ and the pictures of the documentation (`pytest -m browser --screenshots tests/pa
 from collections.abc import Callable, Iterator
 
 import pytest
-from pages_browser import Reader, readers, violations
-from pages_shots import CLINIC
+from pages_browser import Reader, readers, too_small, too_wide, violations
+from pages_shots import CLINIC, TABLET
 from pages_site import FULL, Site, pausing
 from playwright.sync_api import Browser, Page
 
@@ -50,3 +50,40 @@ def test_each_page_has_its_picture(waiting: Reader, picture: Callable[[Page, str
     for name, path in CLINIC.items():
         page.goto(waiting.base + path.format(twin=waiting.site.twins[FULL]))
         picture(page, name)
+
+
+TABLETS = ({"width": 1024, "height": 768}, {"width": 820, "height": 1180})
+
+
+def test_on_a_tablet_nothing_is_cut_or_too_small_for_a_finger(
+    waiting: Reader, picture: Callable[[Page, str], None]
+) -> None:
+    page = sign_in(waiting, "round-1", CLINIC["clinic-patient"], viewport=TABLETS[1])
+    picture(page, *TABLET)
+    for size in TABLETS:
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        for path in CLINIC.values():
+            page.goto(waiting.base + path.format(twin=waiting.site.twins[FULL]))
+            assert (too_wide(page), too_small(page)) == ([], []), (size, path)
+
+
+def test_on_paper_nothing_is_cut_and_nothing_is_there_to_click(waiting: Reader) -> None:
+    page = sign_in(waiting, "round-2", CLINIC["clinic-patient"])
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 794, "height": 1123})  # A4 at 96 dots per inch
+    assert too_wide(page) == []
+    assert not page.locator("header nav").first.is_visible()
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_every_number_is_two_clicks_from_its_source(waiting: Reader) -> None:
+    """Each signal and each input of an answer leads to its concept; each fact there opens."""
+    page = sign_in(waiting, "round-3", CLINIC["clinic-patient"])
+    shown = page.locator(".signal")
+    assert shown.count() >= 10
+    assert page.locator(".signal:not(:has(a[href*='/explain/']))").count() == 0
+    shown.first.locator("a[href*='/explain/']").first.click()
+    page.wait_for_url("**/explain/**")
+    fact = page.locator(".fact").first
+    fact.locator("summary").click()
+    assert fact.get_by_text("Source", exact=True).is_visible()
