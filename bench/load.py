@@ -108,7 +108,12 @@ def _until_answered(
 ) -> None:
     while True:
         begun = time.perf_counter()
-        answer = assess(session, running, patient)
+        try:
+            answer = assess(session, running, patient)
+        except requests.RequestException:
+            with lock:
+                level.statuses[0] += 1  # no answer at all: lost
+            return
         with lock:
             level.statuses[answer.status_code] += 1
             if answer.status_code != 429:

@@ -42,7 +42,9 @@ worker_class = "gthread"
 threads = _config.web.threads
 timeout = 60  # a worker that does not even beat; a long run in a thread does not count
 graceful_timeout = _config.jobs.stop_seconds + _GRACE
-keepalive = 5
+# Longer than proxies keep theirs (60 seconds) and than we tell anybody to wait: a connection that
+# is closed just as it is used again looks like a lost call.
+keepalive = 65
 max_requests = 0
 accesslog = None
 logger_class = OwnLogger

@@ -8,7 +8,10 @@ from dataclasses import replace
 import pytest
 from docs_pages import ROOT, read
 
+from bench.copies import copy_id
 from bench.harness import Aim, Case, Figure, measure, passthrough, table
+from bench.load import drive, runs_done
+from bench.processes import copies, service
 
 
 def _case(aim: Aim | None) -> Case:
@@ -53,3 +56,20 @@ def test_every_case_runs_and_is_explained() -> None:
         assert figure["milliseconds"] > 0
         name = figure["case"].partition(",")[0]
         assert f"| {name}" in page, f"docs/performance.md does not explain {name}"
+
+
+@pytest.mark.slow
+def test_at_overload_real_workers_turn_away_and_lose_nothing() -> None:
+    """More callers than places, with gunicorn and two workers; each comes back when it is told."""
+    tight = {
+        "TWINPORT_JOBS__WAITING": "1",
+        "TWINPORT_JOBS__WORKERS": "1",
+        "TWINPORT_LOGGING__LEVEL": "error",
+        "TWINPORT_WEB__THREADS": "4",
+    }
+    with copies(8) as base, service(base, 2, tight) as running:
+        level = drive(running, map(copy_id, range(8)), callers=8)
+        done = runs_done(running.metrics())
+    assert (level.lost, len(level.seconds), done) == (0, 8, 8)
+    assert level.statuses[200] == 8
+    assert level.statuses[429] > 0
