@@ -25,6 +25,7 @@ _DIRECTORY = (b"PK\x01\x02", b"PK\x05\x06")
 _UNIX, _KIND, _REGULAR = 3, 0o170000, 0o100000
 
 DAMAGED = "the archive is damaged"
+BOMB = "the archive holds far more than its size can honestly give"
 HIDDEN = "the archive's members overlap, or something is hidden in between"
 
 
@@ -109,6 +110,8 @@ def _contents(
     archive: zipfile.ZipFile, listed: list[zipfile.ZipInfo], packed: int
 ) -> Mapping[str, bytes]:
     left = min(LARGEST_CONTENT, max(packed, _CHUNK) * LARGEST_RATIO)
+    if sum(member.file_size for member in listed) > left:
+        raise PortableError(BOMB)  # what it admits is believed; what it denies is counted below
     found: dict[str, bytes] = {}
     for member in listed:
         content = _content(archive, member, left)
@@ -123,5 +126,5 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, left: int) -> by
         while chunk := stream.read(_CHUNK):
             kept += chunk
             if len(kept) > left:
-                raise PortableError("the archive holds far more than its size can honestly give")
+                raise PortableError(BOMB)
     return bytes(kept)
