@@ -184,7 +184,7 @@ def test_changes_give_the_same_record(history: list[list[tuple[str, str, int]]])
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(histories)
 def test_changes_give_the_same_record_in_many_histories(
     history: list[list[tuple[str, str, int]]],
