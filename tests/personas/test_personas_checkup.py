@@ -36,7 +36,7 @@ def about(findings: list[Finding], level: Level) -> set[str]:
     return {finding.about for finding in findings if finding.level is level}
 
 
-NOT_IN_SANDBOX = {"MedicationStatement"}
+NOT_IN_SANDBOX = {"MedicationStatement", "changes"}  # no persona takes subscriptions
 GAPS = {
     "epic": NOT_IN_SANDBOX | {"Provenance", "Device"},
     "oracle": NOT_IN_SANDBOX | {"ImagingStudy", "Medication"},
