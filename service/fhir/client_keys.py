@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from service.config.sections import ServerAuth
 from service.fhir.errors import SetupError
+
+_log = structlog.get_logger(__name__)
 
 Key = RSAKey | ECKey
 RSA_BITS = 3072
@@ -59,10 +62,21 @@ def public_jwks(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def published(auths: Iterable[ServerAuth]) -> dict[str, Any]:
-    """The public keys of all clients as one set, each once."""
+def published(auths: Iterable[ServerAuth], *, lenient: bool = False) -> dict[str, Any]:
+    """The public keys of all clients as one set, each once. `lenient`: a file that cannot be read
+    costs its own keys alone, and the log says so; other servers go on fetching theirs."""
     files = dict.fromkeys(auth.key_file for auth in auths if auth.kind == "smart-backend")
-    found = [key for file in files for key in public_jwks(file)]
+    found: list[dict[str, Any]] = []
+    unread = 0
+    for file in files:
+        try:
+            found += public_jwks(file)
+        except SetupError:
+            if not lenient:
+                raise
+            unread += 1
+    if unread:
+        _log.warning("client-keys-unreadable", setting="auth.key_file", files=unread)
     return {"keys": list({key["kid"]: key for key in found}.values())}
 
 

@@ -153,7 +153,7 @@ class Runtime:
             for one in servers
             if one.launch.key_file
         ]
-        return published([*(server.auth for server in servers), *apps])
+        return published([*(server.auth for server in servers), *apps], lenient=True)
 
     def verification_keys(self) -> VerificationKeys:
         return VerificationKeys(self.jwks())

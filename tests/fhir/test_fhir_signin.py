@@ -12,6 +12,7 @@ import pytest
 from fhir_servers import ScriptedServer, client_for, fhir, outcome
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
+from structlog.testing import capture_logs
 from werkzeug import Request, Response
 
 from service.config.sections import ServerAuth
@@ -351,3 +352,22 @@ def test_a_key_is_changed_in_two_steps(tokens: TokenServer, tmp_path: Path, name
 def test_the_published_set_holds_every_key_once(tokens: TokenServer, tmp_path: Path) -> None:
     auths = [ServerAuth(**auth(tmp_path)), ServerAuth(**auth(tmp_path, "key.json")), ServerAuth()]
     assert published(auths) == {"keys": public_jwks(str(tmp_path / "key.pem"))}
+
+
+def test_an_unreadable_key_file_costs_the_published_set_its_own_keys_alone(
+    tokens: TokenServer, tmp_path: Path
+) -> None:
+    sound, gone = ServerAuth(**auth(tmp_path)), ServerAuth(**auth(tmp_path, "nowhere.json"))
+    (tmp_path / "nowhere.json").unlink(missing_ok=True)
+    with capture_logs() as logged:
+        assert published([gone, sound], lenient=True) == published([sound])
+    assert logged == [
+        {
+            "event": "client-keys-unreadable",
+            "log_level": "warning",
+            "setting": "auth.key_file",
+            "files": 1,
+        }
+    ]
+    with pytest.raises(SetupError):  # the command line hands out no half set
+        published([gone, sound])
