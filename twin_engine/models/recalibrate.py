@@ -7,7 +7,7 @@ groups of people and kept at fixed probabilities.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from twin_engine.models.validation import (
     log_odds,
     risk_of,
 )
+from twin_engine.models.vectors import Vector
 
 METHODS = ("auto", "intercept", "logistic", "isotonic")
 FOLDS = 10
@@ -168,7 +169,8 @@ class LocalVersion(Model):
         self.inputs, self.outcomes = base.inputs, base.outcomes
         self.variants, self.aliases, self.choices = base.variants, base.aliases, base.choices
         self.exclusions, self.inclusions = base.exclusions, base.inclusions
-        self.monotone, self.derivations = base.monotone, base.derivations
+        self.monotone, self.not_monotone = base.monotone, base.not_monotone
+        self.derivations = base.derivations
         self.on_request, self.rows_only = base.on_request, base.rows_only
         self.only_with, self.bands = base.only_with, base.bands
         self.codings, self.ai_kinds = base.codings, base.ai_kinds
@@ -191,6 +193,29 @@ class LocalVersion(Model):
     def predictor(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
         """Contributions stay those of the published equation."""
         return self.base.predictor(columns, variant, targets)
+
+    def vectors(self) -> Sequence[Vector]:
+        """The published equation's reference values, each seen through the curve of its outcome."""
+        return [self._local(vector) for vector in self.base.vectors()]
+
+    def _local(self, vector: Vector) -> Vector:
+        """What the source says, moved; its last digit counts for more where the curve is steep."""
+        expected, tolerance = dict(vector.expected), vector.tolerance
+        for target, of_variant, curve in self._curves:
+            said = expected.get(target)
+            if isinstance(said, float) and of_variant in ("", self._variant_of(vector)):
+                digit = np.array([-1, 0, 1]) * vector.tolerance
+                low, local, high = curve.applied(said + digit).tolist()
+                expected[target] = local
+                tolerance = max(tolerance, high - local, local - low)
+        return replace(vector, expected=expected, tolerance=tolerance)
+
+    def _variant_of(self, vector: Vector) -> str:
+        if vector.variant is not None:
+            return vector.variant
+        columns = {name: np.array([value]) for name, value in vector.inputs.items()}
+        order: list[str] = list(self.variants)
+        return order[int(self.choose(self.prepare(columns))[0])]
 
     def derive(self, columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
         return self.base.derive(columns)
