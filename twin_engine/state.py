@@ -11,6 +11,7 @@ hold throughout:
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 MissingReason: TypeAlias = Literal[
@@ -173,10 +174,17 @@ class State:
         self._unread = _unread(document["quality"]["unmapped"])
         self._signals: dict[str, tuple[Reading, ...]] = {}
         self._answers: dict[str, tuple[CodedReading, ...]] = {}
+        self._latest: dict[tuple[str, int | None], Reading | Missing] = {}
+        self._present: dict[tuple[str, ...], Presence] = {}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "State":
         return cls(document)
+
+    @cached_property
+    def source_ids(self) -> list[str]:
+        """The pseudonyms of all sources, by the number that facts name them with."""
+        return [name for row in self.document["sources"] for name in row["ids"]]
 
     # -- numbers ------------------------------------------------------------------------------
 
@@ -187,6 +195,12 @@ class State:
         them: their mean is the answer, with all their sources. A newest reading that is censored
         is not passed over for an older number, which would no longer be true.
         """
+        asked = (concept, within_days)
+        if asked not in self._latest:
+            self._latest[asked] = self._newest(concept, within_days)
+        return self._latest[asked]
+
+    def _newest(self, concept: str, within_days: int | None) -> Reading | Missing:
         found = self.readings(concept, within_days)
         if not found:
             return self._missing(concept, within_days)
@@ -303,11 +317,17 @@ class State:
 
     def condition(self, *groups: str) -> Presence:
         """Whether a diagnosis of any of these groups is current. Refuted ones never count."""
+        return self._once("condition", groups, self._condition)
+
+    def _condition(self, groups: tuple[str, ...]) -> Presence:
         entries = _of(self.document["conditions"], "group", groups)
         return self._presence(entries, self._condition_standing, "onset", CONDITION_SLICES)
 
     def medication(self, *classes: str) -> Presence:
         """Whether a medicine of any of these classes is being taken or prescribed."""
+        return self._once("medication", classes, self._medication)
+
+    def _medication(self, classes: tuple[str, ...]) -> Presence:
         wanted = set(classes)
         entries = (
             entry
@@ -318,6 +338,9 @@ class State:
 
     def procedure(self, *groups: str) -> Presence:
         """Whether a procedure of any of these groups was done. `value` and `ever` are the same."""
+        return self._once("procedure", groups, self._procedure)
+
+    def _procedure(self, groups: tuple[str, ...]) -> Presence:
         entries = _of(self.document["procedures"], "group", groups)
         return self._presence(entries, self._procedure_standing, "start", PROCEDURE_SLICES)
 
@@ -454,6 +477,15 @@ class State:
             and ("t" not in entry or self._within(entry["t"], within_days))
             for entry in self.document["quality"]["setAside"]
         )
+
+    def _once(
+        self, kind: str, names: tuple[str, ...], answer: Callable[[tuple[str, ...]], Presence]
+    ) -> Presence:
+        """Models ask the same of a twin again and again."""
+        asked = (kind, *names)
+        if asked not in self._present:
+            self._present[asked] = answer(names)
+        return self._present[asked]
 
     def _presence(
         self,

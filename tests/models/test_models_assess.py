@@ -1,14 +1,18 @@
 """From a twin's state to assessments: what is answered, what is refused, and why."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from models_twins import condition, document, medication, pseudonym, signal, signals, state
 
 from twin_engine.document.schema import check
-from twin_engine.models.assess import assess, recompute, request
-from twin_engine.models.contract import REASONS
+from twin_engine.equations.expression import FloatArray
+from twin_engine.equations.library import library
+from twin_engine.models.assess import Request, assess, open_case, recompute, request
+from twin_engine.models.contract import REASONS, Columns, Target
+from twin_engine.models.equation_model import EquationModel
 from twin_engine.models.registry import (
     DuplicateModelError,
     UnknownModelError,
@@ -281,6 +285,64 @@ def test_several_gaps_name_the_one_that_would_narrow_most() -> None:
     found = prevent(without=("systolic-bp", "body-mass-index"), smoking="")
     assert found["helps"] == "systolic-bp"
     assert found == prevent(without=("systolic-bp", "body-mass-index"), smoking="")
+
+
+TARGETS = get("prevent").reported()
+GAPS = ("total-cholesterol", "systolic-bp", "body-mass-index", "creatinine")
+
+
+@pytest.mark.parametrize("without", [GAPS[:2], GAPS[1:3], GAPS[2:], GAPS])
+@pytest.mark.parametrize("age", [35, 79])
+def test_gaps_compared_in_one_batch_are_as_when_each_is_moved_by_itself(
+    without: tuple[str, ...], age: int
+) -> None:
+    """By hand: each of a gap's nine values in the equation, the other gaps at their reference."""
+    case = open_case(state(subject={"age": age}, without=without), Request(get("prevent")))
+    asked = ["egfr-ckdepi-2021" if name == "creatinine" else name for name in without]
+    plain = {n: declared.reference or 0.0 for n, declared in case.model.inputs.items()}
+    known = {n: v for n, v in case.prepared.items() if not np.isnan(v[0])}
+    rows = known | {n: np.array([plain[n]], dtype=np.float64) for n in asked}
+    saying = {index: case.prediction.reason(index, 0) for index in range(len(TARGETS))}
+    mendable = [TARGETS[index] for index, reason in saying.items() if reason == "missing-input"]
+    swings = {}
+    for name in asked:
+        found = [
+            case.model.respond(rows | {name: np.array([value])}, "base", mendable)
+            for value in np.linspace(*case.model.inputs[name].bounds or (0, 1), 9)
+        ]
+        swings[name] = float(np.ptp(np.hstack(found), axis=1).max())
+    widest = max(asked, key=swings.__getitem__)
+    (answer,) = assess(case.state, ["prevent:base"])
+    assert answer["helps"] == ("creatinine" if widest == "egfr-ckdepi-2021" else widest)
+
+
+class Counting(EquationModel):
+    """Remembers how often it was made to compute."""
+
+    computed = 0
+
+    def compute(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
+        self.computed += 1
+        return super().compute(columns, variant, targets)
+
+
+@pytest.mark.parametrize(
+    ("variations", "answer", "computed"),
+    [
+        ({}, "given", True),
+        ({"conditions": [condition("chd")]}, "refused", False),
+        ({"without": ("systolic-bp",)}, "refused", False),
+        ({"without": ("body-mass-index",)}, "partial", True),
+    ],
+)
+def test_nothing_is_computed_for_what_is_refused(
+    variations: dict[str, Any], answer: str, computed: bool
+) -> None:
+    model = Counting(library()["prevent"])
+    (found,) = assess(state(**variations), [model])
+    assert found["answer"] == answer
+    assert bool(model.computed) is computed
+    assert found == assess(state(**variations), ["prevent"])[0]
 
 
 @pytest.mark.parametrize(

@@ -97,9 +97,13 @@ def open_case(state: State, asked: Request) -> Case:
     model = asked.model
     targets = model.reported() if asked.targets is None else asked.targets
     gathered = gather(state, model, asked.settings)
-    prediction = model.predict(gathered.columns, variant=asked.variant, targets=targets)
-    variant = list(model.variants)[prediction.variants[0]]
     prepared = model.prepare(gathered.columns)
+    prediction = (
+        model.predict_prepared(prepared, asked.variant, targets)
+        if gathered.barrier is None
+        else model.refuse_all(prepared, asked.variant, targets, gathered.barrier.reason)
+    )
+    variant = list(model.variants)[prediction.variants[0]]
     return Case(state, model, gathered, prepared, prediction, variant)
 
 
@@ -151,10 +155,9 @@ def _results(case: Case) -> list[dict[str, Any]]:
     targets = [case.prediction.targets[i] for i in given]
     points = case.prediction.values[given]
     ages = {name: one.age_days for name, one in case.gathered.found.items()}
-    raw = case.gathered.columns
-    spreads = uncertainty.spreads(case.model, raw, case.variant, targets, points, ages)
-    widths = uncertainty.shares(case.model, raw, case.variant, targets, ages)
-    parts = contributions(case.model, raw, case.variant, targets)
+    patient = uncertainty.OnePatient(case.gathered.columns, case.prepared, ages)
+    spreads, widths = uncertainty.ranges(case.model, patient, case.variant, targets, points)
+    parts = contributions(case.model, case.prepared, case.variant, targets)
     return [
         _result(case, target, float(points[i, 0]))
         | _interval(spreads[target], widths[target])
@@ -248,9 +251,8 @@ def _missing(case: Case) -> list[str]:
 def _used_inputs(case: Case) -> list[dict[str, Any]]:
     """The inputs the answers rest on; for a refusal, all that the model would have read."""
     targets = [case.prediction.targets[i] for i in case.given()] or case.prediction.targets
-    read = set().union(
-        *(uncertainty.influences(case.model, case.variant, target) for target in targets)
-    )
+    read: set[str] = set()
+    read = read.union(*(uncertainty.influences(case.model, case.variant, t) for t in targets))
     read -= _idle_parts(case)
     return [
         _entry(declared, float(case.prepared[name][0]), _origin(case, name))
@@ -301,7 +303,7 @@ def _valued(declared: Input, value: float) -> dict[str, Any]:
 
 def _snapshot(case: Case, used: Iterable[Mapping[str, Any]]) -> str:
     """Digest of what the answer depends on; sources by pseudonym, so it survives a new version."""
-    ids = [name for row in case.state.document["sources"] for name in row["ids"]]
+    ids = case.state.source_ids
     inputs = [
         {
             "input": entry["input"],

@@ -8,14 +8,19 @@ from typing import Any
 
 def digest(content: Any) -> str:
     """sha256 of canonical JSON: sorted keys, no spaces, whole numbers without a fraction."""
-    text = json.dumps(
-        _plain(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    text = _encoder.encode(_plain(content))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
+_encoder = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+
+
 def _plain(content: Any) -> Any:
-    if isinstance(content, Mapping):
+    if isinstance(content, str):
+        return content  # most are, and the other questions take long
+    if isinstance(content, dict | Mapping):
         return {str(key): _plain(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [_plain(value) for value in content]

@@ -218,15 +218,16 @@ class Model(ABC):
         targets: Sequence[Target] | None = None,
     ) -> Prediction:
         """Answer or refuse every row. `variant` overrides the published rule of choice."""
-        prepared = self.prepare(columns)
         wanted = tuple(self.targets() if targets is None else targets)
+        return self.predict_prepared(self.prepare(columns), variant, wanted)
+
+    def predict_prepared(
+        self, prepared: Columns, variant: str | None, wanted: tuple[Target, ...]
+    ) -> Prediction:
+        """The same, of columns that `prepare` has made complete."""
         rows = len(next(iter(prepared.values())))
         order = list(self.variants)
-        variants = (
-            self.choose(prepared)
-            if variant is None
-            else np.full(rows, order.index(variant), dtype=np.int16)
-        )
+        variants = self._variants(prepared, variant)
         overridden = variant is not None
         if (variants == variants[0]).all():
             return self._answer(prepared, variants, order[variants[0]], wanted, overridden)
@@ -240,6 +241,15 @@ class Model(ABC):
             found.blame[:, here] = part.blame
         return found
 
+    def refuse_all(
+        self, prepared: Columns, variant: str | None, wanted: tuple[Target, ...], reason: str
+    ) -> Prediction:
+        """No row is answered, whatever its values: nothing is computed."""
+        variants = self._variants(prepared, variant)
+        reasons, blame = _none(wanted, len(variants))
+        reasons[:] = _CODES[reason]
+        return Prediction(wanted, variants, np.full(reasons.shape, np.nan), reasons, blame)
+
     def respond(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
         """Outcomes with every input moved to the nearest end of its published range.
 
@@ -250,6 +260,13 @@ class Model(ABC):
         return self.compute(own, variant, targets)
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _variants(self, prepared: Columns, variant: str | None) -> IntArray:
+        """Of each row: the one asked for, or by the published rule."""
+        if variant is None:
+            return self.choose(prepared)
+        rows = len(next(iter(prepared.values())))
+        return np.full(rows, list(self.variants).index(variant), dtype=np.int16)
 
     def _clip(self, name: str, values: FloatArray) -> FloatArray:
         bounds = self.inputs[name].bounds
@@ -266,8 +283,6 @@ class Model(ABC):
         """For rows of one variant."""
         usable = {name: self.usable(name, values) for name, values in own.items()}
         doubtful = {name for name in self.names if not usable[name].all()}
-        filled = {name: self._fill(name, own[name], usable[name], variant) for name in own}
-        values = _own(self.compute(filled, variant, targets))
         reasons, blame = _none(targets, len(variants))
         judged: dict[tuple[int | None, tuple[str, ...]], tuple[IntArray, IntArray]] = {}
         for index, target in enumerate(targets):
@@ -277,7 +292,12 @@ class Model(ABC):
                 judged[key] = self._refuse(own, usable, variant, target, asked, overridden)
             if asked:
                 reasons[index], blame[index] = judged[key]
-                np.copyto(values[index], np.nan, where=reasons[index] != GIVEN)
+        if (reasons != GIVEN).all():  # one patient who lacks an input: usually
+            return Prediction(targets, variants, np.full(reasons.shape, np.nan), reasons, blame)
+        filled = {name: self._fill(name, own[name], usable[name], variant) for name in own}
+        values = _own(self.compute(filled, variant, targets))
+        for index in range(len(targets)):
+            np.copyto(values[index], np.nan, where=reasons[index] != GIVEN)
             lost = ~np.isfinite(values[index])
             if lost.any():
                 reasons[index][lost & (reasons[index] == GIVEN)] = _CODES["no-equation"]

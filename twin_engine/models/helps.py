@@ -6,6 +6,7 @@ knowing it narrows the answer most. Ties fall to the order in which the model de
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,7 @@ def most_helpful(
     gaps = _gaps(model, variant, prepared, targets)
     if not gaps:
         return ""
-    widest = max(gaps, key=lambda name: _movement(model, variant, prepared, targets, name))
-    return _to_measure(model, prepared, widest)
+    return _to_measure(model, prepared, _widest(model, variant, prepared, targets, gaps))
 
 
 def _to_measure(model: Model, prepared: Columns, name: str) -> str:
@@ -47,14 +47,24 @@ def _gaps(model: Model, variant: str, prepared: Columns, targets: Sequence[Targe
     ]
 
 
-def _movement(
-    model: Model, variant: str, prepared: Columns, targets: Sequence[Target], name: str
-) -> float:
-    """How far the outcomes swing as the input crosses its published range."""
-    ends = _ends(model.inputs[name])
-    rows = {other: _filled(model, other, values, len(ends)) for other, values in prepared.items()}
-    swing = model.respond(rows | {name: ends}, variant, targets)
-    return float(np.max(np.ptp(swing, axis=1)))
+def _widest(
+    model: Model,
+    variant: str,
+    prepared: Columns,
+    targets: Sequence[Target],
+    gaps: Sequence[str],
+) -> str:
+    """The gap that moves the outcomes most as it crosses its published range, the others filled."""
+    if len(gaps) == 1:
+        return gaps[0]
+    ends = [_ends(model.inputs[name]) for name in gaps]
+    limits = np.cumsum([0, *map(len, ends)]).tolist()
+    rows = {name: _filled(model, name, values, limits[-1]) for name, values in prepared.items()}
+    for name, values, (start, end) in zip(gaps, ends, pairwise(limits), strict=True):
+        rows[name][start:end] = values
+    swing = model.respond(rows, variant, targets)
+    moved = [np.ptp(swing[:, start:end], axis=1).max() for start, end in pairwise(limits)]
+    return max(zip(gaps, moved, strict=True), key=lambda one: float(one[1]))[0]
 
 
 def _ends(declared: Input) -> FloatArray:
@@ -71,4 +81,4 @@ def _filled(model: Model, name: str, values: FloatArray, rows: int) -> FloatArra
     value = values[0]
     if np.isnan(value) and not declared.optional and not declared.part:
         value = 0.0 if declared.reference is None else declared.reference
-    return np.full(rows, value)
+    return np.full(rows, value, dtype=np.float64)

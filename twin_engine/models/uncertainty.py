@@ -12,8 +12,9 @@ The range says nothing about the error of the model or its calibration.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,8 @@ NO_VARIATION = "no-citable-variation"
 NOTHING_MEASURED = "nothing-measured"  # only coded answers and the like: nothing would vary
 NEGLIGIBLE = 1e-9  # a share below this is rounding, not variation
 EGFR = "egfr-ckdepi-2021"
+EGFR_ASKED = EGFR.replace("-", "_")  # as the conditions of the table call it
+NOTHING: FloatArray = np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,14 @@ class Spread:
     low: FloatArray
     high: FloatArray
     refused: str = ""
+
+
+class OnePatient(NamedTuple):
+    """What is known of one patient: batches of one. `ages`: days since each input was measured."""
+
+    columns: Columns  # as found
+    prepared: Columns  # derived inputs filled in
+    ages: Mapping[str, int]
 
 
 # -- draws -------------------------------------------------------------------------------------
@@ -74,64 +85,74 @@ def spreads(
     given = _given(columns)
     refused = {target: without_variation(model, variant, target, given) for target in targets}
     open_targets = [target for target in targets if not refused[target]]
-    found = {target: Spread(np.empty(0), np.empty(0), refused[target]) for target in targets}
+    found = {target: Spread(NOTHING, NOTHING, refused[target]) for target in targets}
     if open_targets:
         sampled = respond(model, columns, variant, open_targets, given, ages or {})
-        tails = np.quantile(sampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=2)
+        rows = [list(targets).index(target) for target in open_targets]
+        low, high = _tails(sampled, points[rows])
         for index, target in enumerate(open_targets):
-            point = points[list(targets).index(target)]
-            low, high = np.fmin(tails[0, index], point), np.fmax(tails[1, index], point)
-            found[target] = Spread(low, high)
+            found[target] = Spread(low[index], high[index])
     return found
 
 
-def shares(
+def ranges(
     model: Model,
-    columns: Columns,
+    case: OnePatient,
     variant: str,
     targets: Sequence[Target],
-    ages: Mapping[str, int] | None = None,
-) -> dict[Target, dict[str, float]]:
-    """For one patient: how much of each range each measured input is answerable for.
+    points: FloatArray,
+) -> tuple[dict[Target, Spread], dict[Target, dict[str, float]]]:
+    """For one patient, in one batch: the range of every target, and how much of it each measured
+    input is answerable for.
 
-    The variance with one input moving alone, over the sum of these variances.
+    That is the variance with one input moving alone, over the sum of these variances.
     """
-    read_by = {target: influences(model, variant, target) for target in targets}
-    read_at_all = frozenset().union(*read_by.values())
-    given = [name for name in _given(columns) if not _is_fixed(model, name)]
-    moving = [name for name in given if name in read_at_all]
-    alone = _variances(model, columns, variant, targets, moving, ages or {})
-    found: dict[Target, dict[str, float]] = {}
+    given = _given(case.columns)
+    refused = {target: without_variation(model, variant, target, given) for target in targets}
+    spread = {target: Spread(NOTHING, NOTHING, refused[target]) for target in targets}
+    if all(refused.values()):
+        return spread, {target: {} for target in targets}
+    read = {target: influences(model, variant, target) for target in targets}
+    read_at_all = frozenset().union(*read.values())
+    moving = [name for name in given if name in read_at_all and not _is_fixed(model, name)]
+    batch = _together_and_apart(model, case, given, moving)
+    outcomes = model.respond(batch, variant, targets).reshape(len(targets), -1, DRAWS)
+    tails = _tails(outcomes[:, :1], points)
+    alone = outcomes[:, 1:].var(axis=2).tolist()
+    widths: dict[Target, dict[str, float]] = {}
     for index, target in enumerate(targets):
-        read = read_by[target]
-        own = {name: v for name, v in zip(moving, alone[index], strict=True) if name in read}
+        own = {n: v for n, v in zip(moving, alone[index], strict=True) if n in read[target]}
         total = sum(own.values())
-        found[target] = {name: v / total for name, v in own.items() if v > NEGLIGIBLE * total}
-    return found
+        widths[target] = {name: v / total for name, v in own.items() if v > NEGLIGIBLE * total}
+        if not refused[target]:
+            spread[target] = Spread(tails[0, index], tails[1, index])
+    return spread, widths
 
 
-def _variances(
-    model: Model,
-    columns: Columns,
-    variant: str,
-    targets: Sequence[Target],
-    moving: Sequence[str],
-    ages: Mapping[str, int],
-) -> list[list[float]]:
-    """Of each target, with each of these inputs moving alone: all of it in one batch."""
-    if not moving:
-        return [[] for _ in targets]
-    context = _context(model, columns)
-    rows = len(moving)
-    sampled = {name: np.full((rows, DRAWS), values[0]) for name, values in columns.items()}
-    for row, name in enumerate(moving):
-        sampled[name][row] = _sample(name, columns[name], context, ages.get(name, 0))
-    batch = {name: values.reshape(-1) for name, values in sampled.items()}
-    outcomes = model.respond(batch, variant, targets).reshape(len(targets), rows, DRAWS)
-    variances: list[list[float]] = outcomes.var(axis=2).tolist()
-    return variances
+def _together_and_apart(
+    model: Model, case: OnePatient, given: Sequence[str], moving: Sequence[str]
+) -> dict[str, FloatArray]:
+    """Draws in which all inputs move, then for each of `moving` those in which it moves alone."""
+    context = _context(model, case.prepared, given)
+    batch = {}
+    for name in given:
+        value = case.columns[name]
+        drawn = _sample(name, value, context, case.ages.get(name, 0))
+        column = np.full((1 + len(moving), DRAWS), value[0])
+        column[0] = drawn
+        if name in moving:
+            column[1 + moving.index(name)] = drawn
+        batch[name] = column.reshape(-1)
+    return batch
 
 
+def _tails(sampled: FloatArray, points: FloatArray) -> FloatArray:
+    """Low and high ends, targets x rows; a range always holds its point."""
+    low, high = np.quantile(sampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=2)
+    return np.array([np.fmin(low, points), np.fmax(high, points)])
+
+
+@lru_cache(maxsize=4096)
 def influences(model: Model, variant: str, target: Target) -> frozenset[str]:
     """The inputs an outcome reads, and the parts its derived inputs are computed of."""
     needed = set(model.needs(variant, target))
@@ -175,7 +196,7 @@ def respond(
 ) -> FloatArray:
     """Outcomes as targets x rows x draws, with the inputs named in `moving` drawn again."""
     rows = len(next(iter(columns.values())))
-    context = _context(model, columns)
+    context = _context(model, model.prepare(columns), moving)
     sampled = {
         name: _sample(name, values, context, ages.get(name, 0)) if name in moving
         else np.repeat(values, DRAWS)
@@ -217,15 +238,24 @@ def _applies(
     return np.asarray(row.when(context)) > 0
 
 
-def _context(model: Model, columns: Columns) -> dict[str, FloatArray | float]:
-    """What a row of the table may ask about: the inputs, and eGFR where it can be computed."""
-    prepared = model.prepare(columns)
+def _context(
+    model: Model, prepared: Columns, moving: Sequence[str]
+) -> dict[str, FloatArray | float]:
+    """What the rows for these inputs ask about: the inputs, and eGFR where it can be computed."""
     known: dict[str, FloatArray | float] = {
         name.replace("-", "_"): values for name, values in prepared.items()
     }
     for declared in model.inputs.values():
         known.update({choice_name(c): float(i) for i, c in enumerate(declared.choices)})
-    if EGFR not in prepared and {"age", "sex"} <= prepared.keys():
+    asked = any(EGFR_ASKED in _asked_for(name) for name in moving)
+    if asked and EGFR not in prepared and {"age", "sex"} <= prepared.keys():
         filtration = equation_model("ckd-epi-2021").predict(prepared)
-        known[EGFR.replace("-", "_")] = filtration.values[0]
+        known[EGFR_ASKED] = filtration.values[0]
     return known
+
+
+@cache
+def _asked_for(name: str) -> frozenset[str]:
+    """What the rows for one input ask about."""
+    rows = variations().get(name, ())
+    return frozenset().union(*(row.when.names for row in rows if row.when is not None))
