@@ -1,7 +1,7 @@
 """Fixtures every suite may use."""
 
 import pytest
-from support import depth
+from support import depth, whole
 
 pytest_plugins = ("support.databases",)
 
@@ -20,3 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     depth.choose(deep=config.getoption("--deep"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    whole.mark(items)
