@@ -14,7 +14,10 @@ PATTERN = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")  # 22 characters of base64url h
 
 
 def new_pseudonym() -> str:
-    return secrets.token_urlsafe(16)
+    """One for a person to type as well: on a command line a leading dash would be an option."""
+    while (made := secrets.token_urlsafe(16)).startswith("-"):
+        pass
+    return made
 
 
 def new_pseudonyms(count: int) -> list[str]:

@@ -40,7 +40,7 @@ def rewrite(node: Any, resolve: Callable[[str], str | None]) -> None:
 
     Every resource of every pull goes through here: written for speed.
     """
-    pending = [node]
+    pending: list[Any] = [node] if isinstance(node, dict | list) else []
     for value in pending:  # grows on the way
         if type(value) is dict:
             text = value.get("reference")

@@ -1,6 +1,5 @@
 """Bulk exports, under way and done. Places on a server and the spool's key are sealed."""
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +10,7 @@ from sqlalchemy import CheckConstraint, Index, String, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
+from privacy.pseudonyms import new_pseudonym
 from service.stores.database import Database, utc_now
 from service.stores.errors import ConflictError
 from service.stores.runs import code
@@ -96,7 +96,7 @@ class BulkStore:
         self, *, lane: str, server: str, level: str, changes: bool, seal: Callable[[str], bytes]
     ) -> BulkJob:
         """Written down before it can be forgotten. `ConflictError` where one is under way."""
-        now, identity = self._clock(), secrets.token_urlsafe(12)
+        now, identity = self._clock(), new_pseudonym()
         row = BulkJobRow(
             id=identity,
             lane=lane,

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
+from privacy.pseudonyms import new_pseudonym
 from service.stores.database import Database, utc_now
 from service.stores.errors import NotFoundError, QueueFullError
 from service.stores.tables import RunRow
@@ -362,7 +363,7 @@ def _require_room(session: Session, room: Room, caller: str | None) -> None:
 
 
 def new_run_id() -> str:
-    return secrets.token_urlsafe(16)
+    return new_pseudonym()
 
 
 def code(text: str) -> str:

@@ -49,8 +49,8 @@ def test_a_patient_sees_one_twin_and_nobody_else_is_bound() -> None:
         patient.require_twin(OTHER, Scope.TWINS_READ)
     with pytest.raises(ValueError, match="one twin"):
         Principal(Role.PATIENT, frozenset(), "s", Kind.SESSION)
-    with pytest.raises(ValueError, match="one twin"):
-        Principal(Role.EHR, frozenset(), "s", Kind.SESSION, TWIN)
+    with pytest.raises(ValueError, match="launched clinician"):
+        Principal(Role.PRIVACY_OFFICER, frozenset(), "s", Kind.SESSION, TWIN)
 
 
 def test_no_scope_beyond_the_role() -> None:

@@ -162,6 +162,10 @@ def test_pseudonyms_are_random_and_stable_per_map() -> None:
     assert len({new_pseudonym() for _ in range(5000)}) == 5000
 
 
+def test_no_pseudonym_that_is_typed_looks_like_an_option() -> None:
+    assert not any(new_pseudonym().startswith("-") for _ in range(2000))
+
+
 @pytest.mark.parametrize("text", ["", "abc", "a" * 22, "A" * 21 + "B", 5, None, "A" * 21 + "="])
 def test_what_does_not_hold_128_bits_is_no_pseudonym(text: object) -> None:
     assert not is_pseudonym(text)
