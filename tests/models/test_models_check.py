@@ -12,12 +12,19 @@ from models_twins import state
 from twin_engine.equations.expression import FloatArray
 from twin_engine.equations.library import Equation, Target
 from twin_engine.models.assess import assess
-from twin_engine.models.cards import card, card_digest, card_fields, html_card
+from twin_engine.models.cards import (
+    card,
+    card_digest,
+    card_fields,
+    html_card,
+    markdown,
+    movements,
+)
 from twin_engine.models.check import ConformanceError, check_model
 from twin_engine.models.contract import Columns, Model, Prediction, Vector
 from twin_engine.models.docs import pages
 from twin_engine.models.equation_model import EquationModel, equation_model
-from twin_engine.models.registry import all_models
+from twin_engine.models.registry import all_models, get
 
 KIDNEY = equation_model("ckd-epi-2021").equation
 DOCS = Path(__file__).parents[2] / "docs" / "models"
@@ -190,6 +197,41 @@ def test_a_card_for_a_page_is_escaped() -> None:
     hostile = EquationModel(replace(KIDNEY, card={**KIDNEY.card, "value": "<script>x</script>"}))
     assert card(hostile)["fields"]["value"] == "<script>x</script>"
     assert "<" not in str(html_card(hostile))
+
+
+@pytest.mark.parametrize(
+    ("model_id", "sentence"),
+    [
+        (
+            "prevent",
+            "Higher systolic-bp never lowers heart-failure (from 110 mm[Hg]; variant base).",
+        ),
+        (
+            "prevent",
+            "Yes to smoking-current never lowers total-cvd, ascvd, heart-failure (10 years).",
+        ),
+        ("kfre", "Higher egfr-ckdepi-2021 never raises kidney-failure."),
+        ("bcrat", "Higher first-degree-relatives never lowers breast-cancer."),
+        ("news2", "No outcome only rises or only falls. Most of its measurements score on both"),
+    ],
+)
+def test_a_card_says_how_the_model_moves(model_id: str, sentence: str) -> None:
+    model = get(model_id)
+    assert f"- {sentence}" in markdown(model)
+    assert any(one.startswith(sentence) for one in html_card(model)["movements"])
+
+
+def test_how_it_moves_stands_beside_the_card_that_assessments_name() -> None:
+    (rule, *_) = KIDNEY.monotone
+    other = EquationModel(replace(KIDNEY, monotone=({**rule, "to": 2},)))
+    assert movements(other) == ["Higher creatinine never raises egfr (up to 2 mg/dL)."]
+    assert card_digest(other) == card_digest(EquationModel(KIDNEY))
+
+
+def test_every_movement_of_every_card_is_said_once() -> None:
+    for model in all_models().values():
+        said = movements(model)
+        assert len(set(said)) == max(1, len(model.monotone)), model.id
 
 
 def test_a_card_has_all_source_attributes() -> None:

@@ -19,6 +19,8 @@ from twin_engine.models.canonical import digest
 from twin_engine.models.contract import Input, Model
 
 NOT_PUBLISHED = "Not published."
+TRIED = "With everything else unchanged; tried by `twinport models check`."
+NEVER = {"rising": "lowers", "falling": "raises"}
 
 
 class CardError(ValueError):
@@ -121,6 +123,7 @@ def html_card(model: Model) -> dict[str, Any]:
     """The card with every text escaped: safe to place in a page as it is."""
     escaped = _escaped(card(model))
     escaped["digest"] = card_digest(model)
+    escaped["movements"] = _escaped(movements(model))
     escaped["sections"] = [
         {
             "title": html.escape(section),
@@ -161,11 +164,38 @@ def markdown(model: Model) -> str:
             lines += _field(field, _text(whole, field.key))
     lines += ["## Inputs", "", *_input_table(whole["inputs"]), ""]
     lines += ["## Outcomes", "", *_outcome_table(whole["outcomes"], whole["variants"]), ""]
+    lines += ["## How it moves", "", *([TRIED, ""] if model.monotone else [])]
+    lines += [*(f"- {one}" for one in movements(model)), ""]
     if "bands" in whole:
         lines += ["## What each code says", "", *_band_table(whole["bands"]), ""]
     lines += ["## Digests", "", f"- card: `{card_digest(model)}`"]
     lines += [f"- {name}: `{value}`" for name, value in whole["content"].items()]
     return "\n".join(lines) + "\n"
+
+
+def movements(model: Model) -> list[str]:
+    """How outcomes move with one input, or why none can be said to: a sentence each.
+
+    Beside the card's data and not in it: what assessments name is the digest of that.
+    """
+    found = [_movement(model.inputs[rule["input"]], rule) for rule in model.monotone]
+    return found or [f"No outcome only rises or only falls. {_flat(model.not_monotone)}".rstrip()]
+
+
+def _movement(declared: Input, rule: Mapping[str, Any]) -> str:
+    risen = f"Yes to {declared.id}" if declared.flag else f"Higher {declared.id}"
+    unit = "" if declared.unit == "1" else f" {declared.unit}"
+    limits = {"from": "from", "to": "up to"}
+    ends = [f"{said} {rule[end]:g}{unit}" for end, said in limits.items() if end in rule]
+    parts = [" ".join(ends), _joined(rule.get("horizons", ()), "years")]
+    parts.append("variant " * ("variants" in rule) + _joined(rule.get("variants", ())))
+    where = "; ".join(part for part in parts if part)
+    effect = f"{NEVER[rule['direction']]} {_joined(rule['outcomes'])}"
+    return f"{risen} never {effect}{f' ({where})' if where else ''}."
+
+
+def _joined(names: Sequence[Any], unit: str = "") -> str:
+    return f"{', '.join(map(str, names))} {unit}".strip() if names else ""
 
 
 def _band_table(bands: Mapping[str, Any]) -> list[str]:
