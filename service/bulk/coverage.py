@@ -7,7 +7,7 @@ that is unknown, unless the operator vouches for the server (`bulk.empty_means_n
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service.bulk.intake import Tally
 from service.bulk.manifest import DELETED, ERROR
@@ -53,12 +53,13 @@ def of_export(
     files: Iterable[File],
     *,
     asked: tuple[str, ...],
+    form: str,
     left_out: Mapping[str, str],
     unreadable: int,
     empty_means_none: bool,
 ) -> Coverage:
-    """`left_out`: types that were not asked for, and why; `unreadable`: items of the manifest that
-    name no file."""
+    """`form`: of the question, without values; `left_out`: types that were not asked for, and why;
+    `unreadable`: items of the manifest that name no file."""
     found = of_files(files)
     if unreadable:
         found.short.setdefault("", "not-fhir")
@@ -67,8 +68,8 @@ def of_export(
         if kind in left_out:
             claims[kind] = Claim(left_out[kind], left_out[kind])
         elif found.total.lines[kind] or (empty_means_none and kind in asked):
-            claims[kind] = WHOLE
-    found.claim = Claim("complete", NOT_IN_FILE, claims)
+            claims[kind] = replace(WHOLE, asked=form)
+    found.claim = Claim("complete", NOT_IN_FILE, claims, asked=form)
     return found
 
 

@@ -202,6 +202,7 @@ class Export:
         covered = coverage.of_export(
             spool.files(),
             asked=self.plan.order.types,
+            form=self.plan.order.form,
             left_out=self.plan.left_out,
             unreadable=self.plan.unreadable,
             empty_means_none=self.server.bulk.empty_means_none,

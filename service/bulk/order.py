@@ -56,6 +56,13 @@ class Order:
         place = {"system": "", "patient": "Patient/", "group": "Group/{id}/"}[self.level]
         return f"{place}$export"
 
+    @property
+    def form(self) -> str:
+        """What was asked, without any value."""
+        given = {"_type": self.types, "_since": self.since, "allowPartialManifests": self.partial}
+        names = "&".join(name for name, value in given.items() if value)
+        return f"{self.what}?{names}" if names else self.what
+
 
 @dataclass(frozen=True, slots=True)
 class Started:

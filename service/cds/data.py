@@ -14,6 +14,7 @@ from service.config.sections import Limits as ConfiguredLimits
 from service.config.sections import Server, ServerAuth
 from service.fhir import outcome
 from service.fhir.errors import FhirError, NotFound, NotSupported, SourceError
+from service.fhir.forms import read_form, search_form
 from service.fhir.grouping import Claim, Pile, records
 from service.fhir.http import FhirClient
 from service.fhir.paging import Page, link_of, read_pages
@@ -47,6 +48,8 @@ class Answer:
     key: Key
     state: State
     resources: list[Json] = field(default_factory=list, repr=False)
+    asked: str = ""
+    """The form of the question put to the server; none where the caller sent it all"""
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ def _sent_bundle(key: Key, bundle: Json) -> Answer:
 def _fetch(gaps: Iterable[Answer], patient: str, access: Access) -> None:
     with FhirClient(access.config) as client:
         for answer in gaps:
+            answer.asked = _form(answer.key)
             try:
                 answer.resources = _asked(client, answer.key, patient)
                 answer.state = State.WHOLE
@@ -151,6 +155,12 @@ def _fetch(gaps: Iterable[Answer], patient: str, access: Access) -> None:
                 answer.state = State.UNSUPPORTED
             except FhirError:
                 continue  # stays missing, or partial
+
+
+def _form(key: Key) -> str:
+    if key.type == "Patient":
+        return read_form("Patient")
+    return search_form(key.type, (("patient", ""), *key.params))
 
 
 def _asked(client: FhirClient, key: Key, patient: str) -> list[Json]:
@@ -188,7 +198,11 @@ def record_of(answers: Sequence[Answer], patient: str, base: str) -> PatientReco
     if len(found) != 1:
         raise SourceError("holds no such patient", "Send the Patient that the context names.")
     states = {answer.key.type: answer.state for answer in answers}
-    slices = [_judged(part, states) for part in found[0].completeness["slices"]]
+    asked = {answer.key.type: [answer.asked] for answer in answers if answer.asked}
+    slices = [
+        _judged(part, states) | {"asked": asked.get(part["type"], [])}
+        for part in found[0].completeness["slices"]
+    ]
     return replace(found[0], base=base, completeness={"basis": "server", "slices": slices})
 
 

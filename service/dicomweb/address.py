@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from service.config.sections import ServerAuth
 from service.dicomweb.dataset import rows
 from service.fhir.errors import Cancelled, FhirError, ForeignOrigin, SetupError, UnsafeAddress
+from service.fhir.forms import read_form
 from service.fhir.http import FhirClient
 from service.fhir.origin import origin_of
 from service.fhir.servers import ServerConfig
@@ -35,6 +36,10 @@ class Addresses:
         self._client = client
         self._configured = client.server.dicomweb.base_url.rstrip("/")
         self._endpoints: dict[str, Mapping[str, Any] | FhirError] = {}
+
+    @property
+    def asked(self) -> set[str]:
+        return {read_form("Endpoint")} if self._endpoints else set()
 
     def root(self, study: Study) -> str | FhirError | None:
         """The DICOMweb root; why there is none that may be asked; None where none is named."""

@@ -102,6 +102,7 @@ class _Reading:
                 self._total.failed(root)
             elif (archive := self._archive(root, lines)) is not None:
                 placed.append(_Placed(place, study, uid, archive))
+        self._total.asked |= addresses.asked
         return placed
 
     def _archive(self, root: str, lines: ExitStack) -> Archive | None:
@@ -155,6 +156,7 @@ def _add(total: Slice, part: Slice) -> None:
     for name in ("queries", "refused", "pages", "matches", "finished"):
         setattr(total, name, getattr(total, name) + getattr(part, name))
     total.dropped.update(part.dropped)
+    total.asked |= part.asked
     total.truncated |= part.truncated
     total.lost |= part.lost
     total.reason = total.reason or part.reason

@@ -32,6 +32,12 @@ SLICE = "ImagingMetadata"
 OTHER_STUDY = "other-study"
 NOT_FOUND = "not-found"
 
+# The forms of what an archive is asked, without a UID.
+_SERIES = "studies/{study}/series"
+_INSTANCES = f"{_SERIES}/{{series}}/instances"
+_OF_SERIES = f"{_SERIES}/{{series}}/metadata"
+_OF_INSTANCE = f"{_INSTANCES}/{{instance}}/metadata"
+
 ACQUIRED = frozenset(
     modality
     for parameter in vocabulary.acquisition_parameters().values()
@@ -88,7 +94,7 @@ class StudyReader:
         stated = study.get("numberOfSeries")
         expected = stated if type(stated) is int and stated > 0 else None
         most = self._wanted.series
-        asked = self._ask(lambda: self._archive.series(self._uid, most, expected))
+        asked = self._ask(_SERIES, lambda: self._archive.series(self._uid, most, expected))
         found, whole_list = asked or ([], True)
         if not whole_list:
             self._part.cut("too-many")
@@ -118,26 +124,28 @@ class StudyReader:
     def _datasets(self, uid: str, told: Mapping[str, Any]) -> list[Dataset]:
         chosen = spread(self._instances(uid, told), self._wanted.instances)
         if not chosen:  # nobody lists them: all, as far as one answer may go
-            return self._ask(lambda: self._archive.series_metadata(self._uid, uid)) or []
+            whole = lambda: self._archive.series_metadata(self._uid, uid)  # noqa: E731
+            return self._ask(_OF_SERIES, whole) or []
         return [one for instance in chosen for one in self._instance(uid, instance)]
 
     def _instance(self, uid: str, instance: str) -> list[Dataset]:
         ask = self._archive.instance_metadata
-        return self._ask(lambda: ask(self._uid, uid, instance)) or []
+        return self._ask(_OF_INSTANCE, lambda: ask(self._uid, uid, instance)) or []
 
     def _instances(self, uid: str, told: Mapping[str, Any]) -> list[str]:
         """In their order; from FHIR where that lists them all, else from the archive."""
         listed = _instances_of(told)
         if not listed:
-            found = self._ask(lambda: self._archive.instances(self._uid, uid)) or []
+            found = self._ask(_INSTANCES, lambda: self._archive.instances(self._uid, uid)) or []
             listed = [(whole(one, INSTANCE_NUMBER) or 0, text(one, INSTANCE)) for one in found]
         return [instance for _, instance in sorted(listed) if bare(instance)]
 
-    def _ask(self, question: Callable[[], Answer]) -> Answer | None:
+    def _ask(self, form: str, question: Callable[[], Answer]) -> Answer | None:
         """The answer; None where there is none. What an archive does not offer is asked for in
         another way; if there is none, the series is told to be missing."""
         part = self._part
         part.queries += 1
+        part.asked.add(form)
         try:
             answer = question()
         except Cancelled:

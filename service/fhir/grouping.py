@@ -35,6 +35,8 @@ class Claim:
     """`complete`, or the reason why nothing is known"""
     types: Mapping[str, "Claim"] = field(default_factory=dict)
     """Where a type is another matter"""
+    asked: str = ""
+    """The form of the question it answers; none where nobody was asked, as of a file"""
 
     def of(self, name: str) -> "Claim":
         return self.types.get(name, self)
@@ -176,6 +178,8 @@ class _Record:
         slices = [Slice("Patient", queries=1, pages=1, matches=1, finished=1)]
         slices += [self._slice(name, mine, claim) for name in KINDS]
         slices += self._medication_slice(slices)
+        for part in slices:
+            part.asked.update(filter(None, (claim.of(part.type).asked,)))
         foreign = Counter({n: c for (n, r), c in self._found.astray.items() if r == FOREIGN})
         return PatientRecord(
             patient_id=identity,

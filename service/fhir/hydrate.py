@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.fhir.errors import Cancelled, FhirError
+from service.fhir.forms import read_form
 from service.fhir.http import FhirClient, Resource
 from service.fhir.packed import Shelf
 from service.fhir.record import Slice
@@ -73,6 +74,7 @@ def _read_all(client: FhirClient, ids: Sequence[str], own: Slice) -> Iterator[Re
     plain = rewriter(client.server.bases)
     for identity, result in _read_each(client, _TYPE, ids):
         own.queries += 1
+        own.asked.add(read_form(_TYPE))
         if isinstance(result, FhirError):
             own.failed(result)
         elif result.get("resourceType") == _TYPE and result.get("id") == identity:

@@ -17,6 +17,7 @@ from service.fhir.errors import (
     Refused,
     Unprocessable,
 )
+from service.fhir.forms import read_form, search_form
 from service.fhir.http import Answer, Resource
 from service.fhir.kinds import Kind
 from service.fhir.manners import NO_COUNT, Way
@@ -129,6 +130,7 @@ class TypePull:
         return total
 
     def _counted(self, params: Params) -> int | None:
+        self.slice.asked.add(search_form(self._kind.name, params))
         try:
             answer = self._client.search(self._kind.name, params)
         except Cancelled:
@@ -210,6 +212,7 @@ class TypePull:
         self._by_post = way.post
         client, name = self._client, self._kind.name
         ask = client.search_by_post if way.post else client.search
+        self.slice.asked.add(search_form(name, params, post=way.post))
         try:
             read_pages(client, name, params, self._take, lambda: self._timed_answer(ask, params))
         except Cancelled:
@@ -383,6 +386,7 @@ class TypePull:
         """A resource that was read by its id, or why it could not be. One that is not there any
         more is gone, whatever still points to it."""
         self.slice.queries += 1
+        self.slice.asked.add(read_form(self._kind.name))
         if isinstance(result, Gone):
             self._gone[identity] = "deleted"
             self.slice.finished += 1

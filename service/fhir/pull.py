@@ -13,6 +13,7 @@ from contextlib import suppress
 from service.fhir import kinds, outcome, r5
 from service.fhir.capability import Capability, read_capability
 from service.fhir.errors import Cancelled, FhirError, NotFhir, TooMany
+from service.fhir.forms import EVERYTHING, read_form
 from service.fhir.http import FhirClient, Resource
 from service.fhir.hydrate import read_medications, read_members
 from service.fhir.kinds import ALL, KINDS, Kind
@@ -91,7 +92,8 @@ def _job(
 def _record(job: "Job", parts: list[TypePull]) -> Pulled:
     client, person = job.client, job.person
     medications = read_medications(client, parts, job.carried, job.shape)
-    own = Slice("Patient", queries=1, pages=1, matches=1, finished=1)
+    asked = {read_form("Patient")}
+    own = Slice("Patient", queries=1, pages=1, matches=1, finished=1, asked=asked)
     slices = [own, *(part.slice for part in parts), *([medications.slice] if medications else [])]
     wanted = {part.slice.type for part in parts}
     slices += [Slice.unasked(name) for name in ALL if name not in wanted]
@@ -133,6 +135,7 @@ class Job:
         self._left = client.server.limits.resources
         self._before: Mapping[str, KeptType] = {}
         self._terms: Terms | None = None
+        self._walked = False
 
     def begin_with(self, before: Mapping[str, KeptType], terms: Terms) -> None:
         """What was pulled earlier, and when changes to it are enough."""
@@ -142,6 +145,8 @@ class Job:
         """By `$everything` where that is wished and sound, else type by type."""
         whole = None if self._before else self._everything(wanted)
         parts = whole or self._searches(wanted)
+        for part in parts if self._walked else ():
+            part.slice.asked.add(EVERYTHING)
         read_members(self.client, parts)
         for part in parts:
             part.settle()
@@ -161,12 +166,15 @@ class Job:
     def _one(self, kind: Kind) -> TypePull:
         """What has changed, where that is enough; else all."""
         before = self._before.get(kind.name)
+        asked: set[str] = set()
         if before is not None and self._may_ask_since(kind, before):
             assert self._terms is not None
             part = TypePull(self, kind)
             if part.run_since(before, self._terms):
                 return part
+            asked = part.slice.asked
         part = TypePull(self, kind)
+        part.slice.asked |= asked
         part.run()
         return part
 
@@ -194,6 +202,9 @@ class Job:
         bare = self.spellings != self.person.ids
         self.spellings = self.person.ids if bare else self.person.references
         parts = self._run(wanted)
+        for one, other in zip(before, parts, strict=True):
+            one.slice.asked |= other.slice.asked
+            other.slice.asked |= one.slice.asked
         if not any(part.slice.matches for part in parts):
             return before
         (self.learned.add if bare else self.learned.discard)(BARE_ID)
@@ -212,6 +223,7 @@ class Job:
         if not offered or NO_EVERYTHING in self.learned or len(self.person.ids) > 1:
             return None
         walk = _Everything(self, wanted)
+        self._walked = True
         before = self._left
         if walk.is_sound():
             return walk.parts

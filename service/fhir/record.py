@@ -67,6 +67,8 @@ class Slice:
     rests: str | None = None
     """What it rests on where not on one full pull (`since.COUNTED`, `since.UNCOUNTED`)"""
     full_days_ago: int | None = None
+    asked: set[str] = field(default_factory=set)
+    """The forms of all questions sent (`forms`), those refused or put again in another form too"""
 
     def failed(self, error: FhirError) -> None:
         self.refused += 1
@@ -102,6 +104,7 @@ class Slice:
             "type": self.type,
             "verdict": verdict,
             "queries": self.queries,
+            "asked": sorted(self.asked),
             "refused": self.refused,
             "pages": self.pages,
             "matches": self.matches,

@@ -102,6 +102,7 @@ class Slice:
     announced: str
     pages: int
     dropped: str
+    asked: Sequence[str]
 
 
 def slices(document: Json) -> list[Slice]:
@@ -118,6 +119,7 @@ def slices(document: Json) -> list[Slice]:
             dropped=words.listed(
                 f"{n} {words.plain(why).lower()}" for why, n in s.get("dropped", {}).items()
             ),
+            asked=s.get("asked", ()),
         )
         for s in document["completeness"]["slices"]
     ]

@@ -11,7 +11,7 @@ from hmac import compare_digest
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.sandbox.answers import FHIR_JSON, as_answer, base_url, here
@@ -187,6 +187,7 @@ def post_search(kind: str) -> Response:
     if request.mimetype != "application/x-www-form-urlencoded":
         raise FhirError(415, "not-supported", "_search takes application/x-www-form-urlencoded")
     form = parse_qsl(request.get_data(as_text=True), keep_blank_values=True)
+    g.names = {name for name, _ in [*_query_pairs(), *form]}
     return _search(kind, here().persona.posted(_query_pairs(), form))
 
 
@@ -386,7 +387,7 @@ def _finish(response: Response) -> Response:
             request.method,
             request.endpoint or "",
             kind if kind in known_types() else "",
-            tuple(sorted(set(request.args))),
+            tuple(sorted(g.get("names") or set(request.args))),
             response.status_code,
         )
     )

@@ -61,6 +61,7 @@ def test_patients_are_gathered_across_files_packed_or_not(tmp_path: Path) -> Non
     assert ids(found["p1"]) == ["p1", "o0", "o2"]
     assert ids(found["p2"]) == ["p2", "o1", "o3"]
     assert found["p1"].completeness["basis"] == "ndjson"
+    assert not any(slice_["asked"] for slice_ in found["p1"].completeness["slices"])
     assert part(found["p1"], "Observation")["verdict"] == "complete"
     assert part(found["p1"], "Procedure")["reason"] == "not-in-file"
 

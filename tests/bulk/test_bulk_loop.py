@@ -54,6 +54,8 @@ def test_every_patient_gets_a_twin_and_the_files_say_how(shell: Shell, tmp_path:
     assert first["completeness"]["basis"] == second["completeness"]["basis"] == "bulk"
     assert slices(first)["Observation"]["verdict"] == "complete"
     assert slices(first)["MedicationStatement"]["reason"] == "not-supported"
+    assert slices(first)["Observation"]["asked"] == ["Group/{id}/$export?_type"]
+    assert "asked" not in slices(first)["MedicationStatement"]
     assert first["medications"]
     names = {path.name for path in out.iterdir() if path.is_file()}
     assert names == {"report.json", "quarantine.jsonl", "ledger.jsonl", "keys.json"}

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from cds_client import PATIENT, PUBLIC, Ehr, nothing_empty
 
+from service.cds.data import Access, gather, record_of
+from service.cds.prefetch import Key
+from service.fhir.servers import from_url
 from service.pipeline.runtime import Runtime
 from service.stores.audit import AuditStore
 from service.stores.cds import CdsStore
@@ -159,6 +162,21 @@ def test_without_any_prefetch_everything_is_fetched(ehr: Ehr, service: Json) -> 
     answer = ehr.call(service, prefetch=..., **authorized(ehr))
     assert answer.status_code == 200
     assert answer.get_json()["cards"]
+
+
+def test_what_was_fetched_is_told_without_a_value_and_what_was_sent_was_not_asked_for(
+    ehr: Ehr,
+) -> None:
+    wanted = (Key("patient", "Patient"), Key("o", "Observation", (("code", "http://x|1"),)))
+    sent = {"patient": ehr.sandbox.store.read("Patient", "demo-008")}
+    access = Access(from_url(ehr.sandbox.base_url))
+    asked = []
+    for prefetch in ({}, sent):
+        answers = gather(wanted, {"prefetch": prefetch}, "demo-008", access)
+        slices = record_of(answers, "demo-008", ehr.sandbox.base_url).completeness["slices"]
+        asked.append({s["type"]: s["asked"] for s in slices if s["asked"]})
+    observations = {"Observation": ["Observation?patient&code"]}
+    assert asked == [{"Patient": ["Patient/{id}"]} | observations, observations]
 
 
 def authorized(ehr: Ehr, server: str = "") -> Json:

@@ -57,6 +57,11 @@ def test_a_few_images_of_each_series_are_read_spread_over_it(archive: ArchiveSer
         "type": "ImagingMetadata",
         "verdict": "complete",
         "queries": 0,
+        "asked": [
+            "studies/{study}/series",
+            "studies/{study}/series/{series}/instances",
+            "studies/{study}/series/{series}/instances/{instance}/metadata",
+        ],
         "refused": 0,
         "pages": 0,
         "matches": 3,

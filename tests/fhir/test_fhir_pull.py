@@ -43,6 +43,7 @@ def test_every_page_is_read_and_an_empty_one_is_no_end(scripted: ScriptedServer)
         "type": "Observation",
         "verdict": "complete",
         "queries": 1,
+        "asked": ["Observation?patient&_count"],
         "refused": 0,
         "pages": 3,
         "matches": 3,

@@ -289,6 +289,12 @@ def test_completeness_is_one_sentence_with_what_is_missing() -> None:
     assert text.endswith("Not offered by the server: medication statements.")
 
 
+def test_the_questions_are_shown_as_they_were_put() -> None:
+    asked = {"type": "Condition", "verdict": "complete", "asked": ["Condition?patient&_count"]}
+    older = {"type": "Observation", "verdict": "complete"}
+    assert [s.asked for s in record.slices(sliced(asked, older))] == [asked["asked"], ()]
+
+
 def test_one_entry_of_the_record_is_one_line(document: Documents) -> None:
     twin = document(REFUSED)
     sources = {entry["src"] for entry in twin["conditions"]}

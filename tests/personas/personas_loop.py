@@ -67,3 +67,33 @@ def verdicts(record: PatientRecord) -> dict[str, str]:
     """The slices that are not complete."""
     slices = record.completeness["slices"]
     return {s["type"]: s["verdict"] for s in slices if s["verdict"] != "complete"}
+
+
+# -- what was asked ----------------------------------------------------------------------------
+
+_ROUTES = ("search", "post-search", "read", "everything")
+
+
+def received(sandbox: RunningSandbox) -> set[tuple[str, str, frozenset[str]]]:
+    """(route, type, names of parameters) of every question that began something: a further page is
+    none of ours, its address is the server's."""
+    further = sandbox.inside.persona.page_parameter
+    return {
+        (one.route, one.kind or "Patient", frozenset(one.parameters))
+        for one in sandbox.requests
+        if one.route in _ROUTES and further not in one.parameters
+    }
+
+
+def put_to(record: PatientRecord) -> set[tuple[str, str, frozenset[str]]]:
+    """The same, as the record says of itself."""
+    forms = {form for part in record.completeness["slices"] for form in part["asked"]}
+    return {_question(form) for form in forms}
+
+
+def _question(form: str) -> tuple[str, str, frozenset[str]]:
+    path, _, query = form.removeprefix("POST ").partition("?")
+    kind, _, rest = path.partition("/")
+    routes = {"": "search", "_search": "post-search", "{id}": "read"}
+    names = frozenset(pair.partition("=")[0] for pair in query.split("&") if pair)
+    return routes.get(rest, "everything"), kind, names

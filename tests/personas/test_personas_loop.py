@@ -1,12 +1,13 @@
 """The same patient from every vendor's server gives the same twin, less what the vendor does not
 serve; and exactly that is what the completeness says."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from personas_loop import Loop, at, person, serving, verdicts
+from personas_loop import Loop, at, person, put_to, received, serving, verdicts
 
 from service.fhir.kinds import KINDS
 from service.pipeline.runtime import Runtime
@@ -105,13 +106,24 @@ def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**document, "conditions": exact}
 
 
+def check_forms(document: Mapping[str, Any], record: PatientBundle) -> None:
+    """Of the patient stands nothing in them, nor of any day."""
+    told = " ".join(f for s in document["completeness"]["slices"] for f in s.get("asked", ()))
+    assert "Observation?" in told
+    assert not re.search(r"\d", told)
+    assert not [r["id"] for r in record.resources if r["id"] in told]
+
+
 def check_twin(runtime: Runtime, name: str, patient: str) -> None:
     persona, record = made(name), person(patient)
     with serving(record, persona) as sandbox:
         pulled = Loop(runtime, at(sandbox), set()).pull(patient)
+        heard = received(sandbox)
     assert pulled.safety == []
     assert verdicts(pulled) == expected_verdicts(persona, record)
+    assert put_to(pulled) == heard
     twin = Loop(runtime, at(sandbox), set()).make(pulled).twin
+    check_forms(twin.document, record)
     with serving(served(persona, record), without=unserved(persona)) as plain:
         loop = Loop(runtime, at(plain), set())
         reference = loop.make(loop.pull(patient)).twin

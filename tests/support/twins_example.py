@@ -38,8 +38,10 @@ def _answered() -> dict[str, Any]:
     more = {
         "Observation": counts
         | {"dropped": {"entered-in-error": 1}, "outcomes": 0}
-        | {"truncated": False, "serverTotal": 8},
-        "MedicationStatement": {"queries": 1, "refused": 1, "reason": "not-supported"},
+        | {"truncated": False, "serverTotal": 8}
+        | {"asked": ["Observation?patient&_count"]},
+        "MedicationStatement": {"queries": 1, "refused": 1, "reason": "not-supported"}
+        | {"asked": ["MedicationStatement?patient&_include=MedicationStatement:medication&_count"]},
     }
     return made | {"slices": [row | more.get(row["type"], {}) for row in made["slices"]]}
 

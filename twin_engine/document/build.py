@@ -43,7 +43,7 @@ Fact = TypeVar("Fact", bound=tuple[Any, ...])
 UNSTATED = "Resource"
 OTHER_REASON = "other"
 # What a slice does not say did not happen: most of a small twin was once zeros.
-SILENT = frozenset({"refused", "duplicates", "dropped", "outcomes", "truncated"})
+SILENT = frozenset({"refused", "asked", "duplicates", "dropped", "outcomes", "truncated"})
 
 
 class Header(NamedTuple):

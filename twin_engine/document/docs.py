@@ -104,7 +104,7 @@ def _holds(node: Node) -> str:
 def _by_type(node: Node) -> str:
     if "pattern" in node:
         pattern = node["pattern"].replace("|", "\\|")
-        text = f"`{pattern}`" if len(pattern) < 100 else "code in the form of its system"
+        text = f"`{pattern}`" if len(pattern) < 100 else "text of one fixed form"
         return text + (" or null" if "null" in node["type"] else "")
     if node["type"] == "array":
         return f"list of {_holds(node['items'])}"

@@ -4,6 +4,7 @@ Every string is one of our own words, or matches a pattern of bounded length who
 spell a sentence. `schema.json` beside this file is the published form.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import islice
@@ -34,6 +35,7 @@ POSITION = "^(?:0|[1-9][0-9]{0,6})$"
 # Four thousand years of minutes: further away from an epoch than any date that FHIR can write.
 FARTHEST = 2**31 - 1
 MOST_INSTANCES = 10**7
+MOST_ASKED = 64  # Observations, by category, in every form that a server may refuse: fifty
 PART = 10_000  # items of a list that are checked at once
 FEW = 500  # items of a list or object that may itself hold long ones: signals, sources
 
@@ -354,6 +356,7 @@ def _completeness() -> Node:
     counts = ("queries", "refused", "pages", "matches", "duplicates", "outcomes")
     required = {"type": _word("slice-type"), "verdict": _word("verdict")}
     optional = {name: _integer() for name in counts} | {
+        "asked": _list(_pattern(_asked()), maxItems=MOST_ASKED, uniqueItems=True),
         "reason": _word("shortfall"),
         "dropped": _counts(words()["drop-reason"].words),
         "truncated": BOOL,
@@ -364,6 +367,16 @@ def _completeness() -> Node:
     }
     slices = _list(_object(required, optional))
     return _object({"basis": _word("completeness-basis"), "slices": slices})
+
+
+def _asked() -> str:
+    """A question as a search is written: every part is a word of ours, none a value of a record."""
+    paths, given = (_either(words()[name].words) for name in ("query-path", "query-parameter"))
+    return f"^(?:POST )?{paths}(?:/_search)?(?:[?]{given}(?:&{given}){{0,7}})?$"
+
+
+def _either(values: Iterable[str]) -> str:
+    return f"(?:{'|'.join(re.escape(value) for value in values)})"
 
 
 def _quality(terms: Terms) -> Node:
