@@ -207,6 +207,9 @@ def test_only_what_has_changed_is_sent(chart: Chart) -> None:
     assert chart.rests(pulled) == dict.fromkeys(TYPES, COUNTED)
     assert sum(sent) == 1
     assert len(pulled.resources) == 7
+    assert {tuple(s["asked"]) for s in slices(pulled) if s["type"] == "Observation"} == {
+        ("Observation?patient&_lastUpdated&_count", "Observation?patient&_summary=count")
+    }
 
 
 def test_a_deletion_is_seen_by_the_count_and_all_is_pulled(chart: Chart) -> None:
@@ -274,6 +277,8 @@ def test_a_server_that_cannot_tell_is_asked_for_everything(persona: type[Persona
             pulled = chart.changes()
             assert chart.rests(pulled) == dict.fromkeys(TYPES)
             assert told(pulled) == told(chart.everything())
+            asked = [form for s in slices(pulled) for form in s["asked"]]
+            assert any("_lastUpdated" in form for form in asked) is (not tries)
             tries.append(sum("_lastUpdated" in r.parameters for r in sandbox.requests))
         assert tries[0] == tries[1] > 0  # tried once, and then it is known
 
