@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from service.office.blocks import Block, Facts, Report, Section, Table, Text
-from service.office.pdf import as_pdf
 from service.pages import plainly, record, signals, words
 
 Json = Mapping[str, Any]
@@ -32,6 +31,8 @@ NONE = "None in the record that was read."
 
 def summary_pdf(document: Json, cards: Mapping[str, Json], digest: str) -> bytes:
     """The same twin gives the same bytes."""
+    from service.office.pdf import as_pdf  # 20 MB that no other page, and no command, needs
+
     return as_pdf(report(document, cards, digest))
 
 

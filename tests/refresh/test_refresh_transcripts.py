@@ -4,6 +4,7 @@ The pages are `tests/refresh/transcripts/*.txt`; made anew by `pytest … --tran
 read before they are committed.
 """
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from refresh_clinic import CREATININE, Clinic, Open, chart_of
 
+from service.sandbox.persona import Settings
 from service.sandbox.personas import PERSONAS
 
 Json = dict[str, Any]
@@ -20,12 +22,14 @@ PAGES = Path(__file__).parent / "transcripts"
 class Transcript:
     """Steps, each with what a run said and what the chart holds after it."""
 
-    def __init__(self, clinic: Clinic) -> None:
-        self._clinic = clinic
+    def __init__(self, clinic: Clinic, lag: float) -> None:
+        self._clinic, self._lag = clinic, lag
         self.lines: list[str] = []
 
     def step(self, what: str) -> None:
+        time.sleep(self._lag)  # a chart's events are hours apart; what was written is found by then
         summary = self._clinic.run()
+        time.sleep(self._lag)
         said = ", ".join(f"{n} {word}" for word, n in sorted(summary["corrected"].items()))
         wrote = summary["counts"]["written"]
         self.lines += [f"## {what}", f"written {wrote}; {said or 'nothing corrected'}"]
@@ -39,9 +43,9 @@ class Transcript:
         return [f"- {devices} Device, {len(provenances)} Provenance ({roles['revision']} revision)"]
 
 
-def played(clinic: Clinic) -> str:
+def played(clinic: Clinic, lag: float = 0.0) -> str:
     """Run, re-run, correct an input, withdraw one, re-run."""
-    told = Transcript(clinic)
+    told = Transcript(clinic, lag)
     told.step("first run")
     told.step("run again: nothing new")
     creatinine = clinic.newest(CREATININE)
@@ -58,7 +62,9 @@ def played(clinic: Clinic) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PERSONAS)
 def test_the_golden_transcript_of(open_clinic: Open, request: Any, name: str) -> None:
-    text = f"# {name}\n\n{played(open_clinic(PERSONAS[name]()))}"
+    persona = PERSONAS[name]()
+    lag = persona.settings(Settings()).search_lag_seconds
+    text = f"# {name}\n\n{played(open_clinic(persona), lag)}"
     page = PAGES / f"{name}.txt"
     if request.config.getoption("--transcripts"):
         page.write_text(text, encoding="utf-8")
