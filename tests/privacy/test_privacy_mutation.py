@@ -150,8 +150,8 @@ MUTANTS = {
     "plans take any shape": ("plans.py", "not keys.issuperset(shape)", "False"),
     "plans take unknown codes": (
         "plans.py",
-        "if known is None or known.special or",
-        "if known is None or",
+        "                return None, numbers[variant]",
+        '                return {"system": system, "code": code}, numbers[variant]',
     ),
     "plans take codings with more in them": ("plans.py", "keys != 2 + display or outer", "outer"),
     "plans take concepts with more in them": ("plans.py", " or outer != 1 + texted", ""),
@@ -196,7 +196,7 @@ MUTANTS = {
 
 def goes_red(folder: Path, tests: str) -> bool:
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
+        [sys.executable, "-m", "pytest", "-x", "-q", "--deep", "-p", "no:cacheprovider",
          str(ROOT / "tests" / "privacy" / f"test_privacy_{tests}")],
         cwd=folder,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},

@@ -58,7 +58,9 @@ def spellings(text: str) -> Iterator[bytes]:
         yield form.hex().encode()
     yield text.encode("utf-16-le")
     for shift in range(3):  # base64, wherever it stands in what is encoded
-        yield base64.b64encode(b"\0" * shift + plain)[4 if shift else 0 : -4]
+        inner = base64.b64encode(b"\0" * shift + plain)[4 if shift else 0 : -4]
+        if len(inner) >= 8:  # fewer characters stand in any long text by chance
+            yield inner
 
 
 NEEDLES = [*spellings(MARKER), *spellings(DAY), *spellings(DAY.replace("-", "")),
