@@ -10,6 +10,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+import orjson
+
 from mappings.from_fhir import map_unique
 from mappings.vocabulary.facts import Mapped
 from privacy import gate, ledger
@@ -38,7 +40,7 @@ from service.stores.risk import RiskStore, Traits
 from service.stores.twins import StoredTwin, TwinStore
 from twin_engine.document import Header, Twin, build, dump, next_version, read, with_assessments
 from twin_engine.document.octets import digest as digest_of
-from twin_engine.document.schema import schema
+from twin_engine.document.schema import is_question, schema
 from twin_engine.models.assess import Request, assess
 from twin_engine.state import UNITS_PER_DAY, State
 
@@ -271,7 +273,9 @@ class Maker:
         self, record: PatientRecord, payload: bytes, link: SubjectRecord, done: _Done
     ) -> gate.GateResult:
         """The independent search. A hit is written to the ledger, then stops the run."""
-        result = searched(payload, record.resources, allowed(link), series=record.series)
+        result = searched(
+            payload, record.resources, allowed(link) | _questions(payload), series=record.series
+        )
         if not result.passed:
             with self._database.write():
                 ledger.append(self._ledger, self._signer, _blocked(link, done, result))
@@ -352,6 +356,12 @@ def allowed(link: SubjectRecord) -> frozenset[str]:
     Codes are not among them: one that equals an identifying value of the source is a hit.
     """
     return _own_words() | _policy_digests() | {link.twin, *link.ids.as_dict().values()}
+
+
+def _questions(payload: bytes) -> frozenset[str]:
+    """How the record was asked for, where that is told in the document's own words alone."""
+    slices = orjson.loads(payload)["completeness"]["slices"]
+    return frozenset(text for one in slices for text in one.get("asked", ()) if is_question(text))
 
 
 @cache

@@ -375,6 +375,16 @@ def _asked() -> str:
     return f"^(?:POST )?{paths}(?:/_search)?(?:[?]{given}(?:&{given}){{0,7}})?$"
 
 
+@cache
+def _question() -> re.Pattern[str]:
+    return re.compile(_asked())
+
+
+def is_question(text: str) -> bool:
+    """Whether a text is made of our own words for questions alone."""
+    return _question().fullmatch(text) is not None
+
+
 def _either(values: Iterable[str]) -> str:
     return f"(?:{'|'.join(re.escape(value) for value in values)})"
 
