@@ -11,7 +11,7 @@ from service.bulk.order import Order
 from service.fhir.forms import EVERYTHING, read_form, search_form
 from service.fhir.kinds import KINDS
 from service.fhir.paging import Params
-from twin_engine.document.schema import MOST_ASKED, SchemaError, check
+from twin_engine.document.schema import MOST_ASKED, SchemaError, check, is_question
 
 PATIENT = ("patient", "Patient/4711")
 
@@ -124,3 +124,18 @@ def test_a_twin_from_before_is_still_one() -> None:
     document = telling()
     assert not any("asked" in part for part in document["completeness"]["slices"])
     check(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("Observation?patient&_count", True),
+        ("studies/{study}/series", True),
+        ("Observation?patient=Series", False),
+        ("Series", False),
+        ("studies/{study}/series\n", False),
+    ],
+)
+def test_only_what_is_made_of_our_words_is_kept_from_the_search(text: str, ours: bool) -> None:
+    """A family may be called Series, and the gate must not take our question for their name."""
+    assert is_question(text) is ours
