@@ -1,5 +1,8 @@
 """`twinport reviews`: how clinicians and models agree, for the committee."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import click
 
 from service.cds.cards import REASONS as CARD_REASONS
@@ -10,6 +13,8 @@ from service.review.reliance import NAMES, reliance
 from service.review.verdicts import REASONS
 from service.stores.cds import CdsStore
 from service.stores.reviews import ReviewStore
+
+Json = dict[str, Any]
 
 LABELS = {
     "withoutEstimate": "no estimate given",
@@ -48,13 +53,7 @@ def command(as_json: bool, cards: bool) -> None:
         )
     finally:
         runtime.close()
-    for one in found:
-        if as_json:
-            emit(one)
-        else:
-            click.echo("\n".join(lines(one)))
-    if not found and not as_json:
-        click.echo("no result has been reviewed yet")
+    _tell(found, lines, "no result has been reviewed yet", as_json)
 
 
 def _cards(as_json: bool) -> None:
@@ -64,16 +63,28 @@ def _cards(as_json: bool) -> None:
         found = heard(outcomes, smallest=runtime.config.reviews.smallest_cell)
     finally:
         runtime.close()
+    _tell(found, _card_lines, "nothing came back on any card yet", as_json)
+
+
+def _tell(
+    found: Sequence[Json], worded: Callable[[Json], list[str]], nothing: str, as_json: bool
+) -> None:
     for one in found:
         if as_json:
             emit(one)
         else:
-            reasons = one.get("reasons", {})
-            click.echo(f"{one['model']}: {one['cards']} cards answered")
-            for reason, number in reasons.items():
-                click.echo(f"  {number!s:>6}  because: {CARD_REASONS.get(reason, reason)}")
+            click.echo("\n".join(worded(one)))
     if not found and not as_json:
-        click.echo("nothing came back on any card yet")
+        click.echo(nothing)
+
+
+def _card_lines(one: Json) -> list[str]:
+    told = [f"{one['model']}: {one['cards']} cards answered"]
+    reasons = one.get("reasons", {})
+    return told + [
+        f"  {number!s:>6}  because: {CARD_REASONS.get(reason, reason)}"
+        for reason, number in reasons.items()
+    ]
 
 
 def lines(one: dict[str, object]) -> list[str]:

@@ -221,15 +221,6 @@ class WatchStore:
         with self._database.write() as session:
             return session.execute(changed).first() is not None
 
-    def counts(self) -> dict[str, int]:
-        """How many are watched, paused, failing: numbers that name nobody."""
-        watches = self.all()
-        return {
-            "watched": sum(not one.paused for one in watches),
-            "paused": sum(one.paused for one in watches),
-            "failing": sum(one.failures > 0 for one in watches),
-        }
-
 
 class HookStore:
     def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
