@@ -63,7 +63,7 @@ def _cards(as_json: bool) -> None:
         found = heard(outcomes, smallest=runtime.config.reviews.smallest_cell)
     finally:
         runtime.close()
-    _tell(found, _card_lines, "nothing came back on any card yet", as_json)
+    _tell(found, card_lines, "nothing came back on any card yet", as_json)
 
 
 def _tell(
@@ -78,7 +78,7 @@ def _tell(
         click.echo(nothing)
 
 
-def _card_lines(one: Json) -> list[str]:
+def card_lines(one: Json) -> list[str]:
     told = [f"{one['model']}: {one['cards']} cards answered"]
     reasons = one.get("reasons", {})
     return told + [

@@ -1,11 +1,13 @@
 """`twinport reviews`."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import orjson
 from support.shell import Shell
 
-from service.cli.reviews import lines
+from service.cds.heard import heard
+from service.cli.reviews import card_lines, lines
 from service.review.reliance import reliance
 from service.stores.reviews import About, Decision, Review
 
@@ -36,3 +38,17 @@ def test_the_lines_name_every_count_and_no_person() -> None:
     assert orjson.dumps(one)
     (few,) = reliance(reviews[:4], smallest=11, fewest_people=3)
     assert lines(few) == ["prevent: too few to tell of; it takes 11 reviews by 3 people"]
+
+
+def test_what_came_back_on_cards_is_told_by_model_and_reason(twinport: Shell) -> None:
+    assert twinport("reviews", "--cards").out == "nothing came back on any card yet\n"
+    outcomes = Counter(
+        {("prevent", "overridden", "data-wrong"): 12, ("prevent", "accepted", ""): 3}
+    )
+    (one,) = heard(outcomes, smallest=11)
+    assert card_lines(one) == [
+        "prevent: 15 cards answered",
+        "      12  because: The data it rests on are wrong or out of date",
+    ]
+    (few,) = heard(Counter({("kfre", "accepted", ""): 2}), smallest=11)
+    assert card_lines(few) == ["kfre: <11 cards answered"]
