@@ -74,7 +74,7 @@ def _run(
 
     def record(outputs: list[dict[str, Any]]) -> None:
         store, audit = SqlLedgerStore(runtime.database), AuditStore(runtime.database)
-        with runtime.database.write():
+        with store.alone():
             tally = batch.close()
             report.update(outputs=outputs, **tally.as_report())
             head = ledger.append(store, runtime.signer, batch.entry(outputs))

@@ -78,11 +78,12 @@ def _record(runtime: Runtime, kind: Kind, name: str) -> None:
         "kind": kind.value,
     }
     entry |= {"kid": runtime.keys.signing.kid, "next": name} if kind is Kind.SIGNING else {}
-    with runtime.database.write():
+    store = SqlLedgerStore(runtime.database)
+    with store.alone():
         AuditStore(runtime.database).record(
             role="admin", subject="command-line", action="keys-rotated", outcome="done"
         )
-        ledger.append(SqlLedgerStore(runtime.database), runtime.signer, entry)
+        ledger.append(store, runtime.signer, entry)
 
 
 @command.command("show")

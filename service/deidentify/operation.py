@@ -88,7 +88,7 @@ class Operation:
             keep_open=max(1, len(resources)),
         )  # fmt: skip
         made = [done for resource in resources if (done := batch.apply(resource))]
-        with self._database.write():
+        with self._ledger.alone():
             tally = batch.close()
             body = body_of(made, tally.refusals)
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"

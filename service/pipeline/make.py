@@ -149,7 +149,6 @@ class Maker:
         consents: Consents,
     ) -> None:
         self._project = project
-        self._database = database
         self._vault = vault
         self._signer = signer
         self._consents = consents
@@ -277,7 +276,7 @@ class Maker:
             payload, record.resources, allowed(link) | _questions(payload), series=record.series
         )
         if not result.passed:
-            with self._database.write():
+            with self._ledger.alone():
                 ledger.append(self._ledger, self._signer, _blocked(link, done, result))
             raise Blocked([f"{hit.path}: {hit.rule}" for hit in result.hits])
         return result
@@ -293,7 +292,7 @@ class Maker:
     ) -> StoredTwin:
         """Risk, ledger, signature, twin, vault and audit in one transaction: all, or none."""
         policy = done.policy
-        with self._database.write():
+        with self._ledger.alone():
             self._risk.keep(link.twin, policy.id, draft.traits)
             entry = ledger.twin_entry(
                 policy=policy,

@@ -66,7 +66,7 @@ class Extender:
 
     def _keep(self, twin: Twin, base: ForeignTwin, policy: str, local: str) -> None:
         """Ledger, signature and version in one transaction."""
-        with self._database.write():
+        with self._ledger.alone():
             under = load_policy(policy)
             entry: dict[str, Any] = {
                 "event": EVENT,

@@ -105,7 +105,7 @@ class Desk:
         if reason not in REASONS:
             raise DeskError(f"give a reason, one of: {', '.join(REASONS)}")
         self._require_known(twin)
-        with self._database.write():
+        with self._ledger.alone():
             made = self._requests.ask(twin=twin, reason=reason, by=who.subject, life=self._life)
             self._record(who, "reidentify-ask", made)
         return made
@@ -117,7 +117,7 @@ class Desk:
         if asked.requested_by == who.subject:
             self._refused(who, asked, "reidentify-decide", SAME_PERSON)
             raise DeskError("somebody else has to decide: you asked for it yourself")
-        with self._database.write():
+        with self._ledger.alone():
             if not self._requests.decide(request, by=who.subject, approve=approve):
                 raise DeskError("it is decided already, or has expired: ask anew")
             self._record(who, "reidentify-approve" if approve else "reidentify-refuse", asked)
@@ -128,7 +128,7 @@ class Desk:
         _require_officer(who)
         asked = self._require(request)
         found = next((record for _, record in self._behind(asked.twin)), None)
-        with self._database.write():
+        with self._ledger.alone():
             allowed = found is not None and self._requests.answer(request, by=who.subject)
             if allowed:
                 self._record(who, "reidentify", asked)
@@ -160,7 +160,7 @@ class Desk:
         person = next((record for _, record in self._behind(name)), None)
         if person is None:
             raise DeskError("there is no way back from this twin: erased already, or never here")
-        with self._database.write():
+        with self._ledger.alone():
             gone = [(index, record) for index, record in self._all() if _same(record, person)]
             made = self._destroy(gone)
             self._audit.record(

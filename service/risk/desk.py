@@ -116,7 +116,7 @@ class RiskDesk:
             threshold=threshold, k=k, knows=knows, population=population, source=source,
             people=people,
         )  # fmt: skip
-        with self._database.write():
+        with self._ledger.alone():
             self._store.settle(who.subject, made)
             self._audit.record(
                 role=who.role, subject=who.subject, action="risk-settings", outcome="done"

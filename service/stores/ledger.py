@@ -6,7 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
+from privacy.errors import LedgerError
 from privacy.ledger import Head
 from service.stores.database import Database, utc_now
 from service.stores.errors import ConflictError
@@ -14,6 +16,7 @@ from service.stores.ledger_index import index_line
 from service.stores.tables import LedgerRow
 
 _BATCH = 500
+_ALONE = "ledger-alone"
 
 
 class SqlLedgerStore:
@@ -27,10 +30,12 @@ class SqlLedgerStore:
     def alone(self) -> Iterator[None]:
         """Nobody else appends meanwhile, so ``privacy.ledger.append`` inside never conflicts.
 
-        What else is written inside (the twin, the outbox) is one transaction with the entry.
+        What else is written inside (the twin, the outbox) is one transaction with the entry, and
+        begins here: who waits for the ledger holds no row that another could wait for.
         """
         with self._database.write() as session:
             self._database.lock(session, "ledger")
+            session.info[_ALONE] = True
             yield
 
     def head(self) -> Head:
@@ -40,8 +45,10 @@ class SqlLedgerStore:
             return Head() if row is None else Head(row.seq, row.digest)
 
     def append(self, seq: int, digest: str, line: bytes) -> None:
+        """ConflictError where somebody was first, which only happens outside of any transaction."""
         try:
             with self._database.write() as session:
+                _require_alone(session)
                 session.add(LedgerRow(seq=seq, digest=digest, line=line))
                 session.flush()  # the number is ours, or somebody else's, from here on
                 index_line(self._database, session, seq, line, self._clock())
@@ -78,3 +85,10 @@ class SqlLedgerStore:
         query = select(LedgerRow.line).order_by(LedgerRow.seq.desc()).limit(limit)
         with self._database.read() as session:
             return list(session.scalars(query))
+
+
+def _require_alone(session: Session) -> None:
+    """A number lost to another would undo all of a larger transaction: on PostgreSQL, under load,
+    a run could lose it again and again."""
+    if session.in_nested_transaction() and not session.info.get(_ALONE):
+        raise LedgerError("a transaction that adds to the ledger begins with alone()")

@@ -138,6 +138,18 @@ def test_eight_writers_that_retry_make_one_unbroken_chain(chain: SqlLedgerStore)
     assert verify_ledger(ledger.export(chain, signer), keys).entries == 8
 
 
+def test_a_larger_transaction_takes_the_ledger_before_anything_else(
+    chain: SqlLedgerStore, database: Database
+) -> None:
+    def late() -> None:
+        with database.write():
+            ledger.append(chain, SigningKey.generate(), {"event": "test"})
+
+    with pytest.raises(LedgerError, match="begins with alone"):
+        late()
+    assert chain.head() == Head()
+
+
 def test_an_entry_and_what_belongs_to_it_are_one(
     chain: SqlLedgerStore, vault: SqlVaultStore
 ) -> None:
@@ -151,8 +163,8 @@ def test_an_entry_and_what_belongs_to_it_are_one(
     assert chain.head() == Head()
 
 
-def test_long_ledgers_are_read_in_batches(chain: SqlLedgerStore, database: Database) -> None:
-    with database.write():
+def test_long_ledgers_are_read_in_batches(chain: SqlLedgerStore) -> None:
+    with chain.alone():
         for seq in range(1, 1203):
             line = b'{"entry":{"event":"test","n":%d},"head":"a..b"}' % seq
             chain.append(seq, f"sha256:{seq}", line)
