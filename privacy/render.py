@@ -10,14 +10,15 @@ import base64
 import math
 import re
 from collections.abc import Collection, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from privacy import times
 from privacy.compile import UCUM
 from privacy.deidentify import Session
 from privacy.elements import QUANTITIES, REQUIRED, Element, elements_of, owner_of
 from privacy.guards import Codings
-from privacy.times import DAYS, MONTH_DAYS, YEAR_DAYS, Moment
+from privacy.times import Moment, first_of, spelled
 
 ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 AGE = "http://hl7.org/fhir/us/dapl/StructureDefinition/dapl-age-extension"
@@ -75,9 +76,8 @@ class Calendar:
 
     def __init__(self, session: Session) -> None:
         self.mode = session.policy.files.dates
-        self._now, self._today = session.now, session.today
-        self._epoch = session.epoch
-        self._day = DAYS[session.policy.time.unit]
+        unit = session.policy.time.unit
+        self._true = times.Calendar(unit, session.epoch, session.now, session.today)
         self._shift = timedelta(days=shift_of(session.epoch)) if self.mode == "shifted" else None
 
     def text(self, offset: int, precision: str, kind: str) -> str | None:
@@ -85,19 +85,7 @@ class Calendar:
         return self.spell(self.moment(offset, precision), kind)
 
     def moment(self, offset: int, precision: str) -> Moment:
-        if precision == "minute":
-            at = self._epoch + timedelta(minutes=offset)
-            return Moment(at.date(), "minute", at)
-        if precision == "day":
-            return Moment(self._epoch.date() + timedelta(days=offset // self._day), "day")
-        if offset == self._now:  # imprecise and not after now: the cell that now lies in
-            return Moment(_first(self._today.year, self._today.month, precision), precision)
-        if precision == "year":
-            years = round(offset / (YEAR_DAYS * self._day))
-            return Moment(date(self._epoch.year + years, 1, 1), precision)
-        months = round(offset / (MONTH_DAYS * self._day)) + self._epoch.year * 12
-        months += self._epoch.month - 1
-        return Moment(date(months // 12, months % 12 + 1, 1), precision)
+        return self._true.moment(offset, precision)
 
     def spell(self, moment: Moment, kind: str) -> str | None:
         if self.mode == "year":
@@ -107,24 +95,14 @@ class Calendar:
         return spelled(moment if self._shift is None else shifted(moment, self._shift), kind)
 
 
-def _first(year: int, month: int, precision: str) -> date:
-    return date(year, month if precision == "month" else 1, 1)
-
-
 def shifted(moment: Moment, by: timedelta) -> Moment:
     """An imprecise date moves with its middle, and stays as imprecise."""
     if moment.precision in {"year", "month"}:
         middle = moment.middle + by
-        first = _first(middle.year, middle.month, moment.precision)
+        first = first_of(middle.year, middle.month, moment.precision)
         return Moment(first, moment.precision)
     minute = None if moment.minute is None else moment.minute + by
     return Moment(moment.first + by, moment.precision, minute)
-
-
-def spelled(moment: Moment, kind: str) -> str:
-    if moment.minute is not None and kind != "date":
-        return f"{moment.minute.astimezone(UTC):%Y-%m-%dT%H:%M:00Z}"
-    return moment.first.isoformat()[: {"year": 4, "month": 7}.get(moment.precision, 10)]
 
 
 class Renderer:

@@ -112,6 +112,41 @@ def completed_years(born: date, at: date) -> int:
     return at.year - born.year - ((at.month, at.day) < (born.month, born.day))
 
 
+class Calendar:
+    """Offsets of one twin back into dates. `now` is an offset, `today` the day it means."""
+
+    __slots__ = ("_day", "_epoch", "_now", "_today")
+
+    def __init__(self, unit: str, epoch: datetime, now: int, today: date) -> None:
+        self._day, self._epoch, self._now, self._today = DAYS[unit], epoch, now, today
+
+    def moment(self, offset: int, precision: str) -> Moment:
+        if precision == "minute":
+            at = self._epoch + timedelta(minutes=offset)
+            return Moment(at.date(), "minute", at)
+        if precision == "day":
+            return Moment(self._epoch.date() + timedelta(days=offset // self._day), "day")
+        if offset == self._now:  # imprecise and not after now: the cell that now lies in
+            return Moment(first_of(self._today.year, self._today.month, precision), precision)
+        if precision == "year":
+            years = round(offset / (YEAR_DAYS * self._day))
+            return Moment(date(self._epoch.year + years, 1, 1), precision)
+        months = round(offset / (MONTH_DAYS * self._day)) + self._epoch.year * 12
+        months += self._epoch.month - 1
+        return Moment(date(months // 12, months % 12 + 1, 1), precision)
+
+
+def first_of(year: int, month: int, precision: str) -> date:
+    return date(year, month if precision == "month" else 1, 1)
+
+
+def spelled(moment: Moment, kind: str) -> str:
+    """As FHIR spells it, no finer than it is known. `kind`: `date`, `dateTime` or `instant`."""
+    if moment.minute is not None and kind != "date":
+        return f"{moment.minute.astimezone(UTC):%Y-%m-%dT%H:%M:00Z}"
+    return moment.first.isoformat()[: {"year": 4, "month": 7}.get(moment.precision, 10)]
+
+
 class Clock:
     """Time as one twin knows it: offsets from its epoch, within what the policy lets pass."""
 

@@ -2,7 +2,8 @@
 
 A date element keeps no value and two extensions: why there is none (`data-absent-reason`: masked),
 and HL7's `cqf-relativeDateTime` with the offset from the anchor, which is the `occurred` of the
-Provenance that says how the twin was made. A month or year adds our own extension `precision`.
+Provenance that says how the twin was made. A time that is finer or coarser than a day adds our own
+extension `precision`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ DATA_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 RELATIVE = "http://hl7.org/fhir/StructureDefinition/cqf-relativeDateTime"
 OWN = "urn:twinport:fhir"
 ANCHOR_PATH = "occurred"
-EXACT = ("minute", "day")
+USUAL = "day"
 
 
 def absent(reason: str) -> Json:
@@ -44,7 +45,7 @@ class Clock:
     def at(self, t: int, precision: str = "day") -> Json:
         """The body of `_element` for an element of type dateTime, date or instant."""
         found = [absent("masked"), self._relative(t)]
-        if precision not in EXACT:
+        if precision != USUAL:
             found.append(own_extension("precision", precision))
         return {"extension": found}
 

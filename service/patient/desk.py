@@ -7,6 +7,7 @@ from service.patient import erasure
 from service.patient.consent import Consents
 from service.patient.disputes import Disputes
 from service.patient.everything import as_archive, everything
+from service.patient.named import Named
 from service.pipeline.package import package
 from service.pipeline.runtime import Runtime
 from service.pipeline.service import Service
@@ -44,6 +45,10 @@ class PatientDesk:
         found = everything(self.runtime, twin)
         assert found is not None  # as above
         return as_archive(found)
+
+    def named(self, twin: str) -> bytes:
+        """The summary with their name and dates. Raises `NoNameError`."""
+        return Named(self.runtime).summary(twin)
 
     def ask_erasure(self, who: Principal, twin: str) -> None:
         erasure.ask(self.audit, who, twin)

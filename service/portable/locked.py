@@ -6,6 +6,7 @@ header (`kdf`), so that any language with scrypt and AES opens it. JOSE's own pa
 Receiver: `ECDH-ES+A256KW` with A256GCM to a P-256 or X25519 public key, as any JOSE library reads.
 """
 
+import json
 import os
 import secrets
 import unicodedata
@@ -19,7 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey
 
 from privacy.errors import SignatureError
-from privacy.signing import b64, unb64
+from privacy.signing import b64, no_duplicates, unb64
 from service.portable import jwe
 from service.portable.errors import LockedError, PortableError
 
@@ -28,6 +29,7 @@ MEDIA_TYPE = "application/jose"
 COST, BLOCK, PARALLEL, SALT = 1 << 17, 8, 1, 16
 DEAREST = 1 << 18  # what a file may ask of its reader: 256 MiB
 SHORTEST = 12  # of a passphrase that a person chooses
+LONGEST = 8192  # of a receiver's key
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that are taken for another
 _GROUPS = 5
 
@@ -100,6 +102,23 @@ def address(content: bytes, receiver: Mapping[str, Any], content_type: str) -> s
     key = _key(receiver)
     header = {**TO_RECEIVER, "cty": content_type, "kid": key.thumbprint()}
     return jose.encrypt_compact(header, content, key, registry=_RECEIVER)
+
+
+def read_key(text: str) -> Mapping[str, Any]:
+    """A receiver's key as they sent it: one JWK, or a key set of one. Theirs alone is the private
+    half: whoever sends it along has given everything away, and is told so."""
+    try:
+        found = json.loads(text, object_pairs_hook=no_duplicates) if len(text) <= LONGEST else None
+    except (ValueError, RecursionError, SignatureError):
+        found = None
+    keys = found.get("keys") if isinstance(found, dict) else None
+    if isinstance(keys, list):
+        found = keys[0] if len(keys) == 1 else None
+    if not isinstance(found, dict):
+        raise PortableError("the receiver's key can't be read: it is one JWK, in JSON")
+    if "d" in found:
+        raise PortableError("this is a private key: ask the receiver for the public one alone")
+    return found
 
 
 def open_addressed(text: str, private: Mapping[str, Any], largest: int = jwe.LARGEST) -> jwe.Opened:

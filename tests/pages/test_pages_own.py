@@ -1,5 +1,6 @@
 """The patient's pages over HTTP: dispute, consent, share, take along, erasure; whose they are."""
 
+import html
 import re
 from dataclasses import replace
 from importlib.resources import files
@@ -7,6 +8,7 @@ from importlib.resources import files
 import orjson
 import pytest
 from flask.testing import FlaskClient
+from joserfc.jwk import OKPKey
 from pages_site import PERSON, RECORD, Site, form_token
 from test_pages_http import ALARMS, grade
 
@@ -15,7 +17,7 @@ from service.fhir.record import PatientRecord
 from service.pages.own import frame
 from service.pipeline.errors import RunError
 from service.pipeline.make import Wish
-from service.portable.locked import unlock
+from service.portable.locked import open_addressed, unlock
 from service.sharing.link import read
 from service.stores.audit import AuditFilter, AuditStore
 
@@ -300,14 +302,44 @@ def test_every_form_is_there(patient: FlaskClient, form: str, name: str, begins:
 
 def test_a_locked_file_opens_with_its_passphrase(acting: Site, patient: FlaskClient) -> None:
     words = "correct horse battery"
-    answer = send(patient, "/me/take", form="twin", lock="yes", passphrase=words)
+    answer = send(patient, "/me/take", form="twin", lock="words", passphrase=words)
     assert answer.headers["Content-Disposition"] == 'attachment; filename="twin.json.jwe"'
     opened = unlock(answer.text, words)
     assert opened.content == acting.service.twin(acting.twins[PERSON])
-    short = send(patient, "/me/take", form="twin", lock="yes", passphrase="short")
+    short = send(patient, "/me/take", form="twin", lock="words", passphrase="short")
     assert short.status_code == 409
     assert "Take a passphrase of 12 characters or more." in text_of(short.text)
     assert orjson.loads(opened.content)["twin"]
+
+
+def test_a_file_for_one_receiver_opens_with_their_key_alone(
+    acting: Site, patient: FlaskClient
+) -> None:
+    private = OKPKey.generate_key("X25519", private=True)
+    public = orjson.dumps(private.as_dict(private=False)).decode()
+    answer = send(patient, "/me/take", form="twin", lock="key", key=public)
+    opened = open_addressed(answer.text, private.as_dict(private=True))
+    assert opened.content == acting.service.twin(acting.twins[PERSON])
+    as_set = send(patient, "/me/take", form="twin", lock="key", key=f'{{"keys":[{public}]}}')
+    assert as_set.text.count(".") == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("", "can't be read"),
+        ("[" * 9000, "can't be read"),
+        ('{"keys":[]}', "can't be read"),
+        ('{"kty":"OKP","kty":"EC"}', "can't be read"),
+        ('{"kty":"oct","k":"AAAA"}', "of curve P-256 or X25519"),
+        ('{"kty":"OKP","crv":"X25519","x":"AA","d":"AA"}', "private key"),
+        ('{"kty":"OKP","crv":"X25519","x":"!"}', "not a JWK that can be used"),
+    ],
+)
+def test_what_is_no_receivers_key_is_told(patient: FlaskClient, key: str, told: str) -> None:
+    answer = send(patient, "/me/take", form="twin", lock="key", key=key)
+    assert answer.status_code == 409
+    assert told in html.unescape(text_of(answer.text))
 
 
 def test_asking_to_be_erased_reaches_the_officer(acting: Site, patient: FlaskClient) -> None:

@@ -11,12 +11,15 @@ from mappings.to_fhir.twin_bundle import ips_bundle
 from service.pages import model_cards
 from service.pages.own.frame import EXPORTS, PATIENT, desk, own, own_twin, page, text
 from service.pages.printed import summary_pdf
+from service.patient.named import NoNameError
 from service.portable import locked, sphr
 from service.portable.errors import PortableError
 from service.web.errors import Fault, WebError
 from service.web.gate import principal
 from service.web.services import services
 from twin_engine.document import MEDIA_TYPE
+
+FHIR = "application/fhir+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Form:
     file: str
     media_type: str
     content: Callable[[str], bytes]
+    noted: str = "twin.download"
 
 
 def _twin(twin: str) -> bytes:
@@ -51,9 +55,14 @@ def _paper(twin: str) -> bytes:
     return summary_pdf(document, model_cards.cards([document]), runs.versions(twin)[0].digest)
 
 
+def _named(twin: str) -> bytes:
+    return desk().named(twin)
+
+
 FORMS: Mapping[str, Form] = {
     "twin": Form("twin.json", MEDIA_TYPE, _twin),
-    "summary": Form("summary.json", "application/fhir+json", _summary),
+    "summary": Form("summary.json", FHIR, _summary),
+    "named": Form("summary-with-name.json", FHIR, _named, "twin.download-named"),
     "package": Form("record.sphr", sphr.MEDIA_TYPE, _package),
     "paper": Form("summary.pdf", "application/pdf", _paper),
     "everything": Form("everything.zip", "application/zip", _everything),
@@ -72,17 +81,29 @@ def download() -> AnyResponse:
     form = FORMS.get(request.form.get("form", ""))
     if form is None:
         raise WebError("invalid", faults=[Fault("form", "is one of those offered")])
-    content, name, kind = form.content(own_twin()), form.file, form.media_type
-    if request.form.get("lock") == "yes":
-        try:
-            sealed = locked.lock(content, request.form.get("passphrase", ""), kind)
-        except PortableError as error:
-            return Response(_page(str(error)), status=409, mimetype="text/html")
-        content, name, kind = sealed.encode(), f"{name}.jwe", locked.MEDIA_TYPE
-    services().runs.note_use(principal(), "twin.download", own_twin())
-    answer = Response(content, content_type=kind)
+    try:
+        content = form.content(own_twin())
+        name, data, kind = _locked(form, content)
+    except NoNameError as error:
+        return Response(_page(text(f"take.{error}")), status=409, mimetype="text/html")
+    except PortableError as error:
+        return Response(_page(str(error)), status=409, mimetype="text/html")
+    services().runs.note_use(principal(), form.noted, own_twin())
+    answer = Response(data, content_type=kind)
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer
+
+
+def _locked(form: Form, content: bytes) -> tuple[str, bytes, str]:
+    """Name, content and type of what is handed out: as it is, or under a lock."""
+    given = request.form
+    if given.get("lock") == "words":
+        sealed = locked.lock(content, given.get("passphrase", ""), form.media_type)
+    elif given.get("lock") == "key":
+        sealed = locked.address(content, locked.read_key(given.get("key", "")), form.media_type)
+    else:
+        return form.file, content, form.media_type
+    return f"{form.file}.jwe", sealed.encode(), locked.MEDIA_TYPE
 
 
 @own.post("/erasure")
