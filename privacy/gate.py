@@ -353,6 +353,18 @@ class _Needles:
                         found.setdefault(number, rule)
         return found
 
+    def starting(self, heads: Set[str]) -> Iterable[str]:
+        """Of the squashed strings that are searched inside others, those that start so."""
+        for needle in self.whole if heads else ():
+            if len(needle) >= SHORTEST_INSIDE and needle[:SHORTEST_INSIDE] in heads:
+                yield needle
+
+    def holding(self, cores: Set[bytes]) -> Iterable[bytes]:
+        """Of what an encoding would start from, what has one of these in its second place."""
+        for raw in self.hidden if cores else ():
+            if raw[1 : 1 + CORE] in cores:
+                yield raw
+
     def is_digest(self, digits: str) -> str | None:
         """Random digits hold any short number: what follows `sha256:` tells only as a whole."""
         found = self.hashes("sha256").get(digits)
@@ -375,6 +387,32 @@ class _Needles:
         return self.numbers.get(whole) if len(whole) >= SHORTEST_NUMBER else None
 
 
+class _Indexed(_Needles):
+    """The same for many documents, by index: for a single one it is quicker to look through all."""
+
+    def starting(self, heads: Set[str]) -> Iterable[str]:
+        return chain.from_iterable(self._by_head[head] for head in heads & self._by_head.keys())
+
+    def holding(self, cores: Set[bytes]) -> Iterable[bytes]:
+        return chain.from_iterable(self._by_core[core] for core in cores & self._by_core.keys())
+
+    @cached_property
+    def _by_head(self) -> dict[str, list[str]]:
+        long = (needle for needle in self.whole if len(needle) >= SHORTEST_INSIDE)
+        return _grouped((needle[:SHORTEST_INSIDE], needle) for needle in long)
+
+    @cached_property
+    def _by_core(self) -> dict[bytes, list[bytes]]:
+        return _grouped((raw[1 : 1 + CORE], raw) for raw in self.hidden)
+
+
+def _grouped(pairs: Iterable[tuple[AnyStr, AnyStr]]) -> dict[AnyStr, list[AnyStr]]:
+    found: dict[AnyStr, list[AnyStr]] = defaultdict(list)
+    for key, value in pairs:
+        found[key].append(value)
+    return dict(found)
+
+
 class _Suspects:
     """Of all values, those of which a part shows somewhere in these texts."""
 
@@ -382,15 +420,9 @@ class _Suspects:
         self._needles = needles
         self._plain = {text: squash(text) for text in texts}
         heads = _windows(self._plain.values(), SHORTEST_INSIDE)
-        self._inside = [
-            needle
-            for needle in (needles.whole if heads else ())
-            if len(needle) >= SHORTEST_INSIDE and needle[:SHORTEST_INSIDE] in heads
-        ]
+        self._inside = list(needles.starting(heads))
         cores = _windows(chain.from_iterable(map(_decoded, texts)), CORE)
-        self._hidden = [
-            raw for raw in (needles.hidden if cores else ()) if raw[1 : 1 + CORE] in cores
-        ]
+        self._hidden = list(needles.holding(cores))
 
     def in_string(self, text: str) -> str | None:
         """The rule by which a string of the document is a hit."""
@@ -544,7 +576,7 @@ class Searcher:
     """
 
     def __init__(self, values: IdentifyingValues, allowed: Collection[str]) -> None:
-        self._needles, self._allowed = _Needles(values), allowed
+        self._needles, self._allowed = _Indexed(values), allowed
 
     def hits(self, data: bytes, besides: Collection[str] = ()) -> list[Hit]:
         """`besides`: more whole strings that need not be judged."""
