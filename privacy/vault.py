@@ -171,7 +171,11 @@ class Vault:
     def save(self, record: SubjectRecord, expected: int) -> int:
         """Seal and store; ConflictError when another writer was faster: load again and retry."""
         index = self.index(record.project, record.base, record.patient)
-        return self._store.save(index, self.seal(index, record), expected)
+        return self.put(index, self.seal(index, record), expected)
+
+    def put(self, index: str, sealed: bytes, expected: int) -> int:
+        """Store what `seal` has sealed for this index."""
+        return self._store.save(index, sealed, expected)
 
     def delete(self, project: str, base: str, patient: str) -> bool:
         """Erasure: without its record a twin cannot be linked to anybody again."""

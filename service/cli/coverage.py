@@ -16,8 +16,7 @@ import click
 from mappings import vocabulary
 from mappings.from_fhir import map_records
 from mappings.from_fhir.mapper import MAPPERS
-from privacy.deidentify import Deidentifier, Guards, Refused
-from privacy.policy import load_policy
+from privacy.deidentify import Deidentifier, Refused
 from privacy.pseudonyms import Pseudonyms
 from privacy.subject import SubjectContext, draw_epoch
 from service.bulk.folder import opened
@@ -26,6 +25,7 @@ from service.config import load_config
 from service.fhir.bundle import read_bundle
 from service.fhir.record import PatientRecord
 from service.pages import words
+from service.pipeline.guards import deidentifier_of
 
 Json = dict[str, Any]
 
@@ -151,10 +151,7 @@ def command(bundles: tuple[Path, ...], ndjson: Path | None, every: bool, as_json
 
 
 def cover(groups: Iterable[Iterable[PatientRecord]], total: int | None = None) -> Coverage:
-    deidentifier = Deidentifier(
-        load_policy(POLICY), Guards(vocabulary.is_known_code, vocabulary.is_known_unit)
-    )
-    found = Coverage()
+    deidentifier, found = deidentifier_of(POLICY), Coverage()
     with progress("reading", total) as bar:
         for records in groups:
             for record in records:

@@ -8,11 +8,13 @@ import click
 import orjson
 
 from privacy import ledger
+from privacy.errors import ConflictError
 from privacy.policy import Policy, load_policy, policy_ids
 from privacy.pseudonyms import new_pseudonym
+from service.cli.exits import CommandError, Exit
 from service.cli.files import put
 from service.cli.output import emit, progress, say
-from service.deidentify.batch import Batch
+from service.deidentify.batch import Batch, Tally
 from service.deidentify.files import Inputs, people_of, write
 from service.pipeline.runtime import Runtime, open_runtime
 from service.stores.audit import AuditStore
@@ -75,7 +77,7 @@ def _run(
     def record(outputs: list[dict[str, Any]]) -> None:
         store, audit = SqlLedgerStore(runtime.database), AuditStore(runtime.database)
         with store.alone():
-            tally = batch.close()
+            tally = _closed(batch)
             report.update(outputs=outputs, **tally.as_report())
             head = ledger.append(store, runtime.signer, batch.entry(outputs))
             for person in tally.people:
@@ -85,9 +87,17 @@ def _run(
                 )  # fmt: skip
         report["ledger"] = f"{head.seq}:{head.digest}"
 
-    with progress("de-identifying", None) as bar:
+    with batch, progress("de-identifying", None) as bar:
         write(inputs, batch, out, record=record, seen=bar.update)
     return report
+
+
+def _closed(batch: Batch) -> Tally:
+    try:
+        return batch.close()
+    except ConflictError:
+        what = "another run about the same people ended first: nothing was written, start it again"
+        raise CommandError(what, Exit.BLOCKED) from None
 
 
 def _day(text: str | None) -> date:

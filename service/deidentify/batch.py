@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import orjson
 
@@ -20,7 +21,8 @@ from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.render import Renderer, fhir_id, of_fhir_id
 from privacy.subject import SubjectContext, draw_epoch
 from privacy.vault import SubjectRecord, Vault
-from service.deidentify.people import People, Person, owner_of
+from service.deidentify.people import People, owner_of
+from service.deidentify.withheld import Withheld
 from service.fhir.references import levels
 from service.pipeline.guards import deidentifier_of
 
@@ -76,14 +78,19 @@ class _Open:
 
     session: Session
     record: SubjectRecord
-    expected: int
-    known: int  # pseudonyms the vault holds already: with no new one there is nothing to save
+    known: (
+        int | None
+    )  # pseudonyms that are sealed already: with no new one there is nothing to save
     search: Searcher
     given: set[str]  # pseudonyms that may stand in what this session made
 
 
 class Batch:
-    """De-identifies resource by resource. For one thread."""
+    """De-identifies resource by resource. For one thread.
+
+    Nothing of it is in the vault before `close`, which belongs into the transaction of the entry:
+    then all of it is.
+    """
 
     def __init__(
         self,
@@ -97,11 +104,22 @@ class Batch:
     ) -> None:
         self.policy, self.tally = policy, Tally()
         self._deidentifier = deidentifier_of(policy.id)
-        self._vault, self._people, self._today = vault, people, today
+        self._sealed, self._people, self._today = Withheld(vault), people, today
         self._project = f"{project}/{policy.id}{FILES}"
         self._shared, self._keep_open = Pseudonyms(), keep_open
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._people_seen: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._sealed.__exit__(kind, error, trace)
 
     def apply(self, resource: Any) -> tuple[str, Resource] | None:
         """The pseudonym of a resource and its de-identified form; None when it was refused."""
@@ -130,6 +148,7 @@ class Batch:
     def close(self) -> Tally:
         while self._open:
             self._put_away()
+        self._sealed.release()
         return self.tally
 
     # Sessions -------------------------------------------------------------------------------------
@@ -146,7 +165,9 @@ class Batch:
 
     def _begin(self, identity: str) -> _Open:
         person = self._people.get(identity)
-        record, expected = self._record(identity, person)
+        reference = f"Patient/{identity}"
+        found = self._sealed.load(self._project, person.base, reference)
+        record = found or self._fresh(person.base, reference)
         given: set[str] = set()
         subject = SubjectContext.of(
             person.patient,
@@ -156,23 +177,19 @@ class Batch:
         )
         session = self._deidentifier.session(subject)
         search = Searcher(person.values, fhir_words())
-        return _Open(session, record, expected, len(record.ids), search, given)
+        known = None if found is None else len(found.ids)
+        return _Open(session, record, known, search, given)
 
-    def _record(self, identity: str, person: Person) -> tuple[SubjectRecord, int]:
-        reference = f"Patient/{identity}"
-        found = self._vault.load(self._project, person.base, reference)
-        if found is not None:
-            return found
-        fresh = SubjectRecord(
+    def _fresh(self, base: str, patient: str) -> SubjectRecord:
+        return SubjectRecord(
             project=self._project,
-            base=person.base,
-            patient=reference,
+            base=base,
+            patient=patient,
             twin=new_pseudonym(),
             epoch=draw_epoch(self._today),
             ids=Pseudonyms(),
             identity={},
         )
-        return fresh, 0
 
     def _pseudonym(self, own: Pseudonyms, given: set[str]) -> Callable[[str, str], str]:
         shared = self._shared
@@ -185,8 +202,8 @@ class Batch:
         return pseudonym
 
     def _put_away(self) -> None:
-        """Into the vault: the next resource of this patient finds the same pseudonyms there. What
-        is nobody's leads back to nobody."""
+        """Sealed: the next resource of this patient finds the same pseudonyms there. What is
+        nobody's leads back to nobody."""
         identity, work = self._open.popitem(last=False)
         self.tally.take(work.session)
         if identity == NOBODY:
@@ -194,8 +211,8 @@ class Batch:
         if identity not in self._people_seen:
             self._people_seen.add(identity)
             self.tally.people.append(fhir_id(work.record.ids("Patient", identity)))
-        if work.expected == 0 or len(work.record.ids) > work.known:
-            self._vault.save(work.record, work.expected)
+        if work.known is None or len(work.record.ids) > work.known:
+            self._sealed.save(work.record)
 
     # The record of what was done ------------------------------------------------------------------
 

@@ -87,16 +87,28 @@ class Operation:
             policy, self._vault, people, project=self._project, today=datetime.now(UTC).date(),
             keep_open=max(1, len(resources)),
         )  # fmt: skip
-        made = [done for resource in resources if (done := batch.apply(resource))]
-        with self._ledger.alone():
-            tally = batch.close()
-            body = body_of(made, tally.refusals)
-            digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-            outputs = [{"name": "answer", "n": len(made), "digest": digest}]
-            head = ledger.append(self._ledger, self._signer, batch.entry(outputs))
-            for person in tally.people:
-                self._audit.record(
-                    role=caller.role, subject=caller.subject, action="deidentify", outcome="done",
-                    object=person, request_id=request_id, policy=policy.short,
-                )  # fmt: skip
+        with batch:
+            made = [done for resource in resources if (done := batch.apply(resource))]
+            with self._ledger.alone():
+                return self._recorded(batch, made, policy.short, caller, body_of, request_id)
+
+    def _recorded(
+        self,
+        batch: Batch,
+        made: Made,
+        policy: str,
+        caller: Principal,
+        body_of: Callable[[Made, Counter[tuple[str, str]]], bytes],
+        request_id: str | None,
+    ) -> Done:
+        tally = batch.close()
+        body = body_of(made, tally.refusals)
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        outputs = [{"name": "answer", "n": len(made), "digest": digest}]
+        head = ledger.append(self._ledger, self._signer, batch.entry(outputs))
+        for person in tally.people:
+            self._audit.record(
+                role=caller.role, subject=caller.subject, action="deidentify", outcome="done",
+                object=person, request_id=request_id, policy=policy,
+            )  # fmt: skip
         return Done(body, len(made), tally.refusals, head.seq)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from cli_records import NAME, Home, record
 from support.shell import Shell
 
@@ -34,6 +35,25 @@ def test_a_code_of_a_local_system_is_counted_and_not_shown(twinport: Shell, tmp_
     assert NAME not in said.out + said.err
     assert "here.example.org" not in said.out + said.err
     assert "1  (no code that can be read)" in said.out
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "told"),
+    [
+        ("http://snomed.info/sct", "58756001", "snomed 64572001"),  # Huntington's chorea
+        ("http://hl7.org/fhir/sid/icd-10-cm", "A82.9", "icd10cm R69"),  # rabies
+        ("http://hl7.org/fhir/sid/icd-10-cm", "K21.9", "icd10cm K21"),
+    ],
+)
+def test_a_code_is_told_no_finer_than_a_run_would_tell_it(
+    twinport: Shell, tmp_path: Path, system: str, code: str, told: str
+) -> None:
+    resources = record()
+    [condition] = [one for one in resources if one["resourceType"] == "Condition"][:1]
+    condition["code"] = {"coding": [{"system": system, "code": code}]}
+    said = twinport("coverage", "--bundle", _written(tmp_path, resources), "--all")
+    assert told in said.out
+    assert code not in said.out
 
 
 def test_folders_of_ndjson_are_read_too(twinport: Shell, tmp_path: Path) -> None:

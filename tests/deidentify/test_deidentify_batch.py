@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from privacy.errors import ConflictError
 from privacy.policy import load_policy
-from privacy.vault import Vault
+from privacy.pseudonyms import Pseudonyms, new_pseudonym
+from privacy.subject import draw_epoch
+from privacy.vault import SubjectRecord, Vault
 from service.deidentify.batch import Batch
 from service.deidentify.people import People
+from service.deidentify.withheld import IN_MEMORY, Withheld
 from service.stores import Database
 from service.stores.vault import SqlVaultStore
 
@@ -25,6 +29,13 @@ def observation(number: int) -> dict[str, Any]:
         "encounter": {"reference": f"Encounter/e{person}"},
         "device": {"reference": "Device/monitor"},
     }
+
+
+def one(patient: str) -> SubjectRecord:
+    return SubjectRecord(
+        project="p", base="file:1", patient=patient, twin=new_pseudonym(),
+        epoch=draw_epoch(date(2026, 1, 2)), ids=Pseudonyms(), identity={},
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -50,6 +61,73 @@ def test_a_patient_who_was_put_away_comes_back_the_same(vault: Vault, keep_open:
     assert len({body["device"]["reference"] for body in bodies}) == 1  # shared by all
     assert (tally.patients, tally.read, tally.written["Observation"]) == (5, 25, 25)
     assert tally.counts[("Observation", "subject", "subject")] == 25
+
+
+@pytest.mark.parametrize("keep_open", [1, 2, 100])
+def test_nothing_is_in_the_vault_before_all_of_it_is(
+    vault: Vault, database: Database, keep_open: int
+) -> None:
+    store = SqlVaultStore(database)
+    people = People("batch")
+    people.read(PEOPLE)
+    batch = Batch(
+        load_policy("safe-harbor"), vault, people,
+        project="p", today=date(2026, 1, 2), keep_open=keep_open,
+    )  # fmt: skip
+    with batch:
+        for number in range(25):
+            assert batch.apply(observation(number)) is not None
+            assert store.count() == 0
+        with pytest.raises(LookupError):
+            close_and_fail(batch, database, store)
+    assert store.count() == 0
+
+
+def close_and_fail(batch: Batch, database: Database, store: SqlVaultStore) -> None:
+    with database.write():
+        batch.close()
+        assert store.count() == 5
+        raise LookupError
+
+
+@pytest.mark.parametrize("keep_open", [1, 100])
+def test_the_second_of_two_at_once_leaves_nothing(
+    vault: Vault, database: Database, keep_open: int
+) -> None:
+    def at_work(*numbers: int) -> Batch:
+        people = People("batch")
+        people.read(PEOPLE)
+        batch = Batch(
+            load_policy("safe-harbor"), vault, people,
+            project="p", today=date(2026, 1, 2), keep_open=keep_open,
+        )  # fmt: skip
+        assert all(batch.apply(observation(number)) for number in numbers)
+        return batch
+
+    store = SqlVaultStore(database)
+    first, second = at_work(4), at_work(0, 1, 2, 3, 4)
+    first.close()
+    with second, pytest.raises(ConflictError), database.write():
+        second.close()
+    assert store.count() == 1
+    at_work(0, 1, 2, 3, 4).close()
+    assert store.count() == 5
+
+
+def test_sealed_records_are_withheld_in_a_file_when_there_are_many(vault: Vault) -> None:
+    with Withheld(vault) as withheld:
+        people = [one(f"Patient/{number}") for number in range(3)]
+        for record in people:
+            assert withheld.load(record.project, record.base, record.patient) is None
+            record.identity = {"noise": secrets.token_hex(IN_MEMORY // 2)}
+            withheld.save(record)
+            record.identity = {"noise": secrets.token_hex(8)}
+            withheld.save(record)
+        withheld.release()
+    for record in people:
+        found = vault.load(record.project, record.base, record.patient)
+        assert found is not None
+        assert (found[0].to_bytes(), found[1]) == (record.to_bytes(), 1)
 
 
 def test_somebody_without_a_patient_resource_is_a_stranger_of_the_batch(vault: Vault) -> None:

@@ -8,6 +8,8 @@ from support.shell import Shell
 from support.unrecorded import kept, stop_recording
 from test_deidentify_files import encounter, observation, patient
 
+from service.deidentify.batch import OPEN
+
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
@@ -35,6 +37,19 @@ def test_without_the_entry_there_is_nothing(
     assert ran.out == ""
     assert set(kept(shell.home).values()) == {0}
     assert [path for path in (tmp_path / "out").glob("*") if path.is_file()] == []
+
+
+def test_of_more_people_than_are_held_at_once_nothing_stays_either(
+    shell: Shell, tmp_path: Path
+) -> None:
+    """Those who were put away before the end, to make room, too."""
+    source = tmp_path / "many.ndjson"
+    lines = [orjson.dumps(patient(f"p{number}", name=[])) for number in range(OPEN + 3)]
+    source.write_bytes(b"\n".join(lines))
+    ran = shell("deidentify", source, "--out", tmp_path / "out")
+    assert ran.code == 8
+    assert set(kept(shell.home).values()) == {0}
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["signing", "vault"])

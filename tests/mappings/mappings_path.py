@@ -3,20 +3,15 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
-from mappings import vocabulary
 from mappings.from_fhir import map_records
 from mappings.vocabulary.facts import Mapped
-from privacy.deidentify import Deidentifier, Guards, Refused
-from privacy.policy import load_policy
+from privacy.deidentify import Refused
 from privacy.pseudonyms import Pseudonyms
 from privacy.subject import SubjectContext
+from service.pipeline.guards import deidentifier_of
 
 Resource = dict[str, Any]
 NOW = date(2021, 3, 1)
-GUARDS = Guards(vocabulary.is_known_code, vocabulary.is_known_unit)
-DEIDENTIFIERS = {
-    name: Deidentifier(load_policy(name), GUARDS) for name in ("safe-harbor", "relative-minutes")
-}
 
 
 def patient(**more: Any) -> Resource:
@@ -33,7 +28,7 @@ def mapped(*resources: Resource, person: Resource | None = None, policy: str = "
     subject = SubjectContext.of(
         who, epoch=datetime(2015, 1, 1, tzinfo=UTC), now=NOW, pseudonym=Pseudonyms()
     )
-    session = DEIDENTIFIERS[policy or "safe-harbor"].session(subject)
+    session = deidentifier_of(policy or "safe-harbor").session(subject)
     kept = [session.apply(resource) for resource in (who, *resources)]
     records = [record for record in kept if not isinstance(record, Refused)]
     return map_records(records, session.now, 1440 if policy == "relative-minutes" else 1)
