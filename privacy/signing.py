@@ -9,6 +9,7 @@ import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,6 +24,7 @@ from privacy.errors import KeyRefusedError, SignatureError
 ALGORITHM = "Ed25519"  # RFC 9864; the older name EdDSA is accepted when verifying
 ACCEPTED = ("Ed25519", "EdDSA")
 LARGEST_HEADER = 4096
+LAST_SECOND = 253_402_300_799  # of the year 9999
 LARGEST_FILE = 64 << 20
 HEAD, MIDDLE, TAIL = b'{"twin":', b',"proof":', b"}"
 
@@ -108,11 +110,30 @@ def jwks(keys: Iterable[Mapping[str, str]]) -> dict[str, list[dict[str, str]]]:
     return {"keys": [public_jwk(key["x"]) for key in keys]}
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """From when and until when a key signed, as its issuer publishes it; None: not said, or open.
+
+    What it signed while it lived stays verifiable: its private half was destroyed at the end.
+    """
+
+    since: date | None = None
+    until: date | None = None
+
+    def holds(self, told: str) -> bool:
+        """Whether a date of the ledger, which may be a year alone, lies within."""
+        return not (
+            (self.since and told[:10] < self.since.isoformat()[: len(told)])
+            or (self.until and told[:10] > self.until.isoformat()[: len(told)])
+        )
+
+
 class VerificationKeys:
     """The keys a verifier trusts, by thumbprint. A `kid` that is claimed but wrong is refused."""
 
     def __init__(self, key_set: Mapping[str, Any]) -> None:
         self._keys: dict[str, OKPKey] = {}
+        self._lives: dict[str, Life] = {}
         for jwk in key_set.get("keys", []):
             if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519":
                 continue  # a set may hold keys for other uses
@@ -122,12 +143,26 @@ class VerificationKeys:
             if jwk.get("kid", key.thumbprint()) != key.thumbprint():
                 raise KeyRefusedError("a kid is not the RFC 7638 thumbprint of its key")
             self._keys[key.thumbprint()] = key
+            self._lives[key.thumbprint()] = Life(_day(jwk, "iat"), _day(jwk, "exp"))
+
+    def life(self, kid: str) -> Life:
+        return self._lives.get(kid, Life())
 
     def get(self, kid: object) -> OKPKey:
         key = self._keys.get(kid) if isinstance(kid, str) else None
         if key is None:
             raise SignatureError("signed by a key that is not in the key set")
         return key
+
+
+def _day(jwk: Mapping[str, Any], name: str) -> date | None:
+    """`iat` and `exp` of a key, as OpenID Federation's sets of historical keys have them."""
+    seconds = jwk.get(name)
+    if seconds is None:
+        return None
+    if type(seconds) is not int or not 0 <= seconds <= LAST_SECOND:
+        raise KeyRefusedError("the key set says in a wrong form when a key began or ended")
+    return datetime.fromtimestamp(seconds, UTC).date()
 
 
 @dataclass(frozen=True, slots=True)

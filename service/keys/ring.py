@@ -166,13 +166,28 @@ class KeyRing:
         return {self.signing.kid: self.signing.public, **retired}
 
     def jwks(self) -> dict[str, Any]:
-        """The public halves as a JWK set, current first. Private members cannot be in it."""
-        return {
-            "keys": [signing.public_jwk(signing.b64(raw)) for raw in self.public_keys().values()]
-        }
+        """The public halves as a JWK set, current first. Private members cannot be in it.
+
+        Each says since when it signs (`iat`), a retired one until when it did (`exp`).
+        """
+        current = {**_published(self.signing.public), "iat": _seconds(self.signing.created)}
+        return {"keys": [current, *map(_history, self.signing_retired)]}
 
 
 Clock = Callable[[], datetime]
+
+
+def _history(key: RetiredKey) -> dict[str, Any]:
+    ends = {"iat": _seconds(key.created), "exp": _seconds(key.retired)}
+    return {**_published(key.public), **ends}
+
+
+def _published(raw: bytes) -> dict[str, str]:
+    return signing.public_jwk(signing.b64(raw))
+
+
+def _seconds(stamp: str) -> int:
+    return int(datetime.fromisoformat(stamp).timestamp())
 
 
 def thumbprint(raw: bytes) -> str:

@@ -23,6 +23,7 @@ from privacy.signing import (
     VerificationKeys,
     no_duplicates,
     open_envelope,
+    read_header,
     verify,
 )
 from service.portable import archive
@@ -241,6 +242,10 @@ def _check_ledger(twin: Twin, parts: Mapping[str, bytes], keys: VerificationKeys
     if not report.ok:
         raise PortableError(f"{LEDGER} is not verified: {report.problems[0].what}")
     entries = [orjson.loads(ledger.split(line)[0]) for line in lines]
+    for entry, line in zip(entries, lines, strict=True):
+        kid = read_header(ledger.split(line)[1])["kid"]
+        if not keys.life(kid).holds(str(entry.get("time", ""))):
+            raise PortableError(f"{LEDGER} has an entry of a time at which its key did not sign")
     made = {entry.get("document") for entry in entries if entry.get("event") in MADE}
     if twin.digest not in made:
         raise PortableError(f"{LEDGER} has no entry about this version of the twin")

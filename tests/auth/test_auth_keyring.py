@@ -130,7 +130,7 @@ def test_the_retired_private_half_is_gone(folder: Path) -> None:
 
 def test_the_key_set_shows_public_members_only(folder: Path) -> None:
     for key in KeyRing.open(folder).jwks()["keys"]:
-        assert set(key) == {"kty", "crv", "x", "kid", "use", "alg"}
+        assert set(key) == {"kty", "crv", "x", "kid", "use", "alg", "iat"}
 
 
 def test_rotations_at_once_lose_no_key(folder: Path) -> None:

@@ -505,6 +505,19 @@ def test_what_cannot_be_run_again_is_said(key: str, value: str, outcome: str) ->
     assert recompute(whole)[0].outcome == outcome
 
 
+def test_another_version_is_shown_beside_and_not_in_place_of_what_is_recorded() -> None:
+    whole = recorded()
+    old = whole["assessments"][0]
+    old["model"]["version"] = "0.9.0"
+    old["results"][0]["value"] += 0.001
+    found = recompute(whole)[0]
+    assert (found.version, found.installed) == ("0.9.0", get(old["model"]["id"]).version)
+    first = found.beside[0]
+    assert first.recorded == old["results"][0]["value"]
+    assert first.now == pytest.approx(first.recorded - 0.001)
+    assert {one.outcome for one in found.beside} >= {one["outcome"] for one in old["results"]}
+
+
 def test_an_assessment_of_another_moment_is_not_compared() -> None:
     whole = recorded()
     whole["assessments"][0]["at"] = 700

@@ -5,6 +5,7 @@ import io
 import random
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 import pytest
@@ -238,3 +239,50 @@ def test_options_that_do_not_go_together(
     ran = issued.shell("export", "--twin", issued.twin, "--out", issued.package.parent, *arguments)
     assert ran.code == 2
     assert sentence in ran.error
+
+
+# -- keys that were renewed, answers that grow old -------------------------------------------------
+
+
+def verified(issued: Issued, *more: object) -> dict[str, Any]:
+    ran = issued.shell("verify", issued.package, "--json", *more)
+    assert ran.code == 0, ran.err
+    found: dict[str, Any] = ran.json
+    return found
+
+
+def test_it_is_said_when_each_answer_ends(issued: Issued) -> None:
+    fresh = {one["model"]: one["daysLeft"] for one in verified(issued)["expires"]}
+    later = {one["model"]: one["daysLeft"] for one in verified(issued, "--days", 400)["expires"]}
+    assert fresh
+    assert later == {model: left - 400 for model, left in fresh.items()}
+    told = issued.shell("verify", issued.package, "--days", 40_000).out
+    assert "expires     prevent: past, " in told
+
+
+def test_an_entry_of_a_time_at_which_its_key_did_not_sign_is_refused(issued: Issued) -> None:
+    (key,) = orjson.loads(issued.keys.read_bytes())["keys"]
+    for ends in ({"iat": 0, "exp": 86_400}, {"iat": 4_000_000_000}):
+        trusted = VerificationKeys({"keys": [{**key, **ends}]})
+        with pytest.raises(PortableError, match=r"ledger\.jsonl has an entry of a time"):
+            sphr.open_package(issued.package.read_bytes(), trusted)
+
+
+def test_what_a_renewed_key_signed_stays_verified_and_is_said_to_be_of_it(issued: Issued) -> None:
+    before = verified(issued)
+    assert "keySince" in before
+    assert "keyRetired" not in before
+    assert issued.shell("keys", "rotate", "signing").code == 0
+    after = verified(issued)
+    assert after["signedBy"] == before["signedBy"]
+    assert after["keyRetired"] >= after["keySince"]
+    assert "stays verified" in issued.shell("verify", issued.package).out
+    # Packed anew: the list by the new key, twin and ledger as they were signed.
+    folder = issued.package.parent / "again"
+    made = issued.shell("export", "--twin", issued.twin, "--to", "sphr", "--out", folder)
+    assert made.code == 0, made.err
+    assert issued.shell("verify", folder / "record.sphr").code == 0
+    # Who knows the old key alone is told that the new one is none of those they trust.
+    old = issued.shell("verify", folder / "record.sphr", "--keys", issued.keys)
+    assert old.code != 0
+    assert "not in the key set" in old.err

@@ -169,3 +169,31 @@ def test_a_document_that_could_be_mistaken_is_not_enveloped(payload: bytes) -> N
         envelope(payload, {"jws": "x"})
     with pytest.raises(SignatureError):
         envelope(b"{}", {"jws": "x", "note": "unsigned"})
+
+
+@pytest.mark.parametrize(
+    ("told", "within"),
+    [
+        ("2025", False),
+        ("2026", True),
+        ("2027", True),
+        ("2028", False),
+        ("2026-03-01T09:00:00Z", False),
+        ("2026-03-02T09:00:00Z", True),
+        ("2027-01-02T23:59:59Z", True),
+        ("2027-01-03T00:00:00Z", False),
+        ("", True),
+    ],
+)
+def test_whether_a_time_lies_in_the_life_of_a_key(told: str, within: bool) -> None:
+    key = SigningKey.generate()
+    ends = {"iat": 1_772_409_600, "exp": 1_798_848_000}  # 2026-03-02, 2027-01-02
+    keys = VerificationKeys({"keys": [{**key.public_jwk(), **ends}]})
+    assert keys.life(key.kid).holds(told) is within
+    assert VerificationKeys({"keys": [key.public_jwk()]}).life(key.kid).holds(told)
+
+
+@pytest.mark.parametrize("when", ["1772409600", -1, 1.5, True, 10**15])
+def test_a_key_that_says_in_a_wrong_form_when_it_ended_is_refused(when: object) -> None:
+    with pytest.raises(KeyRefusedError, match="wrong form"):
+        VerificationKeys({"keys": [{**SigningKey.generate().public_jwk(), "exp": when}]})

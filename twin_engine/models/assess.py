@@ -334,13 +334,27 @@ Outcome: TypeAlias = Literal[
 ]
 
 
+class Beside(NamedTuple):
+    """One number as recorded and as another version gives it; None: that one gives none."""
+
+    outcome: str
+    years: float | None
+    recorded: float | None
+    now: float | None
+
+
 class Comparison(NamedTuple):
-    """One recorded assessment run again. `largest`: the largest difference of a result."""
+    """One recorded assessment run again. `largest`: the largest difference of a result.
+
+    `beside`: the answer of the version that is installed, where that is another one.
+    """
 
     model: str
     version: str
     outcome: Outcome
     largest: float = 0.0
+    installed: str = ""
+    beside: tuple[Beside, ...] = ()
 
 
 def recompute(document: Mapping[str, Any]) -> list[Comparison]:
@@ -355,7 +369,10 @@ def _compare(state: State, recorded: Mapping[str, Any]) -> Comparison:
     if model is None:
         return Comparison(model_id, version, "model-not-installed")
     if model.version != version:
-        return Comparison(model_id, version, "other-version")
+        beside = _beside(state, model, recorded) if recorded["at"] == state.now else ()
+        return Comparison(
+            model_id, version, "other-version", installed=model.version, beside=beside
+        )
     if recorded["at"] != state.now:
         return Comparison(model_id, version, "other-now")
     asked = Request(
@@ -366,6 +383,21 @@ def _compare(state: State, recorded: Mapping[str, Any]) -> Comparison:
     largest = _largest(again["results"], recorded["results"])
     outcome: Outcome = "same" if same and largest <= TOLERANCE else "different"
     return Comparison(model_id, version, outcome, largest)
+
+
+def _beside(state: State, model: Model, recorded: Mapping[str, Any]) -> tuple[Beside, ...]:
+    """Each number of either: what is recorded stays, the other stands next to it."""
+    variant = recorded["model"].get("variant")
+    known = variant if variant in model.variants else None
+    asked = Request(model, known, _asked(recorded) or None, _stated(model, recorded))
+    again = _assess(state, asked)
+    old, new = _numbers(recorded), _numbers(again)
+    return tuple(Beside(*key, old.get(key), new.get(key)) for key in old | new)
+
+
+def _numbers(assessment: Mapping[str, Any]) -> dict[tuple[str, float | None], float]:
+    results = assessment["results"]
+    return {(one["outcome"], one.get("horizonYears")): one["value"] for one in results}
 
 
 def _stated(model: Model, recorded: Mapping[str, Any]) -> dict[str, str]:
