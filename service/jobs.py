@@ -157,6 +157,7 @@ class JobRunner:
         self._sealer = sealer
         self._stop = _Stop()
         self._work_came = threading.Condition()
+        self._work_done = threading.Condition()
         self._workers: list[threading.Thread] = []
         self._heart: list[threading.Thread] = []
         self._in_hand: dict[str, RunContext] = {}
@@ -185,7 +186,7 @@ class JobRunner:
             run_id=run_id,
             room=Room(self._config.waiting, self._config.waiting_per_caller),
         )
-        self._wake()
+        _wake(self._work_came)
         return run_id
 
     def wait(self, run_id: str, seconds: float) -> Run | None:
@@ -196,7 +197,7 @@ class JobRunner:
             rest = end - time.monotonic()
             if run is None or run.ended or rest <= 0:
                 return run
-            self._pause(min(rest, self._config.poll_seconds))
+            _pause(self._work_done, min(rest, self._config.poll_seconds))
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -214,14 +215,14 @@ class JobRunner:
         """Take nothing new, wait for what is in hand, then hand the rest back to the queue."""
         patience = self._config.stop_seconds if timeout is None else timeout
         self._stop.no_more.set()
-        self._wake()
+        _wake(self._work_came)
         _join(self._workers, patience)
         self._stop.hand_back.set()
         self._interrupt(lambda _: True)
         # A handler that does not come to its next check in this time keeps its lease until it
         # runs out; another process goes on from there.
         _join(self._workers, 5)
-        self._wake()
+        _wake(self._work_done)
         _join(self._heart, 5)
         self._workers, self._heart = [], []
 
@@ -240,20 +241,12 @@ class JobRunner:
         with self._in_hand_lock:
             return len(self._in_hand)
 
-    def _wake(self) -> None:
-        with self._work_came:
-            self._work_came.notify_all()
-
-    def _pause(self, seconds: float) -> None:
-        with self._work_came:
-            self._work_came.wait(seconds)
-
     # -- workers -------------------------------------------------------------------------------
 
     def _work(self, stop: "_Stop") -> None:
         while not stop.no_more.is_set():
             if not self._safely(lambda: self._take_one(stop)):
-                self._pause(self._config.poll_seconds)
+                _pause(self._work_came, self._config.poll_seconds)
 
     def _beat(self, stop: "_Stop") -> None:
         """Renew the leases of runs in hand, and look for runs of workers that fell silent."""
@@ -262,7 +255,7 @@ class JobRunner:
             self._safely(self._recover)
             stop.hand_back.wait(self._config.lease_seconds / 3)
             if stop.hand_back.is_set() and self.in_hand:
-                self._pause(1)
+                _pause(self._work_done, 1)
 
     def _safely(self, step: Callable[[], Any]) -> Any:
         """A database that is away for a while must not end the worker for good."""
@@ -281,14 +274,14 @@ class JobRunner:
     def _recover(self) -> None:
         if found := self._store.recover(attempts=self._config.attempts):
             _log.warning("jobs.recovered", runs=found)
-            self._wake()
+            _wake(self._work_came)
 
     def _take_one(self, stop: "_Stop") -> bool:
         claimed = self._store.claim(lease_seconds=self._config.lease_seconds)
         if claimed is None:
             return False
         self._carry_out(claimed, stop)
-        self._wake()
+        _wake(self._work_done)
         return True
 
     def _carry_out(self, claimed: ClaimedRun, stop: "_Stop") -> None:
@@ -348,6 +341,16 @@ def _spawn(work: Callable[[_Stop], None], name: str, stop: _Stop) -> threading.T
     thread = threading.Thread(target=work, args=(stop,), name=name, daemon=True)
     thread.start()
     return thread
+
+
+def _wake(event: threading.Condition) -> None:
+    with event:
+        event.notify_all()
+
+
+def _pause(event: threading.Condition, seconds: float) -> None:
+    with event:
+        event.wait(seconds)
 
 
 def _join(threads: list[threading.Thread], seconds: float) -> None:

@@ -69,6 +69,7 @@ class FhirClient:
         self.clock = Clock(server.limits.budget_seconds, cancel)
         self._origins = server.origins
         self._wire = Wire(server)
+        self._statement: Answer | None = None
         self._credentials: Credentials = credentials_for(server, self._wire)
 
     def __enter__(self) -> "FhirClient":
@@ -142,7 +143,10 @@ class FhirClient:
         return self._fetch(resolve_link(link, found_at, self._origins, what), what)
 
     def metadata(self) -> Answer:
-        return self._fetch(f"{self.server.base_url}/metadata", "GET metadata")
+        """Asked for once: a client lives for one job."""
+        if self._statement is None:
+            self._statement = self._fetch(f"{self.server.base_url}/metadata", "GET metadata")
+        return self._statement
 
     def write(
         self,

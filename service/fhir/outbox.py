@@ -11,7 +11,7 @@ digest and a code from a closed list.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class OutboxState(StrEnum):
@@ -39,6 +39,13 @@ class OutboxItem:
     """Sealed: the references on the server, once known."""
 
 
+class Note(NamedTuple):
+    """What the audit says of an item that is confirmed: the twin, and a word about its result."""
+
+    twin: str
+    outcome: str
+
+
 class OutboxStore(Protocol):
     """Each method is one transaction, safe between processes."""
 
@@ -51,6 +58,10 @@ class OutboxStore(Protocol):
         ...
 
     def get(self, key: str) -> OutboxItem | None: ...
+
+    def take(self, key: str, payload: bytes, *, lease_seconds: int = 300) -> list[OutboxItem]:
+        """`enqueue` and `claim` of one item in one step."""
+        ...
 
     def claim(
         self, *, limit: int = 1, lease_seconds: int = 300, key: str | None = None
@@ -70,8 +81,10 @@ class OutboxStore(Protocol):
         state: OutboxState,
         detail: str = "",
         result: bytes | None = None,
+        note: Note | None = None,
     ) -> bool:
-        """Move an item. `result` None keeps what is there.
+        """Move an item. `result` None keeps what is there. The note goes into the audit with it:
+        both happen, or neither.
 
         False, and nothing changed, when `attempt` is no longer the current one or the item is
         final. `pending` releases the claim: the item may be claimed again at once.

@@ -29,7 +29,7 @@ from service.fhir.errors import (
 )
 from service.fhir.http import FhirClient, Resource
 from service.fhir.look import Found, Looker, agents
-from service.fhir.outbox import OutboxItem, OutboxState, OutboxStore
+from service.fhir.outbox import Note, OutboxItem, OutboxState, OutboxStore
 from service.fhir.retry import pause_before
 from service.fhir.send import Sender, Sent
 from service.fhir.wanted import Wanted, first_target, wanted_from
@@ -78,21 +78,29 @@ def write_back(
     seal: Seal,
     *,
     capability: Capability | None = None,
+    note: Note | None = None,
 ) -> WriteResult:
     """See that these exist exactly once on the server. Answers with what it found and did;
-    raises only where the set itself is unusable or we are cancelled."""
+    raises only where the set itself is unusable or we are cancelled. `note` is what the audit says
+    once they do, whoever finishes it."""
     if not client.server.write_back:
         raise SetupError(f"servers.{client.server.name}", next_step="Set `write_back = true`.")
     wanted = wanted_from(resources)
-    payload = {"server": client.server.name, "resources": list(resources)}
-    outbox.enqueue(key, seal(orjson.dumps(payload)))
-    # Asked before the claim: a server that is away must not leave us holding the item.
-    able = read_capability(client) if capability is None else capability
-    claimed = outbox.claim(key=key, lease_seconds=LEASE_SECONDS)
-    writer = _Writer(client, able, wanted)
+    payload = {
+        "server": client.server.name,
+        "resources": list(resources),
+        "note": list(note) if note else None,
+    }
+    sealed = seal(orjson.dumps(payload))
+    if capability is None:
+        # Asked before the claim: a server that is away must not leave us holding the item.
+        outbox.enqueue(key, sealed)
+        capability = read_capability(client)
+    claimed = outbox.take(key, sealed, lease_seconds=LEASE_SECONDS)
+    writer = _Writer(client, capability, wanted)
     if not claimed:
         return writer.report_on(outbox.get(key))
-    return _deliver(writer, outbox, claimed[0], seal)
+    return _deliver(writer, outbox, claimed[0], seal, note)
 
 
 def resume(
@@ -115,7 +123,8 @@ def resume(
             detail = NOT_SENT if _is_first(item) else item.detail
             outbox.mark(item.key, item.attempt, OutboxState.PENDING, detail)
             continue
-        results.append(_deliver(writer, outbox, item, seal))
+        told = payload.get("note")
+        results.append(_deliver(writer, outbox, item, seal, Note(*told) if told else None))
     return results
 
 
@@ -123,15 +132,22 @@ def _is_first(item: OutboxItem) -> bool:
     return item.attempt == 1 or item.detail == NOT_SENT
 
 
-def _deliver(writer: "_Writer", outbox: OutboxStore, item: OutboxItem, seal: Seal) -> WriteResult:
+def _deliver(
+    writer: "_Writer", outbox: OutboxStore, item: OutboxItem, seal: Seal, note: Note | None
+) -> WriteResult:
     """Run the writer and keep the item's state in step with it."""
 
     def mark(state: OutboxState, detail: str, references: list[str] | None = None) -> None:
         sealed = seal(orjson.dumps(references)) if references is not None else None
-        outbox.mark(item.key, item.attempt, state, detail, sealed)
+        told = note if state is OutboxState.CONFIRMED else None
+        outbox.mark(item.key, item.attempt, state, detail, sealed, told)
+
+    def about_to_send() -> None:
+        if item.detail:  # claimed is `sending` already; what an earlier try left no longer holds
+            mark(OutboxState.SENDING, "")
 
     try:
-        result = writer.run(_is_first(item), lambda: mark(OutboxState.SENDING, ""))
+        result = writer.run(_is_first(item), about_to_send)
     except Cancelled:
         mark(*writer.left_off())
         raise

@@ -17,7 +17,7 @@ from privacy.vault import Vault
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.ladder import Rung, row_key
-from service.fhir.outbox import OutboxState
+from service.fhir.outbox import Note, OutboxState
 from service.fhir.record import NOT_ASKED
 from service.fhir.writeback import Seal, WriteResult, write_back
 from service.pipeline.held import HeldOutbox
@@ -113,13 +113,14 @@ class Deliverer:
         outbox: SqlOutboxStore,
         seal: Seal,
         capability: Capability | None = None,
+        note: Note | None = None,
     ) -> list[Delivered]:
         if not parcels:
             return []
         capability = capability or read_capability(client)
         with self.held(outbox) as held:
             return [
-                Delivered(parcel, self._written(parcel, client, held, seal, capability))
+                Delivered(parcel, self._written(parcel, client, held, seal, capability, note))
                 for parcel in parcels
             ]
 
@@ -130,13 +131,20 @@ class Deliverer:
         outbox: HeldOutbox,
         seal: Seal,
         capability: Capability,
+        note: Note | None,
     ) -> WriteResult:
         """One that another run has in hand is waited for: it finishes, or, if it was killed, its
         lease runs out and it is ours to finish."""
         end = time.monotonic() + 2 * self._lease
         while True:
             result = write_back(
-                client, parcel.resources, outbox, parcel.key, seal, capability=capability
+                client,
+                parcel.resources,
+                outbox,
+                parcel.key,
+                seal,
+                capability=capability,
+                note=note,
             )
             if result.state is not OutboxState.SENDING or time.monotonic() > end:
                 return result

@@ -8,7 +8,7 @@ import threading
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.fhir.outbox import OutboxItem, OutboxState
+from service.fhir.outbox import Note, OutboxItem, OutboxState
 from service.stores.outbox import SqlOutboxStore
 
 
@@ -36,11 +36,16 @@ class HeldOutbox:
     def get(self, key: str) -> OutboxItem | None:
         return self._store.get(key)
 
+    def take(self, key: str, payload: bytes, *, lease_seconds: float = 0) -> list[OutboxItem]:
+        return self._holding(self._store.take(key, payload, lease_seconds=self._lease))
+
     def claim(
         self, *, limit: int = 1, lease_seconds: float = 0, key: str | None = None
     ) -> list[OutboxItem]:
         """The lease asked for is not needed: the heartbeat lasts as long as the work."""
-        items = self._store.claim(limit=limit, lease_seconds=self._lease, key=key)
+        return self._holding(self._store.claim(limit=limit, lease_seconds=self._lease, key=key))
+
+    def _holding(self, items: list[OutboxItem]) -> list[OutboxItem]:
         with self._lock:
             self._held |= {item.key: item.attempt for item in items}
         return items
@@ -52,11 +57,12 @@ class HeldOutbox:
         state: OutboxState,
         detail: str = "",
         result: bytes | None = None,
+        note: Note | None = None,
     ) -> bool:
         if state is not OutboxState.SENDING:
             with self._lock:
                 self._held.pop(key, None)
-        return self._store.mark(key, attempt, state, detail, result)
+        return self._store.mark(key, attempt, state, detail, result, note)
 
     def _beat(self) -> None:
         while not self._end.wait(self._lease / 3):

@@ -164,10 +164,9 @@ class Maker:
         foreign = without_own(record)
         for _ in range(TRIES):
             try:
-                made = self._make(foreign, wish, stage)
+                made = self._make(foreign, wish, person, stage)
             except (ConflictError, StoreConflictError):
                 continue
-            self._consents.know(person, made.twin.id)
             return made
         raise RunError("another run of the same patient is in the way; try again", "busy")
 
@@ -177,7 +176,7 @@ class Maker:
         except NotConsentedError as error:
             raise NotConsented(str(error)) from None
 
-    def _make(self, record: PatientRecord, wish: Wish, stage: Stage) -> Made:
+    def _make(self, record: PatientRecord, wish: Wish, person: str, stage: Stage) -> Made:
         day = _day(record, wish)
         link, expected = self._link(record, wish.policy, day)
         facts = self._facts(record, link, wish.policy, day, stage)
@@ -186,14 +185,16 @@ class Maker:
         del facts  # here and below: of a long record it is large, and all in the document
         context = (record, done, link, day)
         if parent is not None and _says_the_same(parent[0].document, document):
-            self._vault.save(link, expected)
+            with self._database.write():
+                self._vault.save(link, expected)
+                self._consents.know(person, link.twin)
             return _made(*parent, False, context)
         stage("gate")
         draft = _Draft.of(document)
         del document  # it is all in the bytes
         checked = self._gate(record, draft.payload, link, done)
         stage("sign")
-        stored = self._keep(link, expected, draft, done, checked, wish.request)
+        stored = self._keep(link, expected, draft, done, checked, wish.request, person)
         return _made(read(draft.payload), stored, True, context)
 
     # -- steps ---------------------------------------------------------------------------------
@@ -289,8 +290,9 @@ class Maker:
         done: _Done,
         checked: gate.GateResult,
         request: str | None,
+        person: str,
     ) -> StoredTwin:
-        """Risk, ledger, signature, twin, vault and audit in one transaction: all, or none."""
+        """Risk, ledger, signature, twin, vault, consent and audit in one transaction."""
         policy = done.policy
         with self._ledger.alone():
             self._risk.keep(link.twin, policy.id, draft.traits)
@@ -318,6 +320,7 @@ class Maker:
                 policy=policy.id,
             )
             self._vault.save(link, expected)
+            self._consents.know(person, link.twin)
             self._audit.record(
                 role="system",
                 subject="twinport",

@@ -79,11 +79,12 @@ class Runtime:
             for item in made.assessments
             if item["results"]
         }
-        reviews.note_keys(keys)
-        decided = reviews.decisions(keys.values())
-        decisions = {key: reviewed_of(one, code_base(self.config)) for key, one in decided.items()}
         own = own_resources(made, self.deliverer)
-        OwnStore(self.database).keep(with_decisions(own, decisions))
+        with self.database.write():
+            reviews.note_keys(keys)
+            decided, base = reviews.decisions(keys.values()), code_base(self.config)
+            decisions = {key: reviewed_of(one, base) for key, one in decided.items()}
+            OwnStore(self.database).keep(with_decisions(own, decisions))
         return self.deliverer.parcels(made, scale)
 
     def server(self, name: str) -> ServerConfig:

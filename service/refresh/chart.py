@@ -12,7 +12,7 @@ from mappings.to_fhir import with_card
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.ladder import Choice, Rung, Why, choices, on_the_facade, row_key, steps_down
-from service.fhir.outbox import OutboxItem, OutboxState
+from service.fhir.outbox import Note, OutboxItem, OutboxState
 from service.pipeline.deliver import Delivered, Parcel
 from service.pipeline.make import Made
 from service.pipeline.runtime import Runtime
@@ -66,6 +66,7 @@ class Chart:
         self._audit = AuditStore(runtime.database)
         self._start = Rung(client.server.write_as)
         self._known: set[str] = set()  # rows of the outbox that are worth a look
+        self._made_up: dict[tuple[str, Rung, tuple[str, ...]], Parcel] = {}
 
     def update(self) -> Charted:
         charted = Charted()
@@ -92,12 +93,13 @@ class Chart:
             if choice.rung is Rung.FACADE:
                 delivered = Delivered(Parcel(assessment["model"]["id"], key, []), on_the_facade())
             else:
-                delivered = self._written(assessment, choice.rung, revises)
+                delivered = self._written(assessment, choice, revises)
             if not steps_down(delivered.result):
                 break
         charted.delivered.append(delivered)
         charted.rungs.append(choice)
-        self._note_rung(delivered, choice)
+        if choice.rung is Rung.FACADE and self._made.new:  # others: with the item of the outbox
+            self._record("write-back", _rung_word(delivered.parcel.model, choice))
 
     def _choices(self, key: str, assessment: Json) -> list[Choice]:
         """A result stays where it was first written, whatever the server takes today."""
@@ -110,15 +112,26 @@ class Chart:
         native = {r["resourceType"] for r in parcel.resources} - {"Device", "Provenance"}
         return list(choices(self._capability, frozenset(native), self._start))
 
-    def _written(self, assessment: Json, rung: Rung, revises: tuple[str, ...]) -> Delivered:
+    def _written(self, assessment: Json, choice: Choice, revises: tuple[str, ...]) -> Delivered:
         runtime = self._runtime
-        parcel = self._parcel(assessment, rung, revises)
+        parcel = self._parcel(assessment, choice.rung, revises)
         (delivered,) = runtime.deliverer.deliver(
-            [parcel], self._client, runtime.outbox, runtime.sealer.seal, self._capability
+            [parcel],
+            self._client,
+            runtime.outbox,
+            runtime.sealer.seal,
+            self._capability,
+            Note(self._made.twin.id, _rung_word(parcel.model, choice)),
         )
         return delivered
 
     def _parcel(self, assessment: Json, rung: Rung, revises: tuple[str, ...]) -> Parcel:
+        asked = (self._runtime.deliverer.key(self._made, assessment), rung, revises)
+        if asked not in self._made_up:
+            self._made_up[asked] = self._make_up(assessment, rung, revises)
+        return self._made_up[asked]
+
+    def _make_up(self, assessment: Json, rung: Rung, revises: tuple[str, ...]) -> Parcel:
         deliverer, server = self._runtime.deliverer, self._client.server
         links = deliverer.links(self._made, assessment, server.probability_scale)
         links = replace(links, revises=revises)
@@ -209,13 +222,6 @@ class Chart:
             }
             NoticeStore(self._runtime.database).add(told)
 
-    def _note_rung(self, delivered: Delivered, choice: Choice) -> None:
-        """Once for each result: when it was written, or first kept on the façade alone."""
-        first = bool(delivered.result.written) or (choice.rung is Rung.FACADE and self._made.new)
-        if first:
-            model = delivered.parcel.model
-            self._record("write-back", f"{model}:{choice.rung}:{choice.why}"[:64])
-
     def _record(self, action: str, outcome: str) -> None:
         self._audit.record(
             role="system",
@@ -224,6 +230,10 @@ class Chart:
             outcome=outcome,
             object=self._made.twin.id,
         )
+
+
+def _rung_word(model: str, choice: Choice) -> str:
+    return f"{model}:{choice.rung}:{choice.why}"[:64]
 
 
 def update_chart(

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 
-from service.fhir.outbox import FINAL_STATES, OutboxItem, OutboxState
+from service.fhir.outbox import FINAL_STATES, Note, OutboxItem, OutboxState
+from service.stores.audit import AuditStore
 from service.stores.database import Database, utc_now
 from service.stores.tables import OutboxRow
 
@@ -18,6 +19,7 @@ class SqlOutboxStore:
     def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
         self._clock = clock
+        self._audit = AuditStore(database)
 
     def enqueue(self, key: str, payload: bytes) -> bool:
         now = self._clock()
@@ -51,6 +53,11 @@ class SqlOutboxStore:
         with self._database.read() as session:
             return set(session.scalars(query))
 
+    def take(self, key: str, payload: bytes, *, lease_seconds: float = 300) -> list[OutboxItem]:
+        with self._database.write():
+            self.enqueue(key, payload)
+            return self.claim(lease_seconds=lease_seconds, key=key)
+
     def claim(
         self, *, limit: int = 1, lease_seconds: float = 300, key: str | None = None
     ) -> list[OutboxItem]:
@@ -74,6 +81,7 @@ class SqlOutboxStore:
         state: OutboxState,
         detail: str = "",
         result: bytes | None = None,
+        note: Note | None = None,
     ) -> bool:
         values: dict[str, object] = {"state": state, "detail": detail, "updated": self._clock()}
         if result is not None:
@@ -87,7 +95,19 @@ class SqlOutboxStore:
         )
         moved = update(OutboxRow).where(mine).values(values).returning(OutboxRow.key)
         with self._database.write() as session:
-            return session.execute(moved).first() is not None
+            done = session.execute(moved).first() is not None
+            if done and note is not None:
+                self._tell(note)
+            return done
+
+    def _tell(self, note: Note) -> None:
+        self._audit.record(
+            role="system",
+            subject="twinport",
+            action="write-back",
+            outcome=note.outcome,
+            object=note.twin,
+        )
 
     def renew(self, key: str, attempt: int, *, lease_seconds: float) -> bool:
         """Say that the sender still lives. False: the item is no longer its own."""

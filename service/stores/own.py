@@ -85,11 +85,15 @@ class OwnStore:
 
     def keep(self, resources: Iterable[Own]) -> None:
         """Add or replace; the version counts up only where the content changed."""
+        kept = list(resources)
+        theirs = select(OwnRow).where(OwnRow.id.in_({own.id for own in kept}))
         with self._database.write() as session:
-            for own in resources:
-                row = session.get(OwnRow, (own.type, own.id))
+            rows = {(row.type, row.id): row for row in session.scalars(theirs)}
+            for own in kept:
+                row = rows.get((own.type, own.id))
                 if row is None:
-                    session.add(_row(own, self._clock()))
+                    rows[own.type, own.id] = row = _row(own, self._clock())
+                    session.add(row)
                 elif row.content != own.content:
                     row.content, row.version = own.content, row.version + 1
                     row.updated = self._clock()

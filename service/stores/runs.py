@@ -269,6 +269,8 @@ class RunStore:
         now = self._clock()
         oldest = select(RunRow).where(RunRow.state == RunState.QUEUED)
         oldest = oldest.order_by(RunRow.created, RunRow.id).limit(1)
+        if not self._any_queued():  # most looks find nothing, and need not wait for writers
+            return None
         with self._database.write() as session:
             row = session.scalars(oldest.with_for_update(skip_locked=True)).first()
             if row is None or row.sealed_request is None:
@@ -279,6 +281,11 @@ class RunStore:
             row.attempt += 1
             row.started = row.started or now
             return ClaimedRun(_run(row), owner, row.sealed_request)
+
+    def _any_queued(self) -> bool:
+        queued = select(RunRow.id).where(RunRow.state == RunState.QUEUED).limit(1)
+        with self._database.read() as session:
+            return session.scalar(queued) is not None
 
     def renew(self, run_id: str, owner: str, *, lease_seconds: float) -> bool:
         """Say that the worker still lives. False: the run is no longer its own."""

@@ -3,7 +3,7 @@
 import threading
 from dataclasses import dataclass, replace
 
-from service.fhir.outbox import FINAL_STATES, OutboxItem, OutboxState
+from service.fhir.outbox import FINAL_STATES, Note, OutboxItem, OutboxState
 
 
 @dataclass
@@ -20,6 +20,7 @@ class MemoryOutbox:
         self._lock = threading.Lock()
         self._now = 0.0
         self.history: list[tuple[str, str]] = []
+        self.notes: list[Note] = []
 
     def pass_time(self, seconds: float) -> None:
         self._now += seconds
@@ -39,6 +40,10 @@ class MemoryOutbox:
         with self._lock:
             row = self._rows.get(key)
             return row.item if row else None
+
+    def take(self, key: str, payload: bytes, *, lease_seconds: int = 300) -> list[OutboxItem]:
+        self.enqueue(key, payload)
+        return self.claim(lease_seconds=lease_seconds, key=key)
 
     def claim(
         self, *, limit: int = 1, lease_seconds: int = 300, key: str | None = None
@@ -64,6 +69,7 @@ class MemoryOutbox:
         state: OutboxState,
         detail: str = "",
         result: bytes | None = None,
+        note: Note | None = None,
     ) -> bool:
         with self._lock:
             row = self._rows[key]
@@ -72,4 +78,5 @@ class MemoryOutbox:
             kept = row.item.result if result is None else result
             row.item = replace(row.item, state=state, detail=detail, result=kept)
             self.history.append((state.value, detail))
+            self.notes += [note] if note else []
             return True

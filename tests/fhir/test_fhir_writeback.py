@@ -12,7 +12,7 @@ from fhir_servers import QUICK, SmallFhirServer, client_for
 
 from service.fhir.capability import Capability
 from service.fhir.errors import SetupError
-from service.fhir.outbox import OutboxState
+from service.fhir.outbox import Note, OutboxState
 from service.fhir.servers import Limits
 from service.fhir.writeback import LEASE_SECONDS, WriteResult, resume, write_back
 
@@ -56,6 +56,9 @@ def result_set(run: str = "r-1") -> list[Resource]:
     ]
 
 
+NOTE = Note("twin", "prevent:risk-assessment:first-choice")
+
+
 def write(
     server: SmallFhirServer,
     outbox: MemoryOutbox,
@@ -64,7 +67,8 @@ def write(
     limits: Limits = QUICK,
 ) -> WriteResult:
     with client_for(server.base, limits=limits) as client:
-        return write_back(client, result_set(run), outbox, f"key-{run}", seal)
+        resources, key = result_set(run), f"key-{run}"
+        return write_back(client, resources, outbox, key, seal, note=NOTE)
 
 
 def exactly_one_each(server: SmallFhirServer) -> None:
@@ -328,6 +332,7 @@ def test_resume_finishes_what_a_dead_process_left(store: SmallFhirServer) -> Non
             outbox.pass_time(LEASE_SECONDS)
         (result,) = resume(outbox, lambda _: client_for(store.base), seal, seal)
         assert (result.state, result.verified) == ("confirmed", True)
+        assert outbox.notes == [NOTE]  # the audit learns of it, whoever finished it
         exactly_one_each(store)
 
 

@@ -4,8 +4,9 @@ import pytest
 from support.databases import Clock
 from support.threads import at_once
 
-from service.fhir.outbox import OutboxState, OutboxStore
+from service.fhir.outbox import Note, OutboxState, OutboxStore
 from service.stores import Database
+from service.stores.audit import AuditStore
 from service.stores.outbox import SqlOutboxStore
 
 
@@ -66,6 +67,18 @@ def test_what_has_ended_stays_ended(outbox: OutboxStore, clock: Clock, final: Ou
     clock.forward(days=1)
     assert outbox.claim() == []
     assert not outbox.mark("k", item.attempt, OutboxState.PENDING)
+
+
+def test_the_audit_says_it_once_and_of_whom_moved_it(
+    outbox: OutboxStore, database: Database
+) -> None:
+    (item,) = outbox.take("k", b"x")
+    assert outbox.take("k", b"x") == []
+    note = Note("twin", "prevent:observation:not-supported")
+    assert outbox.mark("k", item.attempt, OutboxState.CONFIRMED, note=note)
+    assert not outbox.mark("k", item.attempt, OutboxState.CONFIRMED, note=note)
+    (event,) = AuditStore(database).about("twin", 10)
+    assert (event.action, event.outcome) == ("write-back", note.outcome)
 
 
 def test_a_released_item_may_be_claimed_at_once(outbox: OutboxStore) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from service.fhir.errors import FhirError
 from service.fhir.http import FhirClient
-from service.fhir.outbox import OutboxItem, OutboxState
+from service.fhir.outbox import Note, OutboxItem, OutboxState
 from service.fhir.servers import Limits, ServerConfig
 from service.fhir.writeback import resume, write_back
 from service.pipeline.held import HeldOutbox
@@ -63,6 +63,12 @@ class MortalOutbox(HeldOutbox):
     def enqueue(self, key: str, payload: bytes) -> bool:
         return self._death.at("enqueue", lambda: super(MortalOutbox, self).enqueue(key, payload))
 
+    def take(self, key: str, payload: bytes, *, lease_seconds: float = 0) -> list[OutboxItem]:
+        return self._death.at(
+            "take",
+            lambda: super(MortalOutbox, self).take(key, payload, lease_seconds=lease_seconds),
+        )
+
     def claim(
         self, *, limit: int = 1, lease_seconds: float = 0, key: str | None = None
     ) -> list[OutboxItem]:
@@ -80,10 +86,11 @@ class MortalOutbox(HeldOutbox):
         state: OutboxState,
         detail: str = "",
         result: bytes | None = None,
+        note: Note | None = None,
     ) -> bool:
         step = "mark-sending" if state is OutboxState.SENDING else "mark-end"
         return self._death.at(
-            step, lambda: super(MortalOutbox, self).mark(key, attempt, state, detail, result)
+            step, lambda: super(MortalOutbox, self).mark(key, attempt, state, detail, result, note)
         )
 
 
