@@ -164,10 +164,9 @@ class Maker:
         foreign = without_own(record)
         for _ in range(TRIES):
             try:
-                made = self._make(foreign, wish, person, stage)
+                return self._make(foreign, wish, person, stage)
             except (ConflictError, StoreConflictError):
                 continue
-            return made
         raise RunError("another run of the same patient is in the way; try again", "busy")
 
     def _allowed(self, record: PatientRecord, purpose: str) -> str:
@@ -185,9 +184,8 @@ class Maker:
         del facts  # here and below: of a long record it is large, and all in the document
         context = (record, done, link, day)
         if parent is not None and _says_the_same(parent[0].document, document):
-            with self._database.write():
-                self._vault.save(link, expected)
-                self._consents.know(person, link.twin)
+            self._vault.save(link, expected)
+            self._consents.know(person, link.twin)
             return _made(*parent, False, context)
         stage("gate")
         draft = _Draft.of(document)
