@@ -12,7 +12,7 @@ from service.fhir.wanted import Wanted, escaped
 
 WITHDRAWN = "entered-in-error"
 SET_ASIDE = "cancelled"
-_HUMAN_TOUCHED = frozenset({"final", "amended", "corrected"})
+ACCEPTED = frozenset({"final", "amended", "corrected"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Found:
     def accepted(self) -> bool:
         """A person has put their name to it."""
         said = (self.resource.get("status"), self.resource.get("docStatus"))
-        return not _HUMAN_TOUCHED.isdisjoint(said)
+        return not ACCEPTED.isdisjoint(said)
 
     @property
     def withdrawn(self) -> bool:

@@ -188,6 +188,7 @@ class Chart:
         if item.detail != Done.REVIEW.value:
             return None
         if self._corrector.accepted(item):
+            self._corrector.retire(item, one.cause, one.successor is not None)  # flagged it may be
             return Change(one.model, one.cause, Done.REVIEW)
         self._runtime.outbox.close(item.key, "reviewed")
         return None

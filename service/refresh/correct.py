@@ -1,14 +1,15 @@
 """Changes on the server what no longer holds: found by identifier, changed with If-Match, noted.
 
-A machine's own result (`preliminary`) is withdrawn or marked as superseded; what a person accepted
-is never touched: it is reported until somebody has dealt with it.
+A machine's own result (`preliminary`) is withdrawn or marked as superseded. What a person accepted
+keeps its status and content: it gets a tag and a note that it needs review, and is reported until
+somebody has dealt with it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -56,13 +57,23 @@ class Change:
     done: Done
 
 
+REVIEW_TAG = "needs-review"
 _NOTES = {
+    Done.REVIEW: "Needs review: an input was withdrawn, corrected or found to be wrong after this "
+    "result was accepted. The software that made it has changed nothing else in it.",
     Done.WITHDRAWN: "Withdrawn by the software that made it: an input was withdrawn or found to be "
     "wrong.",
     Done.SUPERSEDED: "Superseded: an input was corrected, and a newer result takes its place.",
     Done.RESTORED: "Restored by the software that made it: the input that had been withdrawn is "
     "back.",
 }
+
+
+class _Aim(NamedTuple):
+    """What is to come of a result, and how."""
+
+    done: Done
+    edit: "Edit"
 
 
 class Corrector:
@@ -78,11 +89,12 @@ class Corrector:
         """An earlier result whose input changed. `replaced`: there is a newer one in its place."""
         superseded = cause is Cause.CORRECTED and replaced
         aim = Done.SUPERSEDED if superseded else Done.WITHDRAWN
-        return self._all(item, aim, _superseded if superseded else _withdrawn)
+        machine = _Aim(aim, _superseded if superseded else _withdrawn)
+        return self._all(item, machine, _Aim(Done.REVIEW, flagged))
 
     def restore(self, item: OutboxItem) -> Done:
         """A result that we withdrew, and that holds again."""
-        return self._all(item, Done.RESTORED, _restored)
+        return self._all(item, _Aim(Done.RESTORED, _restored), _Aim(Done.RESTORED, _unflagged))
 
     def accepted(self, item: OutboxItem) -> bool:
         """Whether a person's acceptance still stands on what no longer holds."""
@@ -101,30 +113,29 @@ class Corrector:
     def _find(self, wanted: Wanted) -> list[Found]:
         return self._looker.by_identifier(wanted)
 
-    def _all(self, item: OutboxItem, aim: Done, edit: "Edit") -> Done:
+    def _all(self, item: OutboxItem, machine: _Aim, accepted: _Aim) -> Done:
         try:
-            done = [self._one(wanted, aim, edit) for wanted in self._results(item)]
+            done = [self._one(wanted, machine, accepted) for wanted in self._results(item)]
         except (TransportError, BadAnswer, Refused):
             return Done.OPEN
-        for gravest in (Done.OPEN, Done.REVIEW, aim):
+        for gravest in (Done.OPEN, Done.REVIEW, machine.done):
             if gravest in done:
                 return gravest
         return Done.GONE
 
-    def _one(self, wanted: Wanted, aim: Done, edit: "Edit") -> Done:
+    def _one(self, wanted: Wanted, machine: _Aim, accepted: _Aim) -> Done:
         for _ in range(TRIES):
             found = self._find(wanted)
             if not found:
                 return Done.GONE
-            if found[0].accepted:
-                return Done.REVIEW
             if found[0].set_aside:
                 return Done.GONE
-            changed = edit(found[0].resource)
+            aim = accepted if found[0].accepted else machine
+            changed = aim.edit(found[0].resource)
             if changed is None:
-                return aim  # done before, or by somebody else
+                return aim.done  # before, or by somebody else
             if self._put(found[0], changed):
-                return aim
+                return aim.done
         return Done.OPEN
 
     def _put(self, found: Found, changed: Json) -> bool:
@@ -177,29 +188,44 @@ Edit = Callable[[Json], Json | None]
 def _withdrawn(resource: Json) -> Json | None:
     if resource.get("status") == WITHDRAWN:
         return None
-    return _noted(_tagged(resource, Done.WITHDRAWN), Done.WITHDRAWN) | {"status": WITHDRAWN}
+    return _noted(_tagged(resource, Done.WITHDRAWN.value), Done.WITHDRAWN) | {"status": WITHDRAWN}
 
 
 def _superseded(resource: Json) -> Json | None:
-    if resource.get("status") == WITHDRAWN or _is_tagged(resource, Done.SUPERSEDED):
+    if resource.get("status") == WITHDRAWN or _is_tagged(resource, Done.SUPERSEDED.value):
         return None
-    changed = _noted(_tagged(resource, Done.SUPERSEDED), Done.SUPERSEDED)
+    changed = _noted(_tagged(resource, Done.SUPERSEDED.value), Done.SUPERSEDED)
     document = resource["resourceType"] == "DocumentReference"
     return changed | ({"status": "superseded"} if document else {})
 
 
 def _restored(resource: Json) -> Json | None:
     """Only what we took back ourselves: the withdrawal of a person stands."""
-    if not (_is_tagged(resource, Done.WITHDRAWN) or _is_tagged(resource, Done.SUPERSEDED)):
+    if not (
+        _is_tagged(resource, Done.WITHDRAWN.value) or _is_tagged(resource, Done.SUPERSEDED.value)
+    ):
         return None
     document = resource["resourceType"] == "DocumentReference"
     changed = _noted(_untagged(resource), Done.RESTORED)
     return changed | {"status": "current" if document else "preliminary"}
 
 
-def _tagged(resource: Json, done: Done) -> Json:
+def flagged(resource: Json) -> Json | None:
+    """A person's decision stands; that it rests on what no longer does is said in it."""
+    if _is_tagged(resource, REVIEW_TAG):
+        return None
+    return _noted(_tagged(resource, REVIEW_TAG), Done.REVIEW)
+
+
+def _unflagged(resource: Json) -> Json | None:
+    if not _is_tagged(resource, REVIEW_TAG):
+        return None
+    return _noted(_untagged(resource), Done.RESTORED)
+
+
+def _tagged(resource: Json, code: str) -> Json:
     meta = resource.get("meta") or {}
-    tag = {"system": TAG, "code": done.value}
+    tag = {"system": TAG, "code": code}
     return {**resource, "meta": {**meta, "tag": [*meta.get("tag", ()), tag]}}
 
 
@@ -209,9 +235,9 @@ def _untagged(resource: Json) -> Json:
     return {**resource, "meta": {**meta, **({"tag": kept} if kept else {})}}
 
 
-def _is_tagged(resource: Json, done: Done) -> bool:
+def _is_tagged(resource: Json, code: str) -> bool:
     tags = (resource.get("meta") or {}).get("tag") or ()
-    return any((tag.get("system"), tag.get("code")) == (TAG, done.value) for tag in tags)
+    return any((tag.get("system"), tag.get("code")) == (TAG, code) for tag in tags)
 
 
 def _noted(resource: Json, done: Done) -> Json:

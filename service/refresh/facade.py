@@ -1,11 +1,13 @@
 """What no longer holds is marked on our own façade as it is on the patient's server."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
+from service.fhir.look import ACCEPTED, WITHDRAWN
 from service.pipeline.origin import IDENTIFIER_SYSTEM
-from service.refresh.correct import TAG
+from service.refresh.correct import TAG, flagged
 from service.refresh.earlier import Cause, Earlier
 from service.stores import Database
 from service.stores.own import Own, OwnFilter, OwnStore
@@ -20,14 +22,16 @@ Json = dict[str, Any]
 
 
 def mark_own(database: Database, twin: str, one: Earlier) -> None:
-    """A withdrawn input, or a corrected one without a newer result: entered-in-error."""
-    if one.cause is Cause.RENEWED or (one.cause is Cause.CORRECTED and one.successor):
+    """A withdrawn input, or a corrected one without a newer result: entered-in-error; what a person
+    accepted is flagged instead, whatever came of its inputs."""
+    if one.cause is Cause.RENEWED:
         return
+    corrected = one.cause is Cause.CORRECTED and one.successor is not None
     store = OwnStore(database)
     for kind in _TYPES:
         where = OwnFilter(type=kind, twins=[twin], identifiers=[(IDENTIFIER_SYSTEM, one.key)])
         found, _ = store.search(where, limit=_MOST, after=None)
-        store.keep([_withdrawn(own) for own in found])
+        store.keep([_marked(own, corrected) for own in found])
 
 
 def past(resource: Json, end: Expiry) -> Json:
@@ -42,6 +46,10 @@ def past(resource: Json, end: Expiry) -> Json:
     }
 
 
-def _withdrawn(own: Own) -> Own:
-    content = orjson.loads(own.content) | {"status": "entered-in-error"}
-    return Own(own.type, own.id, own.twin, orjson.dumps(content), own.system, own.value, own.target)
+def _marked(own: Own, corrected: bool) -> Own:
+    resource = orjson.loads(own.content)
+    if resource["status"] in ACCEPTED:
+        resource = flagged(resource) or resource
+    elif not corrected:
+        resource = {**resource, "status": WITHDRAWN}
+    return replace(own, content=orjson.dumps(resource))

@@ -2,8 +2,10 @@
 what it should."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
+import orjson
 from refresh_clinic import CREATININE, Clinic
 
 from service.pipeline.runtime import open_runtime
@@ -11,6 +13,7 @@ from service.stores.audit import AuditEvent, AuditStore
 from service.stores.own import OwnFilter, OwnStore
 
 Json = dict[str, Any]
+FINAL = {"status": "final"}
 
 
 def chart(clinic: Clinic) -> list[str]:
@@ -115,21 +118,68 @@ def test_our_own_facade_says_the_same(clinic: Clinic) -> None:
     assert [b'"entered-in-error"' in one.content for one in own].count(True) == 1
 
 
-def test_what_a_person_accepted_is_reported_and_not_touched(clinic: Clinic) -> None:
+def test_our_own_facade_flags_what_a_person_accepted(clinic: Clinic) -> None:
+    twin = clinic.run()["twin"]
+    runtime = open_runtime()
+    store, where = OwnStore(runtime.database), OwnFilter(type="RiskAssessment", twins=[twin])
+    (own,) = store.search(where, limit=10, after=None)[0]
+    store.keep([replace(own, content=orjson.dumps(orjson.loads(own.content) | FINAL))])
+    clinic.change(clinic.newest(CREATININE), status="entered-in-error")
+    clinic.run()
+    shown = {
+        one.id: orjson.loads(one.content) for one in store.search(where, limit=9, after=None)[0]
+    }
+    runtime.close()
+    assert shown[own.id]["status"] == "final"
+    assert shown[own.id]["meta"]["tag"][-1]["code"] == "needs-review"
+
+
+def test_what_a_person_accepted_is_flagged_and_reported_until_dealt_with(clinic: Clinic) -> None:
     clinic.run()
     (risk,) = clinic.ours("RiskAssessment")
     clinic.change(risk, status="final")
-    accepted = clinic.ours("RiskAssessment")[0]
+    (accepted,) = clinic.ours("RiskAssessment")
     clinic.change(clinic.newest(CREATININE), status="entered-in-error")
     for _ in range(2):  # until somebody has dealt with it
         summary = clinic.run()
         assert summary["review"] == ["prevent"]
-        assert accepted in clinic.ours("RiskAssessment")
+        flagged = next(r for r in clinic.ours("RiskAssessment") if r["id"] == risk["id"])
+        assert (flagged["status"], flagged["prediction"]) == ("final", accepted["prediction"])
+        assert [t["code"] for t in flagged["meta"]["tag"]][-1:] == ["needs-review"]
+        assert flagged["note"][:-1] == accepted.get("note", [])
+        assert flagged["note"][-1]["text"].startswith("Needs review")
     assert [e.outcome for e in audited("result-accepted-needs-review")] == [
         "prevent:input-withdrawn"
     ]
-    clinic.change(accepted, status="entered-in-error")
+    clinic.change(flagged, status="entered-in-error")
     assert clinic.run()["review"] == []
+
+
+def test_a_flag_that_was_taken_off_is_put_on_again(clinic: Clinic) -> None:
+    """By an EHR that saves its own copy of the result."""
+    clinic.run()
+    (risk,) = clinic.ours("RiskAssessment")
+    clinic.change(risk, status="final")
+    clinic.change(clinic.newest(CREATININE), status="entered-in-error")
+    clinic.run()
+    clinic.change(risk, status="final")
+    assert clinic.run()["review"] == ["prevent"]
+    flagged = next(r for r in clinic.ours("RiskAssessment") if r["id"] == risk["id"])
+    assert [t["code"] for t in flagged["meta"]["tag"]] == ["needs-review"]
+
+
+def test_an_input_that_is_back_takes_the_flag_off(clinic: Clinic) -> None:
+    clinic.run()
+    (risk,) = clinic.ours("RiskAssessment")
+    clinic.change(risk, status="final")
+    creatinine = clinic.newest(CREATININE)
+    clinic.change(creatinine, status="entered-in-error")
+    clinic.run()
+    clinic.change(creatinine)
+    assert clinic.run()["review"] == []
+    back = next(r for r in clinic.ours("RiskAssessment") if r["id"] == risk["id"])
+    assert (back["status"], back["meta"].get("tag")) == ("final", risk["meta"].get("tag"))
+    assert "back" in back["note"][-1]["text"]
 
 
 def test_newer_readings_leave_the_old_result_as_it_was(clinic: Clinic) -> None:
