@@ -16,6 +16,9 @@ from service.pages import officer, own, pages, viewer
 from service.patient.desk import PatientDesk
 from service.pipeline.runtime import Runtime, open_runtime
 from service.pipeline.service import Service
+from service.receive.blueprint import received_blueprint
+from service.receive.desk import Reception
+from service.receive.extend import Extender
 from service.sharing.blueprint import links_blueprint
 from service.sharing.desk import Desk as Sharing
 from service.smart.blueprint import launch_blueprint
@@ -33,7 +36,7 @@ def build() -> Flask:
     """The application over this process's configuration."""
     config = load_config()
     runtime = open_runtime(config)
-    found = (hooks, launches, deidentification, audit, links, notifications)
+    found = (hooks, launches, deidentification, audit, links, notifications, received)
     parts = [pages, own, officer, viewer, *(make(runtime) for make in found)]
     return create_app(config, assembled(runtime), pages=parts)
 
@@ -71,6 +74,11 @@ def links(runtime: Runtime) -> Blueprint:
     """SMART Health Links, for whoever was given one."""
     key = runtime.vault.key_for("health-link-tickets")
     return links_blueprint(Sharing(runtime), key, runtime.config.web.requests_per_minute)
+
+
+def received(runtime: Runtime) -> Blueprint:
+    """Twins from elsewhere, for the clinics that may take them in."""
+    return received_blueprint(Reception(runtime), Extender(runtime))
 
 
 def notifications(runtime: Runtime) -> Blueprint:

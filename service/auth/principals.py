@@ -22,6 +22,7 @@ class Scope(StrEnum):
     RUNS_READ = "runs:read"
     TWINS_READ = "twins:read"
     TWINS_EXPORT = "twins:export"
+    TWINS_RECEIVE = "twins:receive"
     FHIR_READ = "fhir:read"
     FHIR_ASSESS = "fhir:assess"
     FHIR_DEIDENTIFY = "fhir:deidentify"
@@ -40,6 +41,7 @@ ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
             Scope.RUNS_WRITE,
             Scope.RUNS_READ,
             Scope.TWINS_READ,
+            Scope.TWINS_RECEIVE,
             Scope.FHIR_READ,
             Scope.FHIR_ASSESS,
             Scope.FHIR_DEIDENTIFY,

@@ -9,7 +9,6 @@ from typing import Any
 import click
 import orjson
 
-from privacy.signing import envelope
 from service.cli.exits import CommandError, Exit
 from service.cli.files import put
 from service.cli.output import emit, say
@@ -55,8 +54,7 @@ def receive_command(
         raise click.UsageError("give a source, or --show ID with --out FILE, or nothing")
     with _desk() as desk:
         if show and out is not None:
-            found = desk.get(show)
-            put(out, envelope(found.payload, {"jws": found.proof.decode()}))
+            put(out, desk.file(show))
         elif source is None:
             _list(desk, as_json)
         else:
@@ -76,16 +74,7 @@ def _data(source: str, recipient: str, passcode_file: Path | None) -> bytes:
 
 
 def _tell(found: Received, as_json: bool) -> None:
-    row = {
-        "twin": found.twin.id,
-        "version": found.twin.version,
-        "issuer": found.issuer,
-        "signedBy": found.kid,
-        "new": found.new,
-        "follows": found.follows,
-        "followsOurs": found.ours,
-        "assessments": len(found.twin.assessments),
-    }
+    row = found.as_dict()
     if as_json:
         emit(row)
         return

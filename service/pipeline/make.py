@@ -358,6 +358,18 @@ def allowed(link: SubjectRecord) -> frozenset[str]:
     return _own_words() | _policy_digests() | {link.twin, *link.ids.as_dict().values()}
 
 
+def told_in(payload: bytes) -> frozenset[str]:
+    """The same of a document whose ways back are not at hand, by what it says of itself."""
+    document = orjson.loads(payload)
+    names = {name for row in document["sources"] for name in row["ids"]}
+    return (
+        _own_words()
+        | _policy_digests()
+        | _questions(payload)
+        | {document["twin"]["id"], document["twin"]["policy"]["digest"], *names}
+    )
+
+
 def _questions(payload: bytes) -> frozenset[str]:
     """How the record was asked for, where that is told in the document's own words alone."""
     slices = orjson.loads(payload)["completeness"]["slices"]

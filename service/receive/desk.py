@@ -1,13 +1,14 @@
 """Takes in what was signed elsewhere: verified first, kept as foreign, changing nothing of ours."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from privacy.errors import PrivacyError
-from privacy.signing import VerificationKeys, open_envelope, read_header, verify
+from privacy.signing import VerificationKeys, envelope, open_envelope, read_header, verify
 from service.pipeline.runtime import Runtime
 from service.portable import archive, sphr
 from service.portable.errors import PortableError
-from service.receive.errors import ReceiveError
+from service.receive.errors import NotHeldError, ReceiveError
 from service.receive.trust import OWN, Trust
 from service.stores.audit import AuditStore
 from service.stores.errors import ConflictError
@@ -30,6 +31,18 @@ class Received:
     new: bool
     follows: int | None
     ours: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "twin": self.twin.id,
+            "version": self.twin.version,
+            "issuer": self.issuer,
+            "signedBy": self.kid,
+            "new": self.new,
+            "follows": self.follows,
+            "followsOurs": self.ours,
+            "assessments": len(self.twin.assessments),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +95,13 @@ class Reception:
     def get(self, twin: str, version: int | None = None) -> ForeignTwin:
         found = self._held.get(twin, version)
         if found is None:
-            raise ReceiveError("no such twin from elsewhere is held here; see `twinport receive`")
+            raise NotHeldError("no such twin from elsewhere is held here; see `twinport receive`")
         return found
+
+    def file(self, twin: str) -> bytes:
+        """The newest version, as its issuer signed it."""
+        found = self.get(twin)
+        return envelope(found.payload, {"jws": found.proof.decode()})
 
     # -- is it what its issuer signed? ---------------------------------------------------------
 

@@ -7,3 +7,7 @@ class ReceiveError(Exception):
 
 class NotTrustedError(ReceiveError):
     """Nobody here has said that its issuer is to be trusted."""
+
+
+class NotHeldError(ReceiveError):
+    """No twin from elsewhere of this name is held here."""

@@ -8,25 +8,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from privacy import ledger
+from privacy import gate, ledger
 from privacy.policy import load_policy
 from privacy.signing import envelope
-from service.pipeline.make import SOFTWARE
+from service.pipeline.make import SOFTWARE, told_in
 from service.pipeline.runtime import Runtime
 from service.portable import sphr
-from service.receive.errors import ReceiveError
+from service.receive.errors import NotHeldError, ReceiveError
 from service.receive.trust import OWN
 from service.stores.audit import AuditStore
+from service.stores.errors import ConflictError
 from service.stores.foreign import ForeignStore, ForeignTwin
 from service.stores.ledger import SqlLedgerStore
 from service.stores.ledger_index import LedgerIndex
-from service.stores.twins import TwinStore
+from service.stores.twins import StoredTwin, TwinStore
 from twin_engine.document import Twin, dump, read, with_assessments
 from twin_engine.document.join import Joined, JoinError, join
 from twin_engine.models.assess import assess
 from twin_engine.state import State
 
 EVENT = "twin-extended"
+_OVERTAKEN = "somebody else continued it just now: look at what is held, then do it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,19 @@ class Extender:
         """`days`: from the moment of the twin from elsewhere to that of the local one."""
         base, ours = self._held.get(foreign), self._own.get(local)
         if base is None or ours is None:
-            raise ReceiveError("name a twin from elsewhere that is held, and one made here")
+            raise NotHeldError("name a twin from elsewhere that is held, and one made here")
         try:
             joined = join(read(base.payload), read(ours.payload), days, SOFTWARE)
         except JoinError as error:
             raise ReceiveError(str(error)) from None
         payload = self._answered(joined)
-        self._keep(read(payload), base, ours.about.policy, ours.about.digest)
+        checked = self._gate(payload, foreign, role, subject)
+        try:
+            self._keep(read(payload), base, ours, checked)
+        except ConflictError:
+            raise ReceiveError(
+                "somebody else continued it just now: look at what is held"
+            ) from None
         self._audit.record(role=role, subject=subject, action=EVENT, outcome="done", object=foreign)
         return Extended(read(payload), joined.added, joined.duplicates)
 
@@ -64,10 +72,25 @@ class Extender:
         answers = assess(State(joined.document), asked)
         return dump(with_assessments(joined.document, answers))
 
-    def _keep(self, twin: Twin, base: ForeignTwin, policy: str, local: str) -> None:
+    def _gate(self, payload: bytes, foreign: str, role: str, subject: str) -> gate.GateResult:
+        """Both halves were searched for the values of their records where those were at hand.
+        Here the whole is searched once more for all that looks like an identifier."""
+        found = gate.check(payload, gate.IdentifyingValues(), told_in(payload))
+        if not found.passed:
+            self._audit.record(
+                role=role, subject=subject, action=EVENT, outcome="gate-blocked", object=foreign
+            )
+            raise ReceiveError(
+                "what was joined holds something that looks like an identifier; nothing was signed"
+            )
+        return found
+
+    def _keep(
+        self, twin: Twin, base: ForeignTwin, local: StoredTwin, checked: gate.GateResult
+    ) -> None:
         """Ledger, signature and version in one transaction."""
         with self._ledger.alone():
-            under = load_policy(policy)
+            under = load_policy(local.about.policy)
             entry: dict[str, Any] = {
                 "event": EVENT,
                 "time": ledger.coarse_time(under, datetime.now(UTC)),
@@ -76,7 +99,8 @@ class Extender:
                 "twin": twin.id,
                 "document": twin.digest,
                 "continues": base.digest,
-                "with": local,
+                "with": local.about.digest,
+                "gate": checked.as_entry(),
             }
             head = ledger.append(self._ledger, self._runtime.signer, entry)
             signer = self._runtime.signer
@@ -95,7 +119,9 @@ class Extender:
     def package(self, foreign: str) -> bytes:
         """A continuation of ours, to hand on."""
         held = self._held.get(foreign)
-        if held is None or held.issuer != OWN:
+        if held is None:
+            raise NotHeldError("no such twin from elsewhere is held here; see `twinport receive`")
+        if held.issuer != OWN:
             raise ReceiveError("only what was continued here can be packed here: hand on the rest")
         numbers = LedgerIndex(self._database).about(foreign)
         return sphr.build(

@@ -41,7 +41,11 @@ class Place:
 
 
 def place(folder: Path) -> Place:
-    runtime = open_runtime(load_config({"TWINPORT_HOME": str(folder)}))
+    return opened({"TWINPORT_HOME": str(folder)})
+
+
+def opened(settings: Mapping[str, str]) -> Place:
+    runtime = open_runtime(load_config(settings))
     return Place(runtime, Reception(runtime))
 
 

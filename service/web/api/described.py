@@ -32,6 +32,8 @@ class Description:
     body: type[Schema] | None = None
     query: type[Schema] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    """Media types of a body that is a file."""
 
 
 def described(
@@ -42,9 +44,10 @@ def described(
     body: type[Schema] | None = None,
     query: type[Schema] | None = None,
     headers: Mapping[str, str] | None = None,
+    files: tuple[str, ...] = (),
 ) -> Callable[[_View], _View]:
     """Say what a route takes and answers. Problems that every route has are not repeated."""
-    description = Description(summary, answers, problems, body, query, headers or {})
+    description = Description(summary, answers, problems, body, query, headers or {}, files)
 
     def mark(view: _View) -> _View:
         setattr(view, _MARK, description)

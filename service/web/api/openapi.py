@@ -107,7 +107,7 @@ def _operation(route: Route) -> dict[str, Any]:
     description = route.description
     answers = {str(status): _answer(answer) for status, answer in description.answers.items()}
     errors = {str(status): _error(codes) for status, codes in route.statuses.items()}
-    body = {"requestBody": _body(description.body)} if description.body else {}
+    body = {"requestBody": _body(description)} if description.body or description.files else {}
     return {
         "operationId": route.rule.endpoint.partition(".")[2],
         "summary": description.summary,
@@ -126,8 +126,10 @@ def _scopes(audience: Audience) -> list[str]:
     return [audience.scope.value] if audience.scope else []
 
 
-def _body(schema: type[Schema]) -> dict[str, Any]:
-    return {"required": True, "content": {JSON: {"schema": schema}}}
+def _body(description: Description) -> dict[str, Any]:
+    files: dict[str, Any] = {kind: {} for kind in description.files}
+    content = {JSON: {"schema": description.body}} if description.body else files
+    return {"required": True, "content": content}
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
