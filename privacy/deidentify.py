@@ -27,7 +27,18 @@ Count = tuple[str, str, str]  # resource type, path inside it, what was done
 
 _LITERAL = re.compile(r"([A-Za-z]{1,64})/([A-Za-z0-9\-.]{1,64})")
 _VERSION = re.compile(r"/_history/[A-Za-z0-9\-.]{1,64}\Z")
+REMEMBERED = 10_000  # dates, and references, that are not worked out anew for each resource
 _PEOPLE = frozenset({"Patient", "RelatedPerson", "Person", "Practitioner", "Group"})
+
+
+class _Remembered(dict[str, Any]):
+    """Begins again when it is full: what is met often is soon back, and a long record, no two of
+    its dates alike, does not fill the memory with them."""
+
+    def __setitem__(self, text: str, found: Any) -> None:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        super().__setitem__(text, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +114,9 @@ class Session:
         self.extensions: Counter[Count] = Counter()
         self.labels: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[tuple[str, str]] = Counter()  # (resource type, reason)
-        self.offsets: dict[str, tuple[int, str] | str] = {}
-        self.times: dict[str, list[Any]] = {}
-        self.targets: dict[str, Target] = {}
+        self.offsets: dict[str, tuple[int, str] | str] = _Remembered()
+        self.times: dict[str, list[Any]] = _Remembered()
+        self.targets: dict[str, Target] = _Remembered()
 
     def reference_day(self) -> date:
         return self.life.reference(self.today)

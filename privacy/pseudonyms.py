@@ -6,7 +6,7 @@ its pseudonym in one project; in another project it has one that cannot be linke
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, ValuesView
 from typing import Any
 
 BATCH = 64
@@ -54,9 +54,13 @@ class Pseudonyms:
     def as_dict(self) -> dict[str, str]:
         return dict(self._ids)
 
-    def originals(self) -> dict[str, str]:
-        """The way back, for the vault's owner: pseudonym to `Type/id`."""
-        return {pseudonym: original for original, pseudonym in self._ids.items()}
+    def given(self) -> ValuesView[str]:
+        """All pseudonyms, not copied: a long record has a hundred thousand."""
+        return self._ids.values()
+
+    def originals(self, of: Collection[str]) -> dict[str, str]:
+        """The way back, for the vault's owner: these pseudonyms to `Type/id`."""
+        return {name: original for original, name in self._ids.items() if name in of}
 
     def __len__(self) -> int:
         return len(self._ids)

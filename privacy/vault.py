@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -102,7 +103,7 @@ class SubjectRecord:
             "ids": self.ids.as_dict(),
             "identity": self.identity,
         }
-        return zlib.compress(json.dumps(table, separators=(",", ":")).encode())
+        return zlib.compress(orjson.dumps(table))
 
     @staticmethod
     def from_bytes(data: bytes) -> "SubjectRecord":

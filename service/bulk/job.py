@@ -45,6 +45,7 @@ from service.fhir.record import PatientRecord
 from service.fhir.retry import Clock
 from service.fhir.servers import ServerConfig
 from service.pipeline.make import Made, Wish
+from service.pipeline.pulling import learning
 from service.pipeline.runtime import Runtime
 from service.refresh.chart import Charted
 from service.stores.audit import AuditStore
@@ -124,7 +125,9 @@ class Export:
             return
         bulk, able = self.server.bulk, self._capability()
         try:
-            started = start(self._client, self.plan.order, bulk.dialect, able)
+            with learning(self._client, self.runtime.database, able) as lessons:
+                learned = lessons["learned"]
+                started = start(self._client, self.plan.order, bulk.dialect, able, learned)
         except FhirError as error:
             if not isinstance(error, TransportError):
                 self._give_up(error)
@@ -267,11 +270,12 @@ class Export:
 
     def _changed(self, spool: Spool) -> Everybody:
         """An export of changes says whose record changed; what it is now is asked of the server."""
-        able, learned = self._capability(), set[str]()
+        able, database = self._capability(), self.runtime.database
         for who in spool.people():
             self._client.clock = Clock(self.server.limits.budget_seconds)
             try:
-                record = read_patient(self._client, who, capability=able, learned=learned)
+                with learning(self._client, database, able) as lessons:
+                    record = read_patient(self._client, who, **lessons)
             except (NotFound, Gone):
                 yield who, Skipped("gone")
             except FhirError as error:

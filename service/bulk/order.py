@@ -31,6 +31,8 @@ from service.fhir.origin import resolve_link
 from service.fhir.retry import pause_before
 from service.fhir.wire import RawAnswer
 
+LEARNED = "bulk"
+"""Begins the words for the form of an order that a server took."""
 CODES = {"system": "export", "patient": "patient-export", "group": "group-export"}
 _BUSY = frozenset({429, 503})
 
@@ -72,16 +74,20 @@ class Started:
     dialect: Dialect
 
 
-def start(client: FhirClient, order: Order, dialect: str, able: Capability) -> Started:
-    """Ask, in one dialect and then in the other, with all parameters and then with fewer."""
+def start(
+    client: FhirClient, order: Order, dialect: str, able: Capability, learned: set[str]
+) -> Started:
+    """Ask, in one dialect and then in the other, with all parameters and then with fewer; first in
+    the form that this server took before. `learned`: the words of `pulling.learning`."""
     first: Refused | None = None
     spoken = _dialects(client, order, dialect, able)
     hopeless: set[Dialect] = set()
-    for chosen, asked in _attempts(order, spoken):
+    for chosen, asked in _as_learned(list(_attempts(order, spoken)), learned):
         if chosen in hopeless:
             continue
         answer = _send(client, asked, chosen)
         if answer.status == 202:
+            _learn(learned, chosen, order, asked)
             return Started(_status_url(client, answer, asked), asked, chosen)
         error = refusal(f"{chosen.upper()} {asked.what}", answer.status, resource_of(answer), {})
         first = first or error
@@ -100,6 +106,28 @@ def _attempts(order: Order, dialects: list[Dialect]) -> Iterator[tuple[Dialect, 
             yield dialect, replace(order, partial=False)
         if order.types:
             yield dialect, replace(order, partial=False, types=())
+
+
+def _word(dialect: Dialect, order: Order, asked: Order) -> str:
+    """A form, in a word that says nothing of what was ordered."""
+    left_out = {
+        "no-types": order.types and not asked.types,
+        "no-partial": order.partial and not asked.partial,
+    }
+    return ":".join((LEARNED, dialect, *(word for word, is_so in left_out.items() if is_so)))
+
+
+def _as_learned(
+    attempts: list[tuple[Dialect, Order]], learned: set[str]
+) -> list[tuple[Dialect, Order]]:
+    """The form that worked comes first; the others are tried where it no longer does."""
+    order = attempts[0][1]
+    return sorted(attempts, key=lambda one: _word(one[0], order, one[1]) not in learned)
+
+
+def _learn(learned: set[str], dialect: Dialect, order: Order, asked: Order) -> None:
+    learned -= {word for word in learned if word.startswith(f"{LEARNED}:")}
+    learned.add(_word(dialect, order, asked))
 
 
 # -- which dialect ---------------------------------------------------------------------------------

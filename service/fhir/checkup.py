@@ -215,9 +215,19 @@ def _meaning(word: str) -> str:
     kind, _, what = word.partition(":")
     if what == "no-include":
         return f"it does not take `_include` with {kind}"
+    if kind == "bulk":
+        return _order(what.split(":"))
     return _MEANING.get(word, "")
 
 
+def _order(words: list[str]) -> str:
+    """The form in which it takes an order for an export."""
+    left_out = [_LEFT_OUT[word] for word in words[1:] if word in _LEFT_OUT]
+    without = f", without {' and '.join(left_out)}" if left_out else ""
+    return f"it takes orders for an export by {words[0].upper()}{without}"
+
+
+_LEFT_OUT = {"no-types": "`_type`", "no-partial": "`allowPartialManifests`"}
 _MEANING = {
     "patient:bare-id": "it finds a patient by `id`, not by `Patient/id`",
     "post": "it wants searches by POST",

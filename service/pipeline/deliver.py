@@ -25,7 +25,7 @@ from service.pipeline.make import SOFTWARE, Made
 from service.pipeline.origin import IDENTIFIER_SYSTEM
 from service.pipeline.versions import ModelVersions
 from service.stores.outbox import SqlOutboxStore
-from twin_engine.document import source_ids
+from twin_engine.document.lineage import sources_at
 from twin_engine.models.contract import REASONS
 from twin_engine.state import INDIRECT_SLICES
 
@@ -89,11 +89,11 @@ class Deliverer:
 
     def links(self, made: Made, assessment: Json, scale: str = "percent") -> Links:
         """From the twin back to the patient's server."""
-        originals = made.link.ids.originals()
-        ids = source_ids(made.twin.document)
+        used = sources_used(made, assessment)
+        originals = made.link.ids.originals({name for _, name in used.values()})
         return Links(
             subject=made.link.patient,
-            sources={i: originals[name] for i, name in enumerate(ids) if name in originals},
+            sources={i: originals[name] for i, (_, name) in used.items() if name in originals},
             occurrence=_occurrence(made),
             identifier=(IDENTIFIER_SYSTEM, self.key(made, assessment)),
             code_base=self._code_base,
@@ -149,6 +149,12 @@ class Deliverer:
             if result.state is not OutboxState.SENDING or time.monotonic() > end:
                 return result
             client.clock.wait(LOOK_SECONDS, "write-back")
+
+
+def sources_used(made: Made, assessment: Json) -> dict[int, tuple[str, str]]:
+    """Type and pseudonym of what an assessment rests on: of a long record a handful."""
+    places = (i for entry in assessment["inputs"] for i in entry.get("src", ()))
+    return sources_at(made.twin.document, places)
 
 
 def result_key(subject: str, assessment: Json) -> str:

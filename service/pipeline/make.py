@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
@@ -129,11 +130,14 @@ class _Draft(NamedTuple):
     version: int
     parent: str | None
     traits: Traits
+    questions: frozenset[str]
 
     @classmethod
     def of(cls, document: Json) -> "_Draft":
-        heading = document["twin"]
-        return cls(dump(document), heading["version"], heading["parent"], traits_of(document))
+        heading, questions = document["twin"], _questions(document)
+        return cls(
+            dump(document), heading["version"], heading["parent"], traits_of(document), questions
+        )
 
 
 class Maker:
@@ -190,7 +194,7 @@ class Maker:
         stage("gate")
         draft = _Draft.of(document)
         del document  # it is all in the bytes
-        checked = self._gate(record, draft.payload, link, done)
+        checked = self._gate(record, draft, link, done)
         stage("sign")
         stored = self._keep(link, expected, draft, done, checked, wish.request, person)
         return _made(read(draft.payload), stored, True, context)
@@ -268,11 +272,14 @@ class Maker:
         )
 
     def _gate(
-        self, record: PatientRecord, payload: bytes, link: SubjectRecord, done: _Done
+        self, record: PatientRecord, draft: "_Draft", link: SubjectRecord, done: _Done
     ) -> gate.GateResult:
         """The independent search. A hit is written to the ledger, then stops the run."""
         result = searched(
-            payload, record.resources, allowed(link) | _questions(payload), series=record.series
+            draft.payload,
+            record.resources,
+            allowed(link, draft.questions),
+            series=record.series,
         )
         if not result.passed:
             with self._ledger.alone():
@@ -350,12 +357,13 @@ def _own_words() -> frozenset[str]:
     return frozenset(found)
 
 
-def allowed(link: SubjectRecord) -> frozenset[str]:
+def allowed(link: SubjectRecord, questions: frozenset[str] = frozenset()) -> frozenset[str]:
     """What the gate need not judge: the document's vocabulary, policies, this twin's pseudonyms.
 
     Codes are not among them: one that equals an identifying value of the source is a hit.
     """
-    return _own_words() | _policy_digests() | {link.twin, *link.ids.as_dict().values()}
+    ours = (_own_words(), _policy_digests(), questions, (link.twin,), link.ids.given())
+    return frozenset(chain.from_iterable(ours))
 
 
 def told_in(payload: bytes) -> frozenset[str]:
@@ -365,14 +373,14 @@ def told_in(payload: bytes) -> frozenset[str]:
     return (
         _own_words()
         | _policy_digests()
-        | _questions(payload)
+        | _questions(document)
         | {document["twin"]["id"], document["twin"]["policy"]["digest"], *names}
     )
 
 
-def _questions(payload: bytes) -> frozenset[str]:
+def _questions(document: Json) -> frozenset[str]:
     """How the record was asked for, where that is told in the document's own words alone."""
-    slices = orjson.loads(payload)["completeness"]["slices"]
+    slices = document["completeness"]["slices"]
     return frozenset(text for one in slices for text in one.get("asked", ()) if is_question(text))
 
 

@@ -12,10 +12,9 @@ from typing import Any
 import orjson
 
 from mappings.to_fhir import Links, assessment_resources
-from service.pipeline.deliver import Deliverer
+from service.pipeline.deliver import Deliverer, sources_used
 from service.pipeline.make import Made
 from service.stores.own import Own
-from twin_engine.document.lineage import source_ids, source_types
 
 Json = dict[str, Any]
 
@@ -28,7 +27,7 @@ def own_resources(made: Made, deliverer: Deliverer) -> list[Own]:
     """Every resource of this version's assessments, ready to be kept."""
     found: list[Own] = []
     for assessment in made.assessments:
-        links = _pseudonymous(deliverer.links(made, assessment), made)
+        links = _pseudonymous(deliverer.links(made, assessment), made, assessment)
         resources = assessment_resources(
             assessment, deliverer.versions.card(assessment["model"]), links
         )
@@ -37,10 +36,9 @@ def own_resources(made: Made, deliverer: Deliverer) -> list[Own]:
     return found
 
 
-def _pseudonymous(links: Links, made: Made) -> Links:
-    document = made.twin.document
-    types = source_types(document)
-    sources = {i: f"{types[name]}/{name}" for i, name in enumerate(source_ids(document))}
+def _pseudonymous(links: Links, made: Made, assessment: Json) -> Links:
+    used = sources_used(made, assessment)
+    sources = {i: f"{kind}/{name}" for i, (kind, name) in used.items()}
     return replace(links, subject=f"Patient/{made.twin.id}", sources=sources)
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from service.dicomweb.read import read_patient, with_acquisition
-from service.fhir.capability import read_capability
+from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.pull import ALL, Progress, pull_changes
 from service.fhir.record import PatientRecord
@@ -24,7 +24,7 @@ def pull(
     progress: Progress | None = None,
 ) -> PatientRecord:
     """All of it."""
-    with _learning(client, database) as lessons:
+    with learning(client, database) as lessons:
         return read_patient(client, patient, types=types, progress=progress, **lessons)
 
 
@@ -37,23 +37,26 @@ def pull_again(
     progress: Progress | None = None,
 ) -> tuple[PatientRecord, Kept]:
     """What has changed, over what was kept; and what is to be kept now."""
-    with _learning(client, database) as lessons:
+    with learning(client, database) as lessons:
         record, now = pull_changes(client, patient, kept, terms, progress, **lessons)
         return with_acquisition(record, client), now
 
 
 @contextmanager
-def _learning(client: FhirClient, database: Database) -> Iterator[dict[str, Any]]:
-    """What was learned on the way is kept, also of a pull that failed."""
+def learning(
+    client: FhirClient, database: Database, able: Capability | None = None
+) -> Iterator[dict[str, Any]]:
+    """How the server wants to be asked, and can be: as arguments of a pull. What is learned on the
+    way is kept, also of a pull that failed. `able` saves asking what it can."""
     store, base = LessonStore(database), client.server.base_url
-    able = read_capability(client)
+    able = read_capability(client) if able is None else able
     learned = store.of(base, able.digest)
     known = frozenset(learned)
     try:
         yield {"capability": able, "learned": learned}
     finally:
         if learned != known:
-            store.keep(base, able.digest, learned)
+            store.keep(base, able.digest, learned, known)
 
 
 def types_for(models: Sequence[Request], *, only_needed: bool) -> tuple[str, ...]:

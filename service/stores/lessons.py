@@ -1,6 +1,6 @@
 """How each FHIR server wants to be asked, as earlier runs found out. Codes of ours, no patient."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from service.stores.database import Database, utc_now
 from service.stores.tables import Base
 
+LOCK = "server-lessons"  # of two runs that are the first on a server, one writes the row
 GOOD_FOR = timedelta(days=7)
 """A server may change without saying so: what was learned is found out anew after a week."""
 
@@ -43,18 +44,21 @@ class LessonStore:
             holds = row is not None and row.digest == digest and not self._is_old(row.learned)
             return set(row.words) if row is not None and holds else set()
 
-    def keep(self, base: str, digest: str, words: Iterable[str]) -> None:
-        """Lessons grow until they are too old; then all of them are learned anew."""
-        listed = sorted(words)
+    def keep(self, base: str, digest: str, words: Set[str], known: Set[str] = frozenset()) -> None:
+        """Lessons grow until they are too old; then all of them are learned anew.
+
+        `known`: what the run began with. What another one has learned meanwhile stays; what this
+        one has unlearned goes.
+        """
         with self._database.write() as session:
+            self._database.lock(session, LOCK)
             row = session.get(LessonsRow, base)
             if row is None:
-                row = LessonsRow(base=base, digest=digest, words=listed, learned=self._clock())
+                row = LessonsRow(base=base, digest=digest, words=[], learned=self._clock())
                 session.add(row)
-                return
-            if row.digest != digest or self._is_old(row.learned):
-                row.learned = self._clock()
-            row.digest, row.words = digest, listed
+            elif row.digest != digest or self._is_old(row.learned):
+                row.digest, row.words, row.learned = digest, [], self._clock()
+            row.words = sorted((set(row.words) - (known - words)) | words)
 
     def known(self) -> list[Lessons]:
         with self._database.read() as session:

@@ -8,6 +8,7 @@ from flask import request
 from support.shell import Shell
 
 from service.sandbox.errors import FhirError
+from service.sandbox.persona import Pairs
 from service.stores import open_database
 from service.stores.audit import AuditStore
 
@@ -26,6 +27,30 @@ def test_only_those_who_changed_are_made_again(shell: Shell, tmp_path: Path) -> 
         assert twin["twin"]["version"] == 2
         assert twin["completeness"]["basis"] == "server"
         assert report(shell, "run", "main", "--since", "last")["patients"] == {}
+
+
+class Modest(Exporting):
+    """Refuses large pages."""
+
+    def asked(self, kind: str, pairs: Pairs) -> Pairs:
+        if any(name == "_count" and int(value) > 100 for name, value in pairs):
+            raise FhirError(400, "value", "_count is limited to 100")
+        return pairs
+
+
+def test_a_server_is_asked_as_an_earlier_export_found_it_wants_to_be(shell: Shell) -> None:
+    with exporting(Modest(), ids=("p1", "p2")) as sandbox:
+        configure(shell.home, sandbox)
+        assert report(shell)["patients"] == {"new": 2}
+        refused = []
+        for value, who in ((91, "p1"), (92, "p2"), (93, "p1")):
+            sandbox.store.put("Observation", f"l-{value}", heart_rate(f"l-{value}", who, value))
+            before = len(sandbox.requests)
+            found = report(shell, "run", "main", "--since", "last")
+            assert found["patients"] == {"new": 1}
+            refused.append(sum(r.status == 400 for r in sandbox.requests[before:]))
+    assert refused[0] > 0
+    assert refused[1:] == [0, 0]
 
 
 def test_what_was_deleted_is_withdrawn_from_the_next_version(shell: Shell, tmp_path: Path) -> None:

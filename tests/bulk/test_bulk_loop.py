@@ -110,6 +110,18 @@ def test_the_dialect_is_the_servers(
     assert asked[-1].status == 202
 
 
+def test_the_form_it_took_is_asked_for_first_the_next_time(shell: Shell) -> None:
+    """Refused once, and not again; what the server's list says of it is one word of ours."""
+    with exporting(Exporting(methods=("POST",)), ids=("p1",)) as sandbox:
+        configure(shell.home, sandbox)
+        for methods in (["GET", "POST"], ["POST"]):
+            before = len(sandbox.requests)
+            assert report(shell)["complete"] is True
+            asked = [r for r in sandbox.requests[before:] if r.route == "export-group"]
+            assert [r.method for r in asked] == methods
+    assert "learned: it takes orders for an export by POST" in shell("server", "list").out
+
+
 def test_tiny_files_and_paged_manifests(shell: Shell) -> None:
     manners = Exporting(lines_per_file=1, files_per_manifest=3)
     with exporting(manners, ids=("p1",)) as sandbox:

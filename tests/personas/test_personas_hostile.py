@@ -276,4 +276,4 @@ def test_a_whole_run_of_a_hundred_thousand_observations_stays_small(
     assert row["matches"] >= 100_000  # those, and what reports point to
     assert row["verdict"] == "complete"
     assert len(document["signals"]["heart-rate"]["t"]) > 90_000
-    assert peak < 310  # the aim is 300; 291 was measured, and machines differ a little
+    assert peak < 290  # the aim is 300; 262 to 273 were measured, and machines differ a little

@@ -1,5 +1,7 @@
 """What runs learned of a server is kept for a while, and as long as the server says the same."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from service.fhir.capability import parse_capability
@@ -31,6 +33,23 @@ def test_lessons_hold_for_a_week_and_for_one_statement(database: Database) -> No
     assert store.of(BASE, STATED) == set()
     store.keep(BASE, STATED, {"post"})
     assert [(one.words, one.learned) for one in store.known()] == [(("post",), clock.now)]
+
+
+def test_two_runs_at_once_keep_what_both_have_learned(database: Database) -> None:
+    """Whichever was first on a new server; and what one has unlearned, the other does not undo."""
+    store = LessonStore(database)
+    start = threading.Barrier(8)
+
+    def learn(number: int) -> None:
+        start.wait()
+        store.keep(BASE, STATED, {f"count:{number}"})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(learn, range(8)))
+    both = {f"count:{number}" for number in range(8)}
+    assert store.of(BASE, STATED) == both
+    store.keep(BASE, STATED, {"post"}, known={"count:3"})
+    assert store.of(BASE, STATED) == both - {"count:3"} | {"post"}
 
 
 def test_lessons_can_be_forgotten(database: Database) -> None:

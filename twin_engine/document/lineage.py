@@ -96,6 +96,16 @@ def source_ids(document: Mapping[str, Any]) -> list[str]:
     return [pseudonym for row in document["sources"] for pseudonym in row["ids"]]
 
 
+def sources_at(document: Mapping[str, Any], places: Iterable[int]) -> dict[int, tuple[str, str]]:
+    """Type and pseudonym of what these `src` point to."""
+    wanted, found, start = set(places), dict[int, tuple[str, str]](), 0
+    for row in document["sources"]:
+        end = start + len(row["ids"])
+        found |= {i: (row["type"], row["ids"][i - start]) for i in wanted if start <= i < end}
+        start = end
+    return found
+
+
 def source_types(document: Mapping[str, Any]) -> dict[str, str]:
     return {pseudonym: row["type"] for row in document["sources"] for pseudonym in row["ids"]}
 
