@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import compress
 from typing import Any, NamedTuple
 
 from privacy.compile import Compiler, Refusal, Rule
@@ -133,8 +134,9 @@ class Session:
         for slots, times in zip(self._bundles, self.bundles, strict=False):
             for slot in slots if times else ():
                 hits[slot] += times
-        found = Counter({self._slots[i]: n for i, n in enumerate(hits) if n})
-        return found + self.extensions
+        found = Counter(dict(compress(zip(self._slots, hits, strict=True), hits)))
+        found.update(self.extensions)
+        return found
 
     def apply(self, resource: Any) -> dict[str, Any] | Refused:
         """The de-identified record of one resource. Whatever goes wrong, nothing passes through."""

@@ -18,7 +18,7 @@ from service.fhir.paging import link_of
 from service.fhir.record import PatientRecord
 from service.fhir.source import DEFAULT_CAP, read_parsed
 
-HEAD = frozenset({"resourceType", "id", "meta"})
+HEAD = ("resourceType", "id", "meta")
 NOT_IN_FILE = "not-in-file"
 WHOLE = Claim("complete", "complete")
 HELD = Claim("complete", NOT_IN_FILE)
@@ -55,13 +55,17 @@ def read_bundle(source: Path | bytes, *, cap: int = DEFAULT_CAP) -> list[Patient
 
 
 def _lighten(bundle: Any) -> list[dict[str, Any]]:
-    """Leaves only the head of what is merely counted: of a hospital's Bundle, half of the bytes."""
+    """Leaves only the head of what is merely counted: of a hospital's Bundle, half of the bytes.
+
+    A new head, and the few keys of it taken out of the resource: it has twenty others.
+    """
     listed = bundle.get("entry") if type(bundle) is dict else None
     gone: list[dict[str, Any]] = []
     for entry in listed if type(listed) is list else ():
         resource = entry.get("resource") if type(entry) is dict else None
         if type(resource) is dict and _is_resource(resource) and not _is_read(resource):
-            gone.append({key: resource.pop(key) for key in resource.keys() - HEAD})
+            entry["resource"] = {key: resource.pop(key) for key in HEAD if key in resource}
+            gone.append(resource)
     return gone
 
 
@@ -121,4 +125,4 @@ def _add(pile: Pile, resource: dict[str, Any], full_url: str) -> None:
 
 def _is_resource(value: Any) -> TypeGuard[dict[str, Any]]:
     name = value.get("resourceType") if isinstance(value, dict) else None
-    return isinstance(name, str) and _TYPE_NAME.match(name) is not None
+    return isinstance(name, str) and (name in SCOPE or _TYPE_NAME.match(name) is not None)

@@ -46,7 +46,8 @@ def withdrawn(resource: Resource) -> str | None:
     """Why a resource is no fact, as a reason for the count of drops; None when it is one."""
     kind = KINDS.get(resource["resourceType"])
     for element, codes in kind.withdrawn.items() if kind else ():
-        for value in _codes(resource.get(element)):
+        found = resource.get(element)
+        for value in (found,) if type(found) is str else _codes(found):
             if value in codes:
                 return f"{value}" if isinstance(value, str) else "do-not-perform"
     return None

@@ -66,7 +66,7 @@ def parsed(data: bytes, lighten: "Lighten | None" = None) -> Parsed:
             f"is not JSON (line {error.lineno}, column {error.colno})",
             "Export it again; it may have been cut off or edited.",
         ) from None
-    gone = _key_ends(lighten(value)) if lighten and not _ESCAPED_KEY_END.search(data) else 0
+    gone = _key_ends(lighten(value)) if lighten and not _escapes_key_ends(data) else 0
     keys, referring = _survey(value)
     if not _has_exactly(data, keys + gone):
         _refuse_repeated_keys(data)
@@ -165,6 +165,12 @@ def _survey(value: Any) -> tuple[int, list[dict[str, Any]]]:
         keys += sum(map(len, objects))
         referring += [found for found in objects if "reference" in found]
     return keys, referring
+
+
+def _escapes_key_ends(data: bytes) -> bool:
+    """Whether strings may spell a `"` or `:` otherwise. Most files escape nothing of the kind: that
+    is seen in a tenth of the pattern's time."""
+    return b"\\u00" in data and _ESCAPED_KEY_END.search(data) is not None
 
 
 def _key_ends(gone: list[dict[str, Any]]) -> int:
