@@ -62,6 +62,10 @@ class Pseudonyms:
         """The way back, for the vault's owner: these pseudonyms to `Type/id`."""
         return {name: original for original, name in self._ids.items() if name in of}
 
+    def __contains__(self, original: str) -> bool:
+        """Whether the record has shown `Type/id`."""
+        return original in self._ids
+
     def __len__(self) -> int:
         return len(self._ids)
 

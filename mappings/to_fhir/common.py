@@ -48,6 +48,15 @@ def years_later(start: date, years: int) -> date:
         return start.replace(year=start.year + years, day=28)
 
 
+def until_sentence(links: Links) -> str:
+    """For whoever reads it later, where nobody can say it of the copy they see."""
+    return f"Holds until {links.until.isoformat()}." if links.until else ""
+
+
+def encounter(links: Links) -> Json:
+    return {"encounter": {"reference": links.encounter}} if links.encounter else {}
+
+
 def method(view: CardView, links: Links) -> Json:
     coding = own(links, "model", view.code, view.title, view.version)
     return {"coding": [coding], "text": view.text}
@@ -65,6 +74,7 @@ def notes(
     texts = [
         f"Computed by {view.text}, and not reviewed by a clinician.",
         *sentences,
+        until_sentence(links),
         _missing(assessment),
         _assumed(assessment),
         _unseen(assessment),

@@ -18,14 +18,17 @@ from mappings.to_fhir.codings import LOINC, UCUM, category, labelled, own
 from mappings.to_fhir.common import (
     Json,
     as_references,
+    encounter,
     identifier,
     method,
     notes,
     references,
     resource_id,
     timestamp,
+    until_sentence,
 )
 from mappings.to_fhir.companions import device, provenance, url
+from mappings.to_fhir.interval import in_percent
 from mappings.to_fhir.links import Links
 from mappings.to_fhir.observation import type_of
 from mappings.to_fhir.wording import (
@@ -80,7 +83,7 @@ def _observation(
         "resourceType": "Observation",
         "id": resource_id("Observation", *links.identifier, "probabilities"),
         "meta": labelled(),
-        "text": narrative([f"{view.text}: preliminary.", *lines]),
+        "text": narrative([paragraph(f"{view.text}: preliminary.", until_sentence(links)), *lines]),
         "identifier": identifier(links),
         "status": "preliminary",
         "category": [category("score")],
@@ -89,6 +92,7 @@ def _observation(
             "text": view.title,
         },
         "subject": {"reference": links.subject},
+        **encounter(links),
         "effectiveDateTime": timestamp(links.occurrence),
         "method": method(view, links),
         "device": {"reference": machine},
@@ -106,6 +110,7 @@ def _component(result: Mapping[str, Any], view: CardView, links: Links) -> Json:
     years = result.get("horizonYears")
     code = f"{outcome.id}-{years}y" if years is not None else outcome.id
     return {
+        **in_percent(result),
         "code": {
             "coding": [own(links, "outcome", code)],
             "text": f"{outcome.label}{horizon_words(result)}",
@@ -147,7 +152,7 @@ def _document(
         "resourceType": "DocumentReference",
         "id": resource_id("DocumentReference", *links.identifier),
         "meta": labelled(),
-        "text": narrative([f"{view.text}: preliminary."]),
+        "text": narrative([paragraph(f"{view.text}: preliminary.", until_sentence(links))]),
         "identifier": identifier(links),
         "status": "current",
         "docStatus": "preliminary",
@@ -155,15 +160,21 @@ def _document(
         "subject": {"reference": links.subject},
         "date": when,
         "author": [{"reference": machine}],
-        "description": f"{view.text}: preliminary, not reviewed by a clinician.",
+        "description": paragraph(
+            f"{view.text}: preliminary, not reviewed by a clinician.", until_sentence(links)
+        ),
         "content": [
             _attachment("text/plain", _readable(assessment, view, links, results), view, when),
             _attachment("application/json", _embedded(results), view, when),
         ],
     }
-    used = references(assessment, links)
-    if used:
-        resource["context"] = {"related": as_references(used)}
+    context: Json = {}
+    if used := references(assessment, links):
+        context["related"] = as_references(used)
+    if links.encounter:
+        context["encounter"] = as_references([links.encounter])
+    if context:
+        resource["context"] = context
     return resource
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 SCALES = ("percent", "fraction")
 
@@ -32,6 +32,10 @@ class Links:
     """Resource types of which not everything was seen."""
     revises: tuple[str, ...] = ()
     """Earlier results on the target server that this one takes the place of."""
+    encounter: str = ""
+    """`Encounter/<id>` on the target server, where it is known."""
+    until: date | None = None
+    """The last day on which it may be shown as current; None: nothing ends it."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Reason of a refusal → its sentence for people."""
 

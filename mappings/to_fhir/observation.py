@@ -8,13 +8,16 @@ from mappings.to_fhir.codings import MEDICATION_ASSESSED, UCUM, category, labell
 from mappings.to_fhir.common import (
     Json,
     as_references,
+    encounter,
     identifier,
     method,
     notes,
     references,
     resource_id,
     timestamp,
+    until_sentence,
 )
+from mappings.to_fhir.interval import in_unit
 from mappings.to_fhir.links import Links
 from mappings.to_fhir.wording import (
     inputs_sentence,
@@ -53,7 +56,8 @@ def observation(
         "resourceType": "Observation",
         "id": resource_id("Observation", *links.identifier, suffix),
         "meta": labelled(),
-        "text": narrative([f"{view.text}: preliminary.", paragraph(sentence, interval)]),
+        **in_unit(result, lambda bound: _rounded(bound, outcome)),
+        "text": narrative([_headline(view, links), paragraph(sentence, interval)]),
         "identifier": identifier(links, suffix),
         "status": "preliminary",
         "category": [category(outcome.kind)],
@@ -62,6 +66,7 @@ def observation(
             "text": outcome.label,
         },
         "subject": {"reference": links.subject},
+        **encounter(links),
         "effectiveDateTime": timestamp(links.occurrence),
         "valueQuantity": _quantity(value, result["unit"]),
         "method": method(view, links),
@@ -97,7 +102,7 @@ def recommendation(
         "resourceType": "Observation",
         "id": resource_id("Observation", *links.identifier, suffix),
         "meta": labelled(),
-        "text": narrative([f"{view.text}: preliminary.", f"{outcome.label}: {said}"]),
+        "text": narrative([_headline(view, links), f"{outcome.label}: {said}"]),
         "identifier": identifier(links, suffix),
         "status": "preliminary",
         "category": [category(outcome.kind)],
@@ -106,6 +111,7 @@ def recommendation(
             "text": outcome.label,
         },
         "subject": {"reference": links.subject},
+        **encounter(links),
         "effectiveDateTime": timestamp(links.occurrence),
         "valueCodeableConcept": {"coding": [coding], "text": said or plain(code).capitalize()},
         "method": method(view, links),
@@ -119,6 +125,10 @@ def recommendation(
     if derived:
         resource["derivedFrom"] = as_references(derived)
     return resource
+
+
+def _headline(view: CardView, links: Links) -> str:
+    return paragraph(f"{view.text}: preliminary.", until_sentence(links))
 
 
 def type_of(reference: str) -> str:

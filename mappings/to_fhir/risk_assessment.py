@@ -8,14 +8,17 @@ from mappings.to_fhir.codings import labelled, own
 from mappings.to_fhir.common import (
     Json,
     as_references,
+    encounter,
     identifier,
     method,
     notes,
     references,
     resource_id,
     timestamp,
+    until_sentence,
     years_later,
 )
+from mappings.to_fhir.interval import in_percent
 from mappings.to_fhir.links import Links
 from mappings.to_fhir.wording import (
     horizon_words,
@@ -44,6 +47,7 @@ def risk_assessment(
         "method": method(view, links),
         "code": {"text": view.title},
         "subject": {"reference": links.subject},
+        **encounter(links),
         "occurrenceDateTime": timestamp(links.occurrence),
         "performer": {"reference": device},
     }
@@ -58,7 +62,8 @@ def risk_assessment(
 
 
 def _headline(view: CardView, links: Links) -> str:
-    return f"{view.text}: preliminary, {links.occurrence.date().isoformat()}."
+    day = links.occurrence.date().isoformat()
+    return paragraph(f"{view.text}: preliminary, {day}.", until_sentence(links))
 
 
 def _sentence(result: Mapping[str, Any], view: CardView) -> str:
@@ -75,13 +80,13 @@ def _prediction(
     outcome = view.outcome(result)
     coding = own(links, "outcome", outcome.id, outcome.label)
     prediction: Json = {
+        **in_percent(result),
         "outcome": {"coding": [coding, *outcome.codings], "text": outcome.label},
         "probabilityDecimal": probability_decimal(result["value"], links.probability_scale),
     }
     if "category" in result:
         prediction["qualitativeRisk"] = _category(result["category"], links)
-    if "horizonYears" in result:
-        prediction["whenPeriod"] = _when(result, links)
+    prediction["whenPeriod"] = _when(result, links)
     prediction["rationale"] = _rationale(result, assessment)
     return prediction
 
@@ -94,9 +99,10 @@ def _category(category: Mapping[str, str], links: Links) -> Json:
 
 
 def _when(result: Mapping[str, Any], links: Links) -> Json:
-    """From the day of the assessment to the horizon. Without it a risk would mean the lifespan."""
+    """From the day of the assessment to the horizon; that day alone for what is said of now.
+    Without it a risk would mean the lifespan."""
     start = links.occurrence.date()
-    end = years_later(start, result["horizonYears"])
+    end = years_later(start, result.get("horizonYears", 0))
     return {"start": start.isoformat(), "end": end.isoformat()}
 
 

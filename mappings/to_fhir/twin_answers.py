@@ -12,6 +12,7 @@ from mappings.to_fhir.card import PROBABILITY, RECOMMENDATION, CardView
 from mappings.to_fhir.codings import UCUM, category, labelled
 from mappings.to_fhir.common import resource_id
 from mappings.to_fhir.companions import url
+from mappings.to_fhir.interval import in_percent, in_unit
 from mappings.to_fhir.relative import OWN
 from mappings.to_fhir.twin_facts import Frame, Json
 from mappings.to_fhir.wording import percent, plain
@@ -90,6 +91,7 @@ def _risk(
 
 def _prediction(result: Mapping[str, Any], view: CardView, age: int | None) -> Json:
     made = {
+        **in_percent(result),
         "outcome": _outcome(view, result),
         "probabilityDecimal": percent(result["value"]),
         "rationale": _rationale(result),
@@ -101,8 +103,8 @@ def _prediction(result: Mapping[str, Any], view: CardView, age: int | None) -> J
             "coding": [{"system": system, "code": code}],
             "text": f"{plain(code).capitalize()} ({scheme})",
         }
-    years = result.get("horizonYears")
-    if years is not None and age is not None:
+    years = result.get("horizonYears", 0)
+    if age is not None:
         made["whenRange"] = {"low": _years(age), "high": _years(age + years)}
     return made
 
@@ -148,6 +150,8 @@ def _quantity(
         "_effectiveDateTime": frame.clock.at(assessment["at"]),
         **_value(result, view),
     }
+    if "valueQuantity" in made:
+        made |= in_unit(result, lambda bound: float(f"{bound:.6g}"))
     # R4 lets an Observation derive from few types.
     derived = [resource for resource in basis if resource["resourceType"] == "Observation"]
     if derived:

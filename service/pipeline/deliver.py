@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from typing import Any
 
@@ -27,7 +27,9 @@ from service.pipeline.versions import ModelVersions
 from service.stores.outbox import SqlOutboxStore
 from twin_engine.document.lineage import sources_at
 from twin_engine.models.contract import REASONS
-from twin_engine.state import INDIRECT_SLICES
+from twin_engine.models.registry import all_models
+from twin_engine.models.shelf import expiry
+from twin_engine.state import INDIRECT_SLICES, UNITS_PER_DAY
 
 Json = dict[str, Any]
 
@@ -100,6 +102,8 @@ class Deliverer:
             software=SOFTWARE,
             probability_scale=scale,
             partial=tuple(_partial(made)),
+            encounter=made.encounter if made.encounter in made.link.ids else "",
+            until=_until(made, assessment),
             reasons={reason.id: reason.sentence for reason in REASONS.values()},
         )
 
@@ -176,6 +180,15 @@ def _occurrence(made: Made) -> datetime:
     if made.twin.document["twin"]["asOf"] == "run":
         return made.stored.about.created.replace(microsecond=0)
     return datetime.combine(made.day, time_of_day(12), UTC)
+
+
+def _until(made: Made, assessment: Json) -> date | None:
+    """The last day on which it may be shown as current, if nobody looks again before."""
+    model = all_models().get(assessment["model"]["id"])
+    if model is None:
+        return None
+    end = expiry(assessment, model, UNITS_PER_DAY[made.twin.document["twin"]["timeUnit"]], 0)
+    return None if end is None else _occurrence(made).date() + timedelta(days=end.days_left)
 
 
 def _partial(made: Made) -> Iterable[str]:

@@ -4,7 +4,7 @@ Identified values are local to one call of `Maker.make`; what leaves it is the t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
@@ -66,6 +66,7 @@ class Wish:
     day: date | None = None  # for "stated"
     request: str | None = None  # under which the audit log says who asked
     purpose: str = CARE  # what for; the patient must have allowed it
+    encounter: str = field(default="", repr=False)  # `Encounter/<id>`, where the caller knows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Made:
     safety: tuple[tuple[str, str, int], ...]
     link: SubjectRecord = field(repr=False)
     day: date = field(repr=False)
+    encounter: str = field(default="", repr=False)
 
     @property
     def file(self) -> bytes:
@@ -168,7 +170,8 @@ class Maker:
         foreign = without_own(record)
         for _ in range(TRIES):
             try:
-                return self._make(foreign, wish, person, stage)
+                made = self._make(foreign, wish, person, stage)
+                return replace(made, encounter=wish.encounter)
             except (ConflictError, StoreConflictError):
                 continue
         raise RunError("another run of the same patient is in the way; try again", "busy")

@@ -39,7 +39,7 @@ def own_resources(made: Made, deliverer: Deliverer) -> list[Own]:
 def _pseudonymous(links: Links, made: Made, assessment: Json) -> Links:
     used = sources_used(made, assessment)
     sources = {i: f"{kind}/{name}" for i, (kind, name) in used.items()}
-    return replace(links, subject=f"Patient/{made.twin.id}", sources=sources)
+    return replace(links, subject=f"Patient/{made.twin.id}", sources=sources, encounter="")
 
 
 def _rewritten(node: Any, here: Mapping[str, str]) -> Any:

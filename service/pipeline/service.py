@@ -242,6 +242,7 @@ class Service:
             "writeBack": request.write_back,
             "onlyNeeded": request.only_needed,
             "purpose": request.purpose,
+            "encounter": request.encounter,
         }
         asked = {"kind": KIND, "server": request.server, "requested_by": principal.subject}
         try:
@@ -353,6 +354,7 @@ class Service:
                 as_of="run",
                 request=context.run_id,
                 purpose=wanted.get("purpose", CARE),
+                encounter=f"Encounter/{found}" if (found := wanted.get("encounter")) else "",
             )
             made = self.runtime.maker.make(record, wish, stage)
             self._note_safety(context.run_id, made)

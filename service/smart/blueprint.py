@@ -79,7 +79,9 @@ def _twin_of(found: Arrived) -> str:
     caller = Principal(
         Role.EHR, BOUND_CLINICIAN, named_subject(Role.EHR, found.person), Kind.SESSION
     )
-    run = services().runs.start(RunRequest(found.server, found.patient), caller)
+    run = services().runs.start(
+        RunRequest(found.server, found.patient, encounter=found.encounter), caller
+    )
     if run.state is not RunState.DONE or run.twin is None:
         code = run.error if run.error in set(Failure) else Failure.FAILED
         raise WebError(Failure.STILL_RUNNING if not run.ended else str(code), run_id=run.id)

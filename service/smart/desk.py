@@ -46,6 +46,7 @@ class Arrived:
     server: str
     patient: str = field(repr=False)
     person: str = ""
+    encounter: str = field(default="", repr=False)
 
 
 class Desk:
@@ -127,7 +128,8 @@ class Desk:
         answer = ehr.exchange(endpoints, code, redirect_uri, kept["verifier"])
         expected = Expected(endpoints.issuer, ehr.app.client_id, kept["nonce"], ehr.server.base_url)
         person = clinician_of(answer.get("id_token"), ehr.keys(endpoints), expected)
-        return Arrived(kept["server"], _patient(ehr, answer), self._code(person))
+        patient = _patient(ehr, answer)
+        return Arrived(kept["server"], patient, self._code(person), _encounter(answer))
 
     def _taken(self, state: str, browser: str) -> dict[str, Any]:
         """The launch of this state, once, and only for the browser that began it."""
@@ -146,6 +148,12 @@ class Desk:
 
     def _hash(self, kind: str, text: str) -> bytes:
         return keyed_hash(self._key, f"launch.{kind}", text)
+
+
+def _encounter(answer: Mapping[str, Any]) -> str:
+    """In context, where the EHR says one. Whether it is the patient's is seen in the record."""
+    told = answer.get("encounter")
+    return told if isinstance(told, str) and _ID.fullmatch(told) else ""
 
 
 def _patient(ehr: Ehr, answer: Mapping[str, Any]) -> str:

@@ -105,6 +105,8 @@ class RunRequest:
     write_back: bool | None = None  # None: as the server's entry says
     only_needed: bool = False  # ask for the types that the models read, and for no others
     purpose: str = CARE  # what for; the patient must have allowed it
+    encounter: str = field(default="", repr=False)
+    """Its id on that server: the results name it where it is the patient's own."""
 
 
 @dataclass(frozen=True, slots=True)

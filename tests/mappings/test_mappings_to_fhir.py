@@ -281,6 +281,44 @@ def test_the_horizon_is_a_period_from_the_day_of_the_assessment() -> None:
     assert second["whenPeriod"] == {"start": "2026-06-02", "end": "2056-06-02"}
 
 
+def test_a_probability_of_today_is_for_the_day_and_never_for_the_lifespan() -> None:
+    today = {**PREVENT, "results": [{"outcome": "ascvd", "value": 0.2, "unit": "1"}]}
+    (prediction,) = made(today)["RiskAssessment"]["prediction"]
+    assert prediction["whenPeriod"] == {"start": "2026-06-02", "end": "2026-06-02"}
+
+
+@pytest.mark.parametrize("scale", ["percent", "fraction"])
+def test_a_program_finds_the_interval_in_percent_and_named(scale: str) -> None:
+    first, second, _ = made(probability_scale=scale)["RiskAssessment"]["prediction"]
+    ((whole,), absent) = first["extension"], second.get("extension")
+    assert (whole["url"], absent) == ("urn:twinport:fhir:interval", None)
+    range_, level, kind = whole["extension"]
+    bounds = [range_["valueRange"][end] for end in ("low", "high")]
+    assert [(one["value"], one["code"]) for one in bounds] == [(11.8, "%"), (17.1, "%")]
+    assert (level["valueDecimal"], kind["valueCode"]) == (0.95, "if-measured-again")
+
+
+def test_a_quantity_has_its_interval_in_its_unit() -> None:
+    interval = {"low": 70.123, "high": 95.987, "level": 0.95, "kind": "if-measured-again"}
+    (result,) = CKD["results"]
+    observed = made({**CKD, "results": [{**result, "interval": interval}]}, CKD_CARD)["Observation"]
+    validated(observed)
+    bounds = observed["extension"][0]["extension"][0]["valueRange"]
+    assert [bounds[end]["value"] for end in ("low", "high")] == [70.0, 96.0]
+    assert bounds["low"]["code"] == observed["valueQuantity"]["code"]
+
+
+@pytest.mark.parametrize(("assessment", "card"), [(PREVENT, CARD), (CKD, CKD_CARD)])
+def test_it_says_until_when_it_holds_where_anybody_reads_it(
+    assessment: dict[str, Any], card: dict[str, Any]
+) -> None:
+    said = "Holds until 2027-06-02."
+    told = list(made(assessment, card, until=date(2027, 6, 2)).values())[1]
+    assert said in told["text"]["div"]
+    assert said in [note["text"] for note in told["note"]]
+    assert "Holds until" not in json.dumps(list(made(assessment, card).values()))
+
+
 @given(st.dates(date(1900, 1, 1), date(2400, 1, 1)), st.integers(0, 100))
 def test_years_later_is_the_same_day_or_the_28th(start: date, years: int) -> None:
     end = years_later(start, years)

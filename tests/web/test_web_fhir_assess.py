@@ -31,6 +31,7 @@ def test_a_bundle_comes_back(client: FlaskClient, callers, behind: InProcess) ->
         {"name": "policy", "valueString": "safe-harbor"},
         {"name": "writeBack", "valueBoolean": False},
         {"name": "onlyNeeded", "valueBoolean": True},
+        {"name": "encounter", "valueId": "e-1"},
     )
     answer = assess(client, callers.ehr, given)
     assert answer.status_code == 200
@@ -39,7 +40,7 @@ def test_a_bundle_comes_back(client: FlaskClient, callers, behind: InProcess) ->
     assert bundle["type"] == "collection"
     assert [entry.keys() for entry in bundle["entry"]] == [{"fullUrl", "resource"}]
     assert behind.requests == [
-        RunRequest("hospital", "p-1", ("prevent",), "safe-harbor", False, True)
+        RunRequest("hospital", "p-1", ("prevent",), "safe-harbor", False, True, encounter="e-1")
     ]
 
 
@@ -86,6 +87,12 @@ def test_a_bundle_comes_back(client: FlaskClient, callers, behind: InProcess) ->
         ),
         (
             parameters({"name": "model", "valueString": "a b"}),
+            400,
+            "bad-value",
+            "Parameters.parameter",
+        ),
+        (
+            parameters({"name": "encounter", "valueId": "../x"}),
             400,
             "bad-value",
             "Parameters.parameter",

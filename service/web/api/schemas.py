@@ -76,6 +76,14 @@ class RunRequestSchema(Boundary):
         validate=validate.OneOf(sorted(PURPOSES)),
         metadata={"description": "What for. The patient must have allowed it."},
     )
+    encounter = fields.String(
+        load_default="",
+        validate=_FHIR_ID,
+        metadata={
+            "description": "The id there of the encounter in which this is asked; the results name "
+            "it, where it is one of this patient's."
+        },
+    )
 
     @post_load
     def build(self, data: dict[str, Any], **_: Any) -> RunRequest:
@@ -87,6 +95,7 @@ class RunRequestSchema(Boundary):
             data["writeBack"],
             data["onlyNeeded"],
             data["purpose"],
+            data["encounter"],
         )
 
 

@@ -77,6 +77,10 @@ def _request(patient: str, values: dict[str, list[Any]]) -> RunRequest:
         if not _WORD.fullmatch(word):
             fault = Fault("Parameters.parameter", "Models and policies are given by name.")
             raise WebError("bad-value", faults=[fault])
+    encounter = _single(values["encounter"]) or ""
+    if encounter and not FHIR_ID.fullmatch(encounter):
+        fault = Fault("Parameters.parameter", "An encounter is given by its id.")
+        raise WebError("bad-value", faults=[fault])
     wanted = RunRequest(
         values["server"][0],
         patient,
@@ -84,6 +88,7 @@ def _request(patient: str, values: dict[str, list[Any]]) -> RunRequest:
         _single(values["policy"]),
         _single(values["writeBack"]),
         bool(_single(values["onlyNeeded"])),
+        encounter=encounter,
     )
     check_server(wanted, "Parameters.parameter.where(name = 'server')")
     return wanted

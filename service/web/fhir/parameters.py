@@ -44,6 +44,14 @@ ASSESS: tuple[Parameter, ...] = (
         "1",
         "Ask that server for the resource types that the models read, and for no others.",
     ),
+    Parameter(
+        "encounter",
+        "id",
+        0,
+        "1",
+        "The encounter on that server in which this is asked; the results name it, where it is "
+        "one of this patient's.",
+    ),
 )
 FILES = "identifiableDataFileUrls"
 DEIDENTIFY: tuple[Parameter, ...] = (
@@ -58,7 +66,7 @@ DEIDENTIFY: tuple[Parameter, ...] = (
 _RESOURCES = frozenset({"Resource", "Parameters"})
 _RESOURCE_MEMBERS = frozenset({"resourceType", "id", "meta", "language", "parameter"})
 _PYTHON: Mapping[str, type] = {
-    "string": str, "boolean": bool, "Resource": dict, "Parameters": dict,
+    "string": str, "id": str, "boolean": bool, "Resource": dict, "Parameters": dict,
 }  # fmt: skip
 
 
