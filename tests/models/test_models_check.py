@@ -114,6 +114,13 @@ class OnePerson(EquationModel):
         return [replace(super().vectors()[0], source="")] * 3
 
 
+class Sheltered(EquationModel):
+    """Was compared in the middle of its range, and never at an end."""
+
+    def vectors(self) -> Sequence[Vector]:
+        return [one for one in super().vectors() if one.inputs["age"] < 100]
+
+
 class Drifted(EquationModel):
     """No longer computes what it was published as."""
 
@@ -153,6 +160,7 @@ class Careless(EquationModel):
         (Bare, r"card of ckd-epi-2021: fill \['value'\]; remove \['motto'\]"),
         (Unproven, "2 reference values in `vectors`; give at least 3"),
         (OnePerson, "names no source.*is the same in all reference values: give it low and high"),
+        (Sheltered, r"has_reference_values_at_its_edges: no reference value at age = 120\.0"),
         (Drifted, r"reproduces_them: \S+: egfr is [\d.]+, its source says [\d.]+.*and \d+ more"),
         (Silent, "say in `monotone` what rises or falls with an input, or in `not_monotone` why"),
         (Curious, "read the column race, which is not among its inputs"),

@@ -51,7 +51,7 @@ def reasons(found: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("row", VECTORS, ids=lambda row: row["id"])
 def test_every_vector_is_reproduced(row: dict[str, str]) -> None:
     assert row["source"] in SOURCES
-    cells = {row["gene"]: row["result"], "stroke-tia": row["stroke-tia"]}
+    cells = {row["gene"]: row["result"], "stroke-tia": row["stroke-tia"], "age": row["age"]}
     found = next(one for one in run_rows("pgx", [cells]) if one["outcome"] == row["outcome"])
     assert found["refusal"] == row["refusal"]
     if not row["refusal"]:

@@ -4,6 +4,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+from models_edges import MODELS, vectors_of, with_edges
 
 from twin_engine.equations.library import Equation, library, read_table
 from twin_engine.models.cells import parse_cell
@@ -57,6 +58,12 @@ def test_every_variant_and_outcome_has_a_vector(equation_id: str) -> None:
         (v, t) for v, t in offered if (v, equation.targets().index(t)) not in covered
     ]  # fmt: skip
     assert missing == []
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_ends_of_ranges_are_what_the_formulas_typed_once_more_say(model: str) -> None:
+    kept = vectors_of(model).read_text(encoding="utf-8")
+    assert kept == with_edges(model, kept), "run: PYTHONPATH=. python tests/models/models_edges.py"
 
 
 @pytest.mark.parametrize("equation_id", EQUATIONS)

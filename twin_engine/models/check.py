@@ -295,6 +295,28 @@ def _has_reference_values(model: Model) -> Iterator[str]:
             yield f"{name} is the same in all reference values: give it low and high"
 
 
+def _has_reference_values_at_its_edges(model: Model) -> Iterator[str]:
+    """Where a range ends is where an equation is most easily wrong, and least often tried."""
+    found = model.vectors()
+    for name, declared in model.inputs.items():
+        for bounds, targets in _ranges(model, declared).items():
+            for edge in bounds:
+                at = [vector for vector in found if vector.inputs.get(name) == edge]
+                if not any(target in vector.expected for vector in at for target in targets):
+                    yield f"no reference value at {name} = {edge!r}{_years(targets[0])}"
+
+
+def _ranges(model: Model, declared: Input) -> dict[tuple[float, float], list[Target]]:
+    """Its ranges, and the outcomes that are read within each."""
+    found: dict[tuple[float, float], list[Target]] = {}
+    for target in model.targets():
+        bounds = declared.range_at(target.horizon)
+        read = any(declared.id in model.needs(variant, target) for variant in model.variants)
+        if read and bounds is not None and not (declared.choices or declared.flag):
+            found.setdefault(bounds, []).append(target)
+    return found
+
+
 def _years(target: Target) -> str:
     return "" if target.horizon is None else f" at {target.horizon} years"
 
@@ -370,6 +392,7 @@ CHECKS: tuple[Callable[[Model], Iterator[str]], ...] = (
     _reads_only_what_it_declares,
     _asks_for_no_other_column,
     _has_reference_values,
+    _has_reference_values_at_its_edges,
     _reproduces_them,
     _keeps_the_point_in_its_range,
 )

@@ -45,6 +45,10 @@ def _below(limit: float) -> float:
     return float(np.nextafter(limit, -np.inf))
 
 
+def _above(limit: float) -> float:
+    return float(np.nextafter(limit, np.inf))
+
+
 def _answer(name: str, symbol: str, unit: str = "1", **more: Any) -> Input:
     """An answer that may be unknown."""
     return Input(name, symbol, name, unit, optional=True, **more)
@@ -54,7 +58,7 @@ def _inputs() -> dict[str, Input]:
     ages, counts = (float(YOUNGEST), _below(OLDEST)), (0.0, 30.0)
     declared = (
         Input("age", "T1", "age", "a", bounds=ages),
-        Input("age-end", "T2", "age-end", "a", bounds=(float(YOUNGEST), float(OLDEST))),
+        Input("age-end", "T2", "age-end", "a", bounds=(_above(YOUNGEST), float(OLDEST))),
         Input("race", "RACE", "race", choices=RACES),
         Input("sex", "SEX", "sex", choices=("female",), optional=True),
         _answer("biopsies", "NB", bounds=counts, reference=0.0),

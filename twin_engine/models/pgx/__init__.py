@@ -204,10 +204,10 @@ def _bands() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
 def _vector(
     inputs: Mapping[str, Input], sources: Mapping[str, str], row: Mapping[str, str]
 ) -> Vector:
-    """A result of one gene, and the code of what the guideline says."""
-    cells = {row["gene"]: row["result"], "stroke-tia": row["stroke-tia"]}
+    """A result of one gene, and the code of what the guideline says, or why it says nothing."""
+    cells = {row["gene"]: row["result"], "stroke-tia": row["stroke-tia"], "age": row["age"]}
     given = {name: parse_cell(cell, inputs[name])[0] for name, cell in cells.items() if cell}
-    expected = {Target(row["outcome"], None): row["code"]}
+    expected = {Target(row["outcome"], None): row["code"] or row["refusal"].partition(":")[0]}
     return Vector(row["id"], sources[row["source"]], given, expected)
 
 
@@ -238,7 +238,7 @@ class Pgx(Model):
 
     def vectors(self) -> Sequence[Vector]:
         sources, rows = _table("vectors.csv")
-        return [_vector(self.inputs, sources, row) for row in rows if row["code"]]
+        return [_vector(self.inputs, sources, row) for row in rows if row["code"] or row["age"]]
 
     def needs(self, variant: str, target: Target) -> frozenset[str]:
         gene = GENE_OF[target.outcome].lower()
