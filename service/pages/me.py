@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, render_template
 
 from service.auth import Role, Scope
-from service.pages import disputed, model_cards, plainly, record, words
+from service.pages import disputed, model_cards, plainly, record, speech, words
 from service.pages.blueprint import pages
 from service.stores.audit import AuditEvent
 from service.web.audiences import closed
@@ -39,6 +39,9 @@ def me() -> str:
     runs.note_use(principal(), "twin.own", twin)
     return render_template(
         "me.html",
+        t=speech.text,
+        counted=speech.counted,
+        strong=speech.strong,
         head=record.header(document),
         made=record.since(known[0].created, datetime.now(UTC)),
         versions=len(known),
@@ -78,23 +81,29 @@ def own_twin() -> str:
 def use(event: AuditEvent) -> Use:
     return Use(
         when=f"{event.time.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
-        who="You" if event.role == Role.PATIENT.value else words.ROLES.get(event.role, event.role),
+        who=who(event.role),
         what=words.capital(words.everyday("use", event.action)),
     )
+
+
+def who(role: str) -> str:
+    if role == Role.PATIENT.value:
+        return speech.text("uses.you")
+    return words.everyday_role(role, speech.text("uses.system"))
 
 
 def held(document: Json) -> Sequence[tuple[int, str]]:
     """What the twin holds, as counts a person can check against what they know."""
     signals = document["signals"].values()
-    counts = [
-        (sum(len(columns["t"]) for columns in signals), "measurement", ""),
-        (len(document["signals"]), "kind of measurement", "kinds of measurement"),
-        (len(record.conditions(document)), "illness or finding", "illnesses and findings"),
-        (len(document["medications"]), "medicine", ""),
-        (len(record.procedures(document)), "operation or treatment", "operations and treatments"),
-        (len(document["imaging"]), "scan or X-ray", "scans and X-rays"),
-        (len(document["encounters"]), "visit", ""),
-        (len(document["allergies"]), "allergy", "allergies"),
-        (len(record.family(document)), "note on illness in the family", "notes on family illness"),
-    ]
-    return [(n, one if n == 1 else many or f"{one}s") for n, one, many in counts if n]
+    counts = {
+        "measurement": sum(len(columns["t"]) for columns in signals),
+        "kind": len(document["signals"]),
+        "illness": len(record.conditions(document)),
+        "medicine": len(document["medications"]),
+        "operation": len(record.procedures(document)),
+        "scan": len(document["imaging"]),
+        "visit": len(document["encounters"]),
+        "allergy": len(document["allergies"]),
+        "family": len(record.family(document)),
+    }
+    return [(n, speech.counted(f"held.{name}", n)) for name, n in counts.items() if n]

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from service.pages import words
 from service.pages.assessed import is_share
 from service.pages.charts import Share, icon_array
+from service.pages.speech import counted, text
 from twin_engine.models.shelf import Expiry
 
 Json = Mapping[str, Any]
@@ -113,28 +114,24 @@ def moves(results: Sequence[Json]) -> str:
     if not names:
         return ""
     fixed = [words.everyday_input(name) for name in names if name in FIXED]
-    told = f"What counts most here: {words.listed(map(words.everyday_input, names))}."
+    told = [text("answer.counts_most", names=words.listed(map(words.everyday_input, names)))]
     if len(fixed) < len(names):
-        told += " When one of these changes, the answer changes too."
-    return told + (f" Nobody can change {words.listed(fixed)}." if fixed else "")
+        told.append(text("answer.moves"))
+    if fixed:
+        told.append(text("answer.fixed", names=words.listed(fixed)))
+    return " ".join(told)
 
 
 def stays(end: Expiry | None) -> str:
     if end is None:
         return ""
     if end.past:
-        return "This answer has had its time. A new one is made when your record is read again."
-    return f"This answer holds for another {words.span(end.days_left)}, if nothing changes."
+        return text("answer.past")
+    return text("answer.stays", span=words.span(end.days_left))
 
 
 def _disputed(count: int) -> str:
-    if not count:
-        return ""
-    what = "an entry" if count == 1 else f"{count} entries"
-    return (
-        f"This answer used {what} that you said {'is' if count == 1 else 'are'} wrong. It is made "
-        "anew when your record has been corrected and read again."
-    )
+    return counted("answer.disputed", count) if count else ""
 
 
 def _blocks(item: Json, card: Json, people: int) -> Iterator[Block]:
@@ -143,7 +140,7 @@ def _blocks(item: Json, card: Json, people: int) -> Iterator[Block]:
         own = [r for r in item["results"] if r.get("horizonYears") == years]
         name = f"{item['model']['id']}-{years or 0:g}"
         yield Block(
-            title=f"In the next {years:g} years" if years else "Now",
+            title=text("answer.span", years=f"{years:g}") if years else text("answer.now"),
             answers=[_answer(r, name, card, people) for r in own],
             parts_note=len(own) > 1 and all(is_share(r) for r in own),
         )
@@ -159,21 +156,19 @@ def _answer(result: Json, name: str, card: Json, people: int) -> Answer:
 def _frequency(result: Json, name: str, event: str, people: int) -> Answer:
     years = f"{result['horizonYears']:g}"
     number = round(result["value"] * people)
-    share = _share(result, people)
-    shown = "fewer than 1" if number < 1 else f"about {number}"
+    told = {"event": event, "people": people, "years": years, "number": number}
     between = _between(result, people)
-    picture = f"{number} of {people} people" + (
-        f"; {between[0].lower()}{between[1:]}" if between else ""
-    )
+    picture = text("answer.picture", **told)
+    if between:
+        picture += f"; {between[0].lower()}{between[1:]}"
     return Answer(
         title=words.capital(event),
-        sentence=f"Think of {people} people with values like yours. "
-        f"{words.capital(shown)} of them will have {event} in the next {years} years.",
-        other_side=f"About {people - number} of them will not."
+        sentence=text("answer.frequency" if number >= 1 else "answer.rare", **told),
+        other_side=text("answer.others", others=people - number)
         if number >= 1
-        else "Nearly all of them will not.",
+        else text("answer.nearly_all"),
         range=between,
-        picture=icon_array(name, share, picture),
+        picture=icon_array(name, _share(result, people), picture),
     )
 
 
@@ -191,35 +186,25 @@ def _between(result: Json, people: int) -> str:
         return ""
     low, high = (round(interval[end] * people) for end in ("low", "high"))
     if low == high:
-        return (
-            f"If your values were taken again, the number would still be about {low} of {people}."
-        )
-    return (
-        f"If your values were taken again, the number could be between {low} and {high} "
-        f"of {people}."
-    )
+        return text("answer.same", low=low, people=people)
+    return text("answer.between", low=low, high=high, people=people)
 
 
-GUIDANCE = (
-    "A guideline for professionals sees no reason in this gene to change the usual medicine or "
-    "dose.",
-    "A guideline for professionals names another medicine or dose than usual for people with "
-    "this result. Never change a medicine on your own: show this to whoever prescribes it.",
-)
+GUIDANCE = ("answer.usual_dose", "answer.other_dose")
 
 
 def _measure(result: Json, card: Json) -> Answer:
     title = words.capital(words.everyday_outcome(result["outcome"], card))
     if words.is_guidance(card):
-        return Answer(title, GUIDANCE[int(result["value"])], "", "", None)
+        return Answer(title, text(GUIDANCE[int(result["value"])]), "", "", None)
     digits = 2 if result["unit"] == "1" and result["value"] % 1 else 0
     interval = result.get("interval")
     result_words = f"{result['value']:.{digits}f} {words.unit(result['unit'])}".rstrip()
     between = ""
     if interval is not None:
         low, high = (f"{interval[end]:.{digits}f}" for end in ("low", "high"))
-        between = f"If your values were taken again, it could be between {low} and {high}."
-    return Answer(title, f"The result is about {result_words}.", "", between, None)
+        between = text("answer.measure_between", low=low, high=high)
+    return Answer(title, text("answer.measure", result=result_words), "", between, None)
 
 
 def _refused(item: Json, card: Json) -> Iterator[NoAnswer]:
@@ -229,7 +214,7 @@ def _refused(item: Json, card: Json) -> Iterator[NoAnswer]:
         groups.setdefault((refusal["reason"], refusal.get("input", "")), []).append(refusal)
     for (reason, about), members in groups.items():
         events = dict.fromkeys(words.everyday_outcome(r["outcome"], card) for r in members)
-        named = words.everyday_input(about) if about else "a value"
+        named = words.everyday_input(about) if about else text("answer.a_value")
         yield NoAnswer(
             title=words.capital("; ".join(events)) + _spans(members),
             sentence=words.everyday("reason", reason).replace("{input}", named),
@@ -239,11 +224,11 @@ def _refused(item: Json, card: Json) -> Iterator[NoAnswer]:
 
 def _spans(members: Sequence[Json]) -> str:
     years = sorted({r["horizonYears"] for r in members if "horizonYears" in r})
-    return f" in {words.listed(f'{y:g}' for y in years)} years" if years else ""
+    return text("answer.spans", years=words.listed(f"{y:g}" for y in years)) if years else ""
 
 
 def _would_help(item: Json, reason: str, about: str) -> str:
     fixable = {"missing-input", "stale-input", "censored-input", "set-aside-input"}
     if reason not in fixable or "helps" not in item or item["helps"] == about:
         return ""
-    return f"What would make it possible: {words.everyday_input(item['helps'])}."
+    return text("answer.helps", name=words.everyday_input(item["helps"]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from service.pages import words
+from service.pages import speech, words
 from service.pages.times import TwinClock
 from service.stores.twins import TwinVersion
 from twin_engine.state import INDIRECT_SLICES
@@ -331,7 +331,9 @@ def versions(found: Iterable[TwinVersion], today: datetime | None = None) -> lis
 def since(moment: datetime, now: datetime) -> str:
     """How long ago by the reader's clock. Never a date: with the twin's `now` it would give all."""
     days = (now.date() - moment.date()).days
-    return "today" if days <= 0 else "yesterday" if days == 1 else f"{words.span(days)} ago"
+    if days > 1:
+        return speech.text("small.ago", span=words.span(days))
+    return speech.text("small.yesterday" if days == 1 else "small.today")
 
 
 def changes(document: Json) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from mappings import vocabulary
 from mappings.vocabulary.units import unit_label
+from service.pages import speech
 from twin_engine.models.contract import REASONS
 
 DAYS = {"d": 1.0, "min": 1 / 1440}
@@ -59,20 +60,30 @@ _CONCEPTS = {concept.id: concept for concept in vocabulary.concepts()}
 
 def word(kind: str, code: str) -> str:
     """The professional's name of one of our codes."""
+    if (told := speech.named(kind, code)) is not None:
+        return told
     found = WORDS.get((kind, code))
     return found.label if found and found.label else plain(code)
 
 
 def everyday(kind: str, code: str) -> str:
-    """The same in everyday words."""
+    """The same in everyday words, and in the reader's language."""
+    if (told := speech.named(kind, code)) is not None:
+        return told
     found = WORDS.get((kind, code))
     return found.plain if found and found.plain else plain(code).lower()
 
 
 def explained(kind: str, code: str) -> str:
     """Sentences in everyday words; empty where nobody has written them."""
+    if (told := speech.named(kind, code)) is not None:
+        return told
     found = WORDS.get((kind, code))
     return found.plain if found else ""
+
+
+def everyday_role(role: str, other: str) -> str:
+    return speech.named("role", role) or ROLES.get(role, other)
 
 
 def plain(code: str) -> str:
@@ -110,7 +121,7 @@ def listed(items: Iterable[str]) -> str:
     words = list(items)
     if len(words) < 2:
         return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+    return speech.text("small.and", before=", ".join(words[:-1]), last=words[-1])
 
 
 def counted(count: int, one: str, many: str = "") -> str:
@@ -128,21 +139,21 @@ def days_before(offset: int, now: int, time_unit: str) -> float:
 def ago(offset: int, now: int, time_unit: str, precision: str = "day") -> str:
     """How long before now, as roughly as it was recorded."""
     days = days_before(offset, now, time_unit)
-    about = "" if precision in {"day", "minute"} else "about "
     if days < 0:
-        return "after this twin's now"
+        return speech.text("small.after")
     if days < 1:
-        return "same day"
-    return f"{about}{span(days)} before"
+        return speech.text("small.same_day")
+    key = "small.before" if precision in {"day", "minute"} else "small.about_before"
+    return speech.text(key, span=span(days))
 
 
 def span(days: float) -> str:
     """A length of time in one unit, the largest that still tells something."""
     if days < 60:
-        return counted(round(days), "day")
+        return speech.counted("small.days", round(days))
     if days < 730:
-        return counted(round(days / _MONTH), "month")
-    return f"{days / _YEAR:.1f} years"
+        return speech.counted("small.months", round(days / _MONTH))
+    return speech.text("small.years", n=f"{days / _YEAR:.1f}")
 
 
 def brief(days: float) -> str:
@@ -165,6 +176,8 @@ def age(subject: Mapping[str, Any]) -> str:
 
 
 def concept(concept_id: str) -> str:
+    if (told := speech.named("concept", concept_id)) is not None:
+        return told
     found = _CONCEPTS.get(concept_id)
     return found.label if found else plain(concept_id)
 
@@ -185,21 +198,28 @@ def model_input(name: str) -> str:
 
 
 def everyday_input(name: str) -> str:
-    return everyday("input", name) if ("input", name) in WORDS else concept(name)
+    known = ("input", name) in WORDS or speech.named("input", name) is not None
+    return everyday("input", name) if known else concept(name)
 
 
 def condition(group: str) -> str:
     """The group's label without the remark on what it is for."""
+    if (told := speech.named("condition", group)) is not None:
+        return told
     label = vocabulary.condition_labels().get(group, plain(group))
     return _REMARK.sub("", label)
 
 
 def medication(class_id: str) -> str:
-    return vocabulary.medication_labels().get(class_id, plain(class_id))
+    return speech.named("medication", class_id) or vocabulary.medication_labels().get(
+        class_id, plain(class_id)
+    )
 
 
 def procedure(group: str) -> str:
-    return vocabulary.procedure_labels().get(group, plain(group))
+    return speech.named("procedure", group) or vocabulary.procedure_labels().get(
+        group, plain(group)
+    )
 
 
 def modality(code: str) -> str:
@@ -250,6 +270,9 @@ def outcome(code: str, card: Card) -> str:
 
 
 def everyday_outcome(code: str, card: Card) -> str:
+    own = speech.named("outcome", f"{card.get('id', '')}/{code}")
+    if (told := own or speech.named("outcome", code)) is not None:
+        return told
     known = _outcome_word(code, card)
     return known.plain if known and known.plain else _on_card(code, card) or plain(code).lower()
 
@@ -265,7 +288,7 @@ def _on_card(code: str, card: Card) -> str:
 
 
 def model_title(model_id: str, card: Card) -> str:
-    return card.get("title") or word("model", model_id)
+    return speech.named("title", model_id) or card.get("title") or word("model", model_id)
 
 
 def band(category: Mapping[str, str], card: Card) -> str:
@@ -298,5 +321,5 @@ def capital(text: str) -> str:
 
 def everyday_condition(group: str) -> str:
     """An illness as people call it."""
-    known = WORDS.get(("condition", group))
-    return capital(known.plain) if known else condition(group)
+    known = speech.named("condition", group) or WORDS.get(("condition", group), Word("", "")).plain
+    return capital(known) if known else condition(group)

@@ -23,6 +23,7 @@ PATIENT_ACTS = (
     "patient-dispute",
     "patient-consent",
     "patient-uses",
+    "patient-take",
     "patient-shared",
     "patient-share",
 )

@@ -4,6 +4,7 @@ import html
 import re
 from dataclasses import replace
 from importlib.resources import files
+from typing import Any
 
 import orjson
 import pytest
@@ -12,9 +13,10 @@ from joserfc.jwk import OKPKey
 from pages_site import PERSON, RECORD, Site, form_token
 from test_pages_http import ALARMS, grade
 
+from mappings import vocabulary
 from service.auth import Role
 from service.fhir.record import PatientRecord
-from service.pages.own import frame
+from service.pages import speech, words
 from service.pipeline.errors import RunError
 from service.pipeline.make import Wish
 from service.portable.locked import open_addressed, unlock
@@ -378,40 +380,91 @@ def sentences(node: dict, before: str = "") -> dict[str, str]:
 
 def test_every_sentence_is_asked_for_and_every_one_asked_for_is_there() -> None:
     """A key may be put together: then its beginning stands in the page."""
-    asked = set(re.findall(r"\b(?:t|strong|text)\(f?['\"]([a-z_.0-9-]+)", sources()))
-    known = sentences(dict(frame.languages()["en"]))
+    written = sources()
+    known = sentences(dict(speech.languages()["en"]))
+    asked = re.findall(r"\b(?:t|strong|text|counted)\(f?['\"]([a-z_.0-9-]+)", written)
     for key in asked:
         assert key in known or any(one.startswith(key) for one in known), key
-    whole = {key for key in asked if key in known}
-    parts = asked - whole
+    quoted = set(re.findall(r"['\"]([a-z]+\.[a-z_.0-9-]*)", written))
+    beginnings = tuple(one for one in quoted if one.endswith((".", "_")))
     for key in known:
-        assert key in whole or any(key.startswith(part) for part in parts), key
+        bare = key.removesuffix("_one")
+        assert {key, bare} & quoted or key.startswith(beginnings), key
 
 
 def sources() -> str:
     folder = files("service.pages")
     held = [*(folder / "templates" / "own").iterdir(), *(folder / "own").iterdir()]
+    held += [folder / "templates" / "me.html"]
+    held += [folder / f"{name}.py" for name in ("me", "plainly", "record", "words")]
     return " ".join(one.read_text() for one in held if one.name.endswith((".html", ".py")))
+
+
+@pytest.mark.parametrize("language", sorted(speech.languages()))
+def test_each_language_fills_in_what_the_first_does(language: str) -> None:
+    first, other = (sentences(dict(speech.languages()[one])) for one in ("en", language))
+    for key, told in other.items():
+        if not key.startswith("words."):
+            assert key in first, key
+            assert set(re.findall(r"{(\w+)}", told)) <= set(re.findall(r"{(\w+)}", first[key]))
+            assert told.count("*") == first[key].count("*"), key
+    spoken = {key for key in other if not key.startswith("words.")}
+    assert spoken == first.keys(), "every sentence exists in every language"
+
+
+def pseudo(node: Any, key: str = "") -> Any:
+    """A language in which every sentence shows its edges."""
+    if isinstance(node, dict):
+        return {name: pseudo(inside, f"{key}{name}.") for name, inside in node.items()}
+    return f"⟦{node}⟧"
+
+
+def named_in_words() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for (kind, code), one in words.WORDS.items():
+        found.setdefault(kind, {})[code] = f"⟦{one.plain or one.label}⟧"
+    found["concept"] = {one.id: f"⟦{one.label}⟧" for one in vocabulary.concepts()}
+    found["role"] = {role: f"⟦{name}⟧" for role, name in words.ROLES.items()}
+    return found
+
+
+@pytest.mark.parametrize("path", ["/me", *PAGES])
+def test_another_language_reaches_every_sentence_of_the_page(
+    monkeypatch: pytest.MonkeyPatch, patient: FlaskClient, path: str
+) -> None:
+    """What is left outside the edges is what no catalogue holds: numbers, units, commands."""
+    english = speech.languages()["en"]
+    other = pseudo(english) | {"words": named_in_words()}
+    monkeypatch.setattr(speech, "languages", lambda: {"en": english, "de": other})
+    page = patient.get(path, headers={"Accept-Language": "de"}).text
+    assert '<html lang="de">' in page
+    rest = text_of(re.sub(r"(?s)<(code|textarea|svg|select).*?</\1>", " ", page))
+    while "⟦" in rest:
+        rest = re.sub(r"⟦[^⟦⟧]*⟧", " ", rest)
+    rest = re.sub(r"\bmmHg\b|\bUTC\b|[a-z0-9]{5}(-[a-z0-9]{5}){4}", " ", rest)
+    assert not re.findall(r"[A-Za-z]{2,}", rest), rest
+    clinic = patient.get("/", headers={"Accept-Language": "de"}).text
+    assert "⟦" not in clinic
 
 
 def test_another_language_falls_back_sentence_by_sentence(
     monkeypatch: pytest.MonkeyPatch, patient: FlaskClient
 ) -> None:
-    both = {**frame.languages(), "de": {"uses": {"title": "Wer ihn benutzt hat"}}}
-    monkeypatch.setattr(frame, "languages", lambda: both)
+    both = {**speech.languages(), "de": {"uses": {"title": "Wer ihn benutzt hat"}}}
+    monkeypatch.setattr(speech, "languages", lambda: both)
     page = patient.get("/me/uses", headers={"Accept-Language": "de"}).text
     assert "Wer ihn benutzt hat" in page
     assert "Nobody can change this list." in page
 
 
-@pytest.mark.parametrize("part", sorted(frame.languages()["en"]))
+@pytest.mark.parametrize("part", sorted(speech.languages()["en"]))
 def test_each_page_reads_at_grade_eight_or_below(part: str) -> None:
-    found = sentences(dict(frame.languages()["en"][part])).values()
+    found = sentences(dict(speech.languages()["en"][part])).values()
     told = " ".join(one for one in found if one.endswith((".", "?")))
     assert not told or grade(f"{told} ") <= 8, told
 
 
 def test_no_page_gives_advice_or_raises_alarm() -> None:
-    text = " ".join(sentences(dict(frame.languages()["en"])).values()).lower()
+    text = " ".join(sentences(dict(speech.languages()["en"])).values()).lower()
     for word in ALARMS:
         assert not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text), word

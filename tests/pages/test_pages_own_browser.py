@@ -110,6 +110,11 @@ def test_consent_uses_and_taking_along(home: Reader, axe: str, picture: Picture)
     picture(page, "patient-uses")
     page.get_by_role("link", name="Take it along").click()
     looked(page, axe)
+    picture(page, "patient-take")
+    page.get_by_label("The same summary, with my name and dates").check()
+    with page.expect_download() as named:
+        page.get_by_role("button", name="Download").click()
+    assert named.value.suggested_filename == "summary-with-name.json"
     page.get_by_label("Your twin in one package").check()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Download").click()

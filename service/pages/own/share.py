@@ -7,7 +7,8 @@ from flask import redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from service.pages.own.frame import EXPORTS, PATIENT, desk, own, own_twin, page, text
+from service.pages.own.frame import EXPORTS, PATIENT, desk, own, own_twin, page
+from service.pages.speech import text
 from service.portable.errors import PortableError
 from service.sharing import qr
 from service.sharing.desk import Shown, Use, Wish, viewer_of

@@ -9,8 +9,9 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from mappings.to_fhir.twin_bundle import ips_bundle
 from service.pages import model_cards
-from service.pages.own.frame import EXPORTS, PATIENT, desk, own, own_twin, page, text
+from service.pages.own.frame import EXPORTS, PATIENT, desk, own, own_twin, page
 from service.pages.printed import summary_pdf
+from service.pages.speech import text
 from service.patient.named import NoNameError
 from service.portable import locked, sphr
 from service.portable.errors import PortableError

@@ -6,7 +6,8 @@ from datetime import UTC
 
 from service.auth import Role
 from service.pages import words
-from service.pages.own.frame import PATIENT, own, own_twin, page, text
+from service.pages.own.frame import PATIENT, own, own_twin, page
+from service.pages.speech import text
 from service.stores.audit import AuditEvent
 from service.web.gate import principal
 from service.web.services import services
@@ -41,7 +42,7 @@ def use(event: AuditEvent) -> Use:
     refused = text("uses.refused") if event.outcome == "not-consented" else ""
     return Use(
         when=f"{event.time.astimezone(UTC):%Y-%m-%d %H:%M}",
-        who=text("uses.you") if mine else words.ROLES.get(event.role, text("uses.system")),
+        who=text("uses.you") if mine else words.everyday_role(event.role, text("uses.system")),
         what=f"{what} {refused}".strip(),
         purpose=words.everyday("purpose", code) if code else text("uses.no_purpose"),
         mine=mine,
