@@ -2,12 +2,14 @@
 
 from mappings.from_fhir.collect import Collector, Record
 from mappings.from_fhir.read import codes, moment, span
+from mappings.vocabulary.doses import Dose, dose
 from mappings.vocabulary.facts import MedicationFact
 from mappings.vocabulary.medications import Medicine, medication
 
 _NOBODY_ORDERED = frozenset({"proposal", "option"})
 _IN_DAYS = {"h": 1 / 24, "d": 1.0, "wk": 7.0}  # a month is no number of days
 _LONGEST_SUPPLY, _MOST_REPEATS, _MOST_TIMES = 3650, 99, 96
+_DOSES = {"doseQuantity", "doseRange"}
 _UNCODED = ("", "", Medicine((), ()))
 
 
@@ -37,6 +39,7 @@ def _map(
     system, code, medicine = _resolve(given)
     if not medicine.classes and not medicine.ingredients:
         out.not_mapped(record, given)
+    amount = _dose(record, out)
     out.medications.append(
         MedicationFact(
             classes=medicine.classes,
@@ -52,6 +55,8 @@ def _map(
             supply_days=_supply_days(record),
             repeats=_repeats(record),
             times_per_day=_times_per_day(record),
+            dose=None if amount is None else amount.value,
+            dose_unit="" if amount is None else amount.unit,
         )
     )
     return None
@@ -74,7 +79,7 @@ def _repeats(record: Record) -> int | None:
 
 def _times_per_day(record: Record) -> float | None:
     """Of one instruction with one regular rule; a range, several rules, or "as needed" is none."""
-    given = record.get("dosageInstruction") or record.get("dosage") or []
+    given = _dosages(record)
     if len(given) != 1 or given[0].get("asNeededBoolean") or "asNeededCodeableConcept" in given[0]:
         return None
     rule = (given[0].get("timing") or {}).get("repeat") or {}
@@ -83,6 +88,23 @@ def _times_per_day(record: Record) -> float | None:
         return None
     times = round(rule.get("frequency", 1) / (period * unit), 3)
     return times if 0 < times <= _MOST_TIMES else None
+
+
+def _dose(record: Record, out: Collector) -> Dose | None:
+    """What all instructions agree on. A range, two amounts or an unclear unit is set aside."""
+    rates = [rate for given in _dosages(record) for rate in given.get("doseAndRate", ())]
+    told = {dose(rate.get("doseQuantity", {})) for rate in rates if _DOSES & rate.keys()}
+    if not told:
+        return None
+    found = told.pop()
+    if found is None or told:
+        out.aside("dose-unclear", record)
+        return None
+    return found
+
+
+def _dosages(record: Record) -> list[Record]:
+    return record.get("dosageInstruction") or record.get("dosage") or []
 
 
 def _codes_of(record: Record, out: Collector) -> list[tuple[str, str]]:

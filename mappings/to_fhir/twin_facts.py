@@ -292,8 +292,9 @@ def _request(entry: Mapping[str, Any], frame: Frame, about: str) -> Json:
     supply = _supply(entry, frame)
     if supply:
         made["dispenseRequest"] = supply
-    if "timesPerDay" in entry:
-        made["dosageInstruction"] = [_regular(entry["timesPerDay"])]
+    dosage = _dosage(entry)
+    if dosage:
+        made["dosageInstruction"] = [dosage]
     return made
 
 
@@ -306,6 +307,16 @@ def _supply(entry: Mapping[str, Any], frame: Frame) -> Json:
     if "supplyDays" in entry:
         days = {"value": entry["supplyDays"], "unit": "days", "system": UCUM, "code": "d"}
         made["expectedSupplyDuration"] = days
+    return made
+
+
+def _dosage(entry: Mapping[str, Any]) -> Json:
+    """How often and how much, as far as the twin says it."""
+    made = _regular(entry["timesPerDay"]) if "timesPerDay" in entry else {}
+    if "dose" in entry:
+        system, code = vocabulary.dose_code(entry["doseUnit"])
+        unit = {"unit": entry["doseUnit"], "system": vocabulary.uri(system), "code": code}
+        made["doseAndRate"] = [{"doseQuantity": {"value": entry["dose"], **unit}}]
     return made
 
 
@@ -324,7 +335,7 @@ def _statement(entry: Mapping[str, Any], frame: Frame, about: str) -> Json:
         "medicationCodeableConcept": _medicine(entry),
         "subject": frame.reference(),
         **_span(entry, frame, "effective"),
-        **({"dosage": [_regular(entry["timesPerDay"])]} if "timesPerDay" in entry else {}),
+        **({"dosage": [dosage]} if (dosage := _dosage(entry)) else {}),
     }
 
 

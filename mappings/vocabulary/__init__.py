@@ -23,6 +23,10 @@ from mappings.vocabulary.concept_table import (
     decimals,
     preferred_code,
 )
+from mappings.vocabulary.doses import LARGEST as LARGEST_DOSE
+from mappings.vocabulary.doses import SMALLEST as SMALLEST_DOSE
+from mappings.vocabulary.doses import Dose, dose, dose_units
+from mappings.vocabulary.doses import coded as dose_code
 from mappings.vocabulary.groups import (
     Membership,
     condition_groups,
@@ -57,9 +61,12 @@ def attribution() -> str:
 
 
 __all__ = [
+    "LARGEST_DOSE",
+    "SMALLEST_DOSE",
     "CodeRule",
     "Concept",
     "Converted",
+    "Dose",
     "Medicine",
     "Membership",
     "Parameter",
@@ -81,6 +88,9 @@ __all__ = [
     "condition_membership",
     "convert",
     "decimals",
+    "dose",
+    "dose_code",
+    "dose_units",
     "general_code",
     "hl7_codes",
     "ingredients",

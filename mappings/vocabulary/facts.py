@@ -111,6 +111,8 @@ class MedicationFact(NamedTuple):
     supply_days: int | None = None  # how long one supply lasts
     repeats: int | None = None  # supplies allowed after the first
     times_per_day: float | None = None  # by the one rule stated; none for "as needed"
+    dose: float | None = None  # each time, where all instructions agree
+    dose_unit: str = ""
 
 
 class ProcedureFact(NamedTuple):

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mappings.vocabulary.concept_table import concept_for, concepts
+from mappings.vocabulary.doses import TEXTS
 from mappings.vocabulary.systems import SHORT_NAMES
 from mappings.vocabulary.tables import Row, VocabularyError, read_table
 
@@ -96,7 +97,7 @@ for _concept, _own in _UNITS.items():
 
 TABLES = {name: _with_spellings(own, _SPELLINGS) for name, own in _UNITS.items()}
 
-_KNOWN = frozenset(_SPELLINGS) | {unit for own in _UNITS.values() for unit in own}
+_KNOWN = frozenset(_SPELLINGS) | TEXTS | {unit for own in _UNITS.values() for unit in own}
 _MISSING = Refused("unit-missing")
 _UNKNOWN = Refused("unit-unknown")
 _REFUSED = Refused("unit-refused")

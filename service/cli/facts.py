@@ -60,7 +60,8 @@ def _procedure(fact: Fact) -> str:
 
 def _medication(fact: Fact) -> str:
     named = fact.get("ingredients") or [words.medication(c) for c in fact.get("classes", ())]
-    return f"{words.listed(named) or 'Medicine'} ({_code(fact)})"
+    title = f"{words.listed(named) or 'Medicine'} ({_code(fact)})"
+    return ": ".join(filter(None, [title, words.taken(fact)]))
 
 
 def _imaging(fact: Fact) -> str:

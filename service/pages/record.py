@@ -175,7 +175,9 @@ def _medication(entry: Json, document: Json) -> Item:
     end = clock.ago(entry.get("end"), entry.get("endPrecision", "day"))
     return Item(
         title=" with ".join(names) or words.listed(classes) or "A medicine outside our groups",
-        state=_joined(entry.get("status", ""), words.listed(classes) if names else ""),
+        state=_joined(
+            entry.get("status", ""), words.taken(entry), words.listed(classes) if names else ""
+        ),
         when=_joined(f"from {start}" if start else "", f"to {end}" if end else ""),
         code=_code(entry),
         active=entry.get("status") in {"active", "unknown", "on-hold", "intended"},

@@ -216,6 +216,26 @@ def medication(class_id: str) -> str:
     )
 
 
+def taken(entry: Mapping[str, Any]) -> str:
+    """`20 mg, 2 times a day`: as much of it as a twin's medicine says."""
+    return ", ".join(filter(None, [_dose(entry), _times(entry.get("timesPerDay", 0))]))
+
+
+def _dose(entry: Mapping[str, Any]) -> str:
+    if "dose" not in entry:
+        return ""
+    value, name = entry["dose"], entry["doseUnit"]
+    pieces = vocabulary.dose_code(name)[0] != "ucum"  # tablets, not milligrams
+    return f"{number(value)} {name}s" if pieces and value > 1 else measured(value, name)
+
+
+def _times(a_day: float) -> str:
+    if a_day >= 1 and a_day % 1 == 0:
+        return "once a day" if a_day == 1 else f"{number(a_day)} times a day"
+    days = round(1 / a_day, 1) if a_day else 0.5
+    return f"every {number(days)} days" if days % 1 == 0 else ""
+
+
 def procedure(group: str) -> str:
     return speech.named("procedure", group) or vocabulary.procedure_labels().get(
         group, plain(group)

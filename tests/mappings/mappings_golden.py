@@ -36,6 +36,22 @@ STATEMENT: Resource = {
     "subject": {"reference": "Patient/p1"},
     "effectivePeriod": {"start": "2019-04"},
     "dateAsserted": "2020-02-11",
+    "dosage": [
+        {
+            "text": "one, before Olga puts the light out",
+            "timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}},
+            "doseAndRate": [
+                {
+                    "doseQuantity": {
+                        "value": 1,
+                        "unit": "tablet",
+                        "system": "http://terminology.hl7.org/CodeSystem/v3-orderableDrugForm",
+                        "code": "TAB",
+                    }
+                }
+            ],
+        }
+    ],
     "note": [{"text": "Mrs Example says she takes it in the evening"}],
 }
 

@@ -27,7 +27,7 @@ def test_every_row_has_a_source_and_a_certainty(name: str) -> None:
         assert row["certainty"] in CERTAINTIES
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"rules.csv", "units.csv"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"rules.csv", "units.csv", "dose_units.csv"}))
 def test_no_code_rests_on_judgement(name: str) -> None:
     assert all(row["certainty"] != "judgement" for row in rows(name))
 
@@ -35,6 +35,11 @@ def test_no_code_rests_on_judgement(name: str) -> None:
 def test_only_refused_units_rest_on_judgement() -> None:
     kinds = {row["kind"] for row in rows("units.csv") if row["certainty"] == "judgement"}
     assert kinds == {"refuse"}
+
+
+def test_only_refused_units_of_doses_rest_on_judgement() -> None:
+    judged = [row["certainty"] == "judgement" for row in rows("dose_units.csv")]
+    assert judged == [not row["unit"] and not row["factor"] for row in rows("dose_units.csv")]
 
 
 def test_the_vocabulary_covers_what_was_promised() -> None:

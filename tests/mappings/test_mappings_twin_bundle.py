@@ -173,6 +173,32 @@ def test_what_is_required_and_not_known_is_marked_and_never_made_up() -> None:
     assert of(made, "AllergyIntolerance")[0]["clinicalStatus"] == unknown
 
 
+@pytest.mark.parametrize("kind", ["request", "statement"])
+@pytest.mark.parametrize(
+    ("unit", "system", "code"),
+    [
+        ("mg", "http://unitsofmeasure.org", "mg"),
+        ("[IU]", "http://unitsofmeasure.org", "[IU]"),
+        ("tablet", "http://snomed.info/sct", "732936001"),
+    ],
+)
+def test_a_dose_is_written_in_the_code_of_its_unit(
+    kind: str, unit: str, system: str, code: str
+) -> None:
+    fact = MedicationFact(
+        ("statin",), ("simvastatin",), "rxnorm", "36567", "active", A, kind,
+        times_per_day=2.0, dose=0.5, dose_unit=unit,
+    )  # fmt: skip
+    made = bundle(facts(medications=[fact]))
+    if kind == "request":
+        [dosage] = of(made, "MedicationRequest")[0]["dosageInstruction"]
+    else:
+        [dosage] = of(made, "MedicationStatement")[0]["dosage"]
+    assert dosage["timing"]["repeat"]["frequency"] == 2
+    [rate] = dosage["doseAndRate"]
+    assert rate["doseQuantity"] == {"value": 0.5, "unit": unit, "system": system, "code": code}
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "told"),
     [

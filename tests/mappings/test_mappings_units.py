@@ -14,11 +14,16 @@ from hypothesis import strategies as st
 from ucumvert import PintUcumRegistry
 
 from mappings import vocabulary
-from mappings.vocabulary import tables
+from mappings.vocabulary import LARGEST_DOSE, SMALLEST_DOSE, dose, tables
 from mappings.vocabulary.units import TABLES
 
 ROWS = list(
     csv.DictReader(resources.files(tables).joinpath("units.csv").read_text("utf-8").splitlines())
+)
+DOSES = list(
+    csv.DictReader(
+        resources.files(tables).joinpath("dose_units.csv").read_text("utf-8").splitlines()
+    )
 )
 CONVERTING = [row for row in ROWS if row["kind"] not in ("synonym", "refuse")]
 PLAIN = [row for row in CONVERTING if row["kind"] == "ucum"]
@@ -74,6 +79,28 @@ def test_plain_conversions_agree_with_pint(row: dict[str, str]) -> None:
         theirs *= 1000  # ucumvert 0.3 reads the nutrition Calorie as the small calorie
     # 5e-6: UCUM defines m[Hg] as 133.3220 kPa, pint more finely
     assert ours == pytest.approx(theirs, rel=5e-6)
+
+
+@pytest.mark.parametrize("row", [r for r in DOSES if r["system"] == "ucum" and r["unit"]],
+                         ids=lambda row: row["code"])  # fmt: skip
+def test_units_of_doses_agree_with_pint(row: dict[str, str]) -> None:
+    code = "ug" if row["code"] == "mcg" else row["code"]  # a text: UCUM has no c for micro
+    theirs = (parsed(code) / parsed(row["unit"])).to("dimensionless").magnitude
+    assert float(row["factor"]) == pytest.approx(theirs, rel=1e-12)
+
+
+@given(
+    st.sampled_from([row for row in DOSES if row["unit"]]),
+    st.floats(1e-4, 1e4),
+)
+def test_a_dose_comes_back_from_what_is_written_of_it(row: dict[str, str], value: float) -> None:
+    found = dose({"value": value, "system": row["system"], "code": row["code"]})
+    if found is None:
+        assert not SMALLEST_DOSE <= value * float(row["factor"]) <= LARGEST_DOSE
+        return
+    assert found.value == pytest.approx(value * float(row["factor"]), rel=5.1e-4)
+    system, code = vocabulary.dose_code(found.unit)
+    assert dose({"value": found.value, "system": vocabulary.uri(system), "code": code}) == found
 
 
 @pytest.mark.parametrize("row", MOLAR, ids=named)

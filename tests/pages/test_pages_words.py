@@ -122,3 +122,20 @@ def test_lists_and_counts() -> None:
 def test_an_unknown_code_is_still_readable() -> None:
     assert words.word("outcome", "new-outcome") == "New outcome"
     assert words.concept("no-such-concept") == "No such concept"
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({}, ""),
+        ({"dose": 20, "doseUnit": "mg"}, "20 mg"),
+        ({"dose": 0.025, "doseUnit": "mg", "timesPerDay": 1}, "0.025 mg, once a day"),
+        ({"dose": 2, "doseUnit": "tablet", "timesPerDay": 3}, "2 tablets, 3 times a day"),
+        ({"dose": 0.5, "doseUnit": "tablet"}, "0.5 tablet"),
+        ({"dose": 1000, "doseUnit": "[IU]", "timesPerDay": 0.143}, "1000 IU, every 7 days"),
+        ({"timesPerDay": 0.5}, "every 2 days"),
+        ({"timesPerDay": 1.5}, ""),
+    ],
+)
+def test_what_is_taken(entry: dict, told: str) -> None:
+    assert words.taken(entry) == told

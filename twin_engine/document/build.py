@@ -423,6 +423,8 @@ def _medication(fact: MedicationFact, codes: _Codes) -> Document:
         "supplyDays": fact.supply_days,
         "repeats": fact.repeats,
         "timesPerDay": None if fact.times_per_day is None else _shortest(fact.times_per_day),
+        "dose": None if fact.dose is None else _shortest(fact.dose),
+        "doseUnit": fact.dose_unit or None,
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from mappings.vocabulary import Parameter
+from mappings.vocabulary import LARGEST_DOSE, SMALLEST_DOSE, Parameter
 from mappings.vocabulary.genomics import STAR
 from twin_engine.document.codes import FORMS
 from twin_engine.document.terms import OTHER_UNIT, Terms, load, words
@@ -295,8 +295,11 @@ def _medications(terms: Terms) -> Node:
         "supplyDays": _integer(1, 3650),
         "repeats": _integer(0, 99),
         "timesPerDay": _number(0.001, 96),
+        "dose": _number(SMALLEST_DOSE, LARGEST_DOSE),
+        "doseUnit": _enum(terms.dose_units),
     }
-    return _list(_coded_entry(required, optional))
+    entry = _coded_entry(required, optional)
+    return _list(entry | {"dependentRequired": {"dose": ["doseUnit"], "doseUnit": ["dose"]}})
 
 
 def _procedures(terms: Terms) -> Node:

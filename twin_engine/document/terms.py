@@ -23,6 +23,7 @@ class Terms(NamedTuple):
     conditions: tuple[str, ...]
     medications: tuple[str, ...]
     ingredients: tuple[str, ...]
+    dose_units: tuple[str, ...]
     procedures: tuple[str, ...]
     rules: tuple[str, ...]
     modalities: tuple[str, ...]
@@ -59,6 +60,7 @@ def load() -> Terms:
         conditions=tuple(sorted(vocabulary.condition_labels())),
         medications=tuple(sorted(vocabulary.medication_labels())),
         ingredients=vocabulary.ingredients(),
+        dose_units=vocabulary.dose_units(),
         procedures=tuple(sorted(vocabulary.procedure_labels())),
         rules=tuple(sorted(vocabulary.rules())),
         modalities=tuple(sorted(vocabulary.modality_labels())),
