@@ -43,7 +43,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, compress, filterfalse
 from operator import itemgetter
-from typing import Any, AnyStr
+from typing import Any, AnyStr, TypeGuard
 from urllib.parse import quote
 
 SHORTEST_INSIDE = 6  # characters a value must have to be searched inside longer strings
@@ -53,6 +53,7 @@ SHORTEST_CODE = 5  # characters an identifier must have to be searched as a whol
 SHORTEST_HIDDEN = 4  # bytes a value must have to be searched in encodings
 CORE = 3  # bytes of a hidden value that give it away: the shortest has five in base64, four in hex
 LARGEST_NUMBER = 1e18
+MOST_PASSED = 50_000  # strings without a hit that one search remembers
 LONGEST = 512  # of a longer value (base64 data, a narrative) the first part is searched
 
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
@@ -645,27 +646,45 @@ class Searcher:
     """
 
     def __init__(self, values: IdentifyingValues, allowed: Collection[str]) -> None:
-        self._needles, self._allowed = _Indexed(values), allowed
+        self._needles, self._allowed = _Indexed(values), frozenset(allowed)
+        self._passed: set[str] = set()
 
     def hits(self, data: bytes, besides: Collection[str] = ()) -> list[Hit]:
         """`besides`: more whole strings that need not be judged."""
-        allowed = {*self._allowed, *besides} if besides else self._allowed
-        found = _hits(data, self._needles, allowed)
-        return [hit for hit in found if hit.rule.startswith(("name", "identifier"))]
+        strings, numbers = _contents(data)
+        strings -= self._allowed
+        strings -= self._passed
+        strings.difference_update(besides)
+        found = _Found(
+            {text: rule for text, rule in _judge(strings, self._needles).items() if _own(rule)},
+            {text: rule for text in numbers if _own(rule := _judge_number(text, self._needles))},
+        )
+        if len(self._passed) < MOST_PASSED:  # a string is what it is wherever it stands
+            self._passed.update(strings - found.strings.keys())
+        return found.where(data)
+
+
+def _own(rule: str | None) -> TypeGuard[str]:
+    """Whether a hit is of a name or an identifier."""
+    return rule is not None and rule.startswith(("name", "identifier"))
 
 
 def _hits(document: bytes, needles: _Needles, allowed: Collection[str]) -> list[Hit]:
     """First what is in the document, each once; where, only if any of it is a hit."""
-    numbers: set[str] = set()
-    tree = json.loads(document, parse_float=numbers.add, parse_int=numbers.add)
-    strings = _strings(tree) - (allowed if isinstance(allowed, Set) else set(allowed))
+    strings, numbers = _contents(document)
+    strings -= allowed if isinstance(allowed, Set) else set(allowed)
     found = _Found(
         _judge(strings, needles),
         {text: rule for text in numbers if (rule := _judge_number(text, needles))},
     )
-    if found.strings or found.numbers:
-        found.locate(json.loads(document, parse_float=_Number, parse_int=_Number), "")
-    return list(found.hits)
+    return found.where(document)
+
+
+def _contents(document: bytes) -> tuple[set[str], set[str]]:
+    """The distinct strings and names of a document, and its numbers as they are written."""
+    numbers: set[str] = set()
+    tree = json.loads(document, parse_float=numbers.add, parse_int=numbers.add)
+    return _strings(tree), numbers
 
 
 def _strings(tree: Any) -> set[str]:
@@ -688,6 +707,11 @@ class _Found:
     strings: dict[str, str]  # → rule
     numbers: dict[str, str]
     hits: dict[Hit, None] = field(default_factory=dict)
+
+    def where(self, document: bytes) -> list[Hit]:
+        if self.strings or self.numbers:
+            self.locate(json.loads(document, parse_float=_Number, parse_int=_Number), "")
+        return list(self.hits)
 
     def locate(self, node: Any, path: str) -> None:
         kind = type(node)

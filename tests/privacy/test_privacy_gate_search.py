@@ -133,6 +133,20 @@ def test_both_searches_hit_in_the_same_places(
     assert _places(document, collected, allowed) == expected
 
 
+@given(st.data(), st.lists(_VALUE, min_size=1, max_size=4), st.integers(0, 10**6))
+@settings(max_examples=examples(100))
+def test_a_searcher_finds_in_each_of_many_what_a_check_finds_in_one(
+    data: st.DataObject, values: list[str], seed: int
+) -> None:
+    collected = collect_identifiers(_sources(values, seed))
+    search = Searcher(collected, {"final"})
+    for document in data.draw(st.lists(_documents(values), min_size=2, max_size=3)) * 2:
+        found = check(document, collected, {"final"}).hits
+        wanted = [hit for hit in found if hit.rule.startswith(("name", "identifier"))]
+        hits = search.hits(document)
+        assert {_first(hit.path) for hit in hits} == {_first(hit.path) for hit in wanted}
+
+
 @given(st.lists(_VALUE, min_size=1, max_size=5), st.integers(0, 10**6))
 @settings(max_examples=examples(200))
 def test_both_collect_the_same_values(values: list[str], seed: int) -> None:
@@ -205,3 +219,5 @@ def test_a_searcher_remembers_values_and_no_document() -> None:
     for _ in range(2):
         assert [hit.path for hit in search.hits(leak)] == ["a", "b"]
         assert search.hits(b'{"a":"final","b":"2020-02-03"}') == []
+        assert search.hits(b'{"c":"xWILMINGTONx"}', besides={"xWILMINGTONx"}) == []
+        assert [hit.path for hit in search.hits(b'{"c":"xWILMINGTONx"}')] == ["c"]
