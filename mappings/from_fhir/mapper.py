@@ -8,6 +8,7 @@ from mappings.from_fhir.condition import map_condition
 from mappings.from_fhir.encounter import map_encounter
 from mappings.from_fhir.family import map_family_history
 from mappings.from_fhir.imaging import map_imaging_study, map_report
+from mappings.from_fhir.immunization import map_immunization
 from mappings.from_fhir.medication import map_medication_request, map_medication_statement
 from mappings.from_fhir.observation import map_observation
 from mappings.from_fhir.patient import map_patient
@@ -23,6 +24,7 @@ MAPPERS: dict[str, Callable[[Record, Collector], None]] = {
     "Encounter": map_encounter,
     "FamilyMemberHistory": map_family_history,
     "ImagingStudy": map_imaging_study,
+    "Immunization": map_immunization,
     "MedicationRequest": map_medication_request,
     "MedicationStatement": map_medication_statement,
     "Observation": map_observation,

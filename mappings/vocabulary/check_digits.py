@@ -67,4 +67,5 @@ SHAPES: dict[str, Callable[[str], bool]] = {
     "icd10pcs": _shape(r"[0-9A-HJ-NP-Z]{7}"),
     "mdc": _shape(r"\d{5,6}"),
     "dcm": _shape(r"1[1-3]\d{4}"),
+    "cvx": _shape(r"\d{2,3}"),
 }
