@@ -169,7 +169,9 @@ def resume_command(watch: str) -> None:
 def now_command(watch: str, whole: bool) -> None:
     """Look at one as soon as a worker has time."""
     with _watching() as (_, watching):
-        watching.now(watch, whole)
+        taken = watching.now(watch, whole)
+    if not taken:
+        raise CommandError(f"it is paused; first: twinport watch resume {watch}", Exit.INPUT)
 
 
 @command.command("run")

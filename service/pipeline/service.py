@@ -643,6 +643,7 @@ class Service:
             "twinport_runs_in_hand": backlog.running,
             "twinport_run_oldest_wait_seconds": backlog.oldest_seconds,
             "twinport_writes_unfinished": self.runtime.outbox.waiting(),
+            **self.watching.levels(),
         }
 
     def _note(

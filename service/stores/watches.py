@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, and_, delete, func, select, update
+from sqlalchemy import JSON, and_, case, delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.stores.database import Database, utc_now
@@ -125,6 +125,14 @@ _HOOK_FIELDS = (
 )  # fmt: skip
 
 
+class Levels(NamedTuple):
+    """Of all watches that are not paused."""
+
+    watched: int
+    failing: int
+    overdue_seconds: float
+
+
 class WatchStore:
     def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._database, self.clock = database, clock
@@ -196,6 +204,15 @@ class WatchStore:
             values = {"whole": True} if whole else {"paused": False}
             changed = update(WatchRow).where(mine).values(values).returning(WatchRow.id)
             return session.execute(changed).first() is not None
+
+    def levels(self) -> Levels:
+        failing = func.sum(case((WatchRow.failures > 0, 1), else_=0))
+        asked = select(func.count(), failing, func.min(WatchRow.due))
+        with self._database.read() as session:
+            row = session.execute(asked.where(WatchRow.paused.is_(False))).one()
+        watched, failed, first = row
+        overdue = (self.clock() - first).total_seconds() if first is not None else 0.0
+        return Levels(watched, failed or 0, max(0.0, overdue))
 
     def kept(self, name: str) -> bytes | None:
         with self._database.read() as session:

@@ -19,7 +19,7 @@ from service.fhir.since import Kept, Terms
 from service.pipeline.runtime import Runtime
 from service.stores.audit import AuditStore
 from service.stores.errors import QueueFullError
-from service.stores.watches import HookStore, Watch, WatchStore
+from service.stores.watches import HookStore, NoticeStore, Watch, WatchStore
 from service.watch.subscribing import Subscriber
 from service.watch.telling import Teller
 
@@ -84,10 +84,10 @@ class Watching:
         self.store.pause(name, paused)
         self._note("watch-pause" if paused else "watch-resume", name, role, subject)
 
-    def now(self, name: str, whole: bool = False) -> None:
-        """Look as soon as somebody has time."""
+    def now(self, name: str, whole: bool = False) -> bool:
+        """Look as soon as somebody has time. False: it is paused."""
         self._require(name)
-        self.store.make_due(name, self.store.clock(), whole)
+        return self.store.make_due(name, self.store.clock(), whole)
 
     def _require(self, name: str) -> Watch:
         found = self.store.get(name)
@@ -98,6 +98,16 @@ class Watching:
     def tell(self) -> int:
         """Send what is to be told; how much was taken."""
         return self._teller.send(AT_ONCE)
+
+    def levels(self) -> dict[str, float]:
+        """For the metrics: numbers, and nobody's id."""
+        found = self.store.levels()
+        return {
+            "twinport_watches": found.watched,
+            "twinport_watches_failing": found.failing,
+            "twinport_watch_longest_overdue_seconds": found.overdue_seconds,
+            "twinport_watch_notices_waiting": NoticeStore(self._runtime.database).waiting(),
+        }
 
     # -- when ----------------------------------------------------------------------------------
 

@@ -17,6 +17,10 @@ LEVELS: Mapping[str, str] = {
     "twinport_runs_in_hand": "Runs that are worked on.",
     "twinport_run_oldest_wait_seconds": "How long the oldest waiting run has waited.",
     "twinport_writes_unfinished": "Results not yet confirmed in a chart.",
+    "twinport_watches": "Watched patients that are looked at, not paused.",
+    "twinport_watches_failing": "Of these, those whose last look failed.",
+    "twinport_watch_longest_overdue_seconds": "For how long the one due first has been due.",
+    "twinport_watch_notices_waiting": "Notices of changed results that nobody has taken yet.",
 }
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 

@@ -28,7 +28,7 @@ SUITES = {
     "sharing": "commands service",
     "smart": "launch",
     "stores": "jobs",
-    "watch": "notification polling subscriptions",
+    "watch": "commands notification polling subscriptions",
     "web": "overload",
     "writeback": "once",
 }
