@@ -229,7 +229,7 @@ def test_a_population_is_never_held_as_a_whole(tmp_path: Path) -> None:
     rows = (heart_rate(f"o{n}", f"p{n % 400}", 60) | {"note": note} for n in range(60_000))
     folder = write(tmp_path / "in", Patient=[person(f"p{n}") for n in range(400)], Observation=rows)
     with python("-c", READER, folder, tmp_path / "spool", home=tmp_path) as process:
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=900)
     people, resources, megabytes = map(int, said.split())
     assert (people, resources) == (400, 60_400)
     assert megabytes < 40

@@ -101,7 +101,7 @@ class Ehr:
         path, _, search = query.partition("?")
         params = [*parse_qsl(search), ("_count", "1000")] if search else []
         url = f"{self.sandbox.base_url}/{path}"
-        answer = requests.get(url, params=params, timeout=10)
+        answer = requests.get(url, params=params, timeout=120)
         assert answer.status_code in (200, 404), answer.text  # 404: a type it does not have
         return json.loads(answer.content)
 

@@ -81,7 +81,7 @@ class _Shell:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         return done.returncode, done.stdout + done.stderr

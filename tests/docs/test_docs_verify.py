@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def checked(script: Path, file: Path, keys: Path) -> tuple[int, str]:
     command = [sys.executable, "-I", str(script), str(file), str(keys)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     return ran.returncode, (ran.stdout + ran.stderr).strip()
 
 

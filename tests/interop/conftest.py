@@ -38,7 +38,7 @@ def installed() -> Path:
     if not (folder / "node_modules" / ".package-lock.json").exists():
         npm = shutil.which("npm")
         assert npm, "The interop tests need Node 20 or newer with npm, or TWINPORT_INTEROP_BASE."
-        subprocess.run([npm, "ci", "--silent"], cwd=folder, check=True, timeout=300)
+        subprocess.run([npm, "ci", "--silent"], cwd=folder, check=True, timeout=1200)
     return folder
 
 

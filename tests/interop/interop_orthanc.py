@@ -50,7 +50,7 @@ class Orthanc:
             self.ask("DELETE", f"/patients/{patient}")
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
-        answer = requests.request(method, self.origin + path, data=body, auth=ACCOUNT, timeout=30)
+        answer = requests.request(method, self.origin + path, data=body, auth=ACCOUNT, timeout=120)
         answer.raise_for_status()
         return answer.json()
 
@@ -162,7 +162,7 @@ def relay(server: Orthanc) -> Iterator[Relay]:
     def forward(path: str) -> Response:
         headers = dict(request.headers)
         url = f"{server.origin}/{path}?{request.query_string.decode()}"
-        answer = requests.get(url, headers=headers, timeout=30)
+        answer = requests.get(url, headers=headers, timeout=120)
         made.seen.append((path, request.query_string.decode(), headers, answer.content))
         kept = {k: v for k, v in answer.headers.items() if k in ("Content-Type", "Location")}
         return Response(answer.content, answer.status_code, kept)

@@ -45,7 +45,7 @@ def received(folder: Path, link: Made, *more: str) -> Any:
     assert node
     text = link.link.spelled()
     ran = subprocess.run(
-        [node, "receive.mjs", text, *more], cwd=folder, capture_output=True, check=True, timeout=60
+        [node, "receive.mjs", text, *more], cwd=folder, capture_output=True, check=True, timeout=600
     )
     return orjson.loads(ran.stdout)
 

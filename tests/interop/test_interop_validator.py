@@ -49,7 +49,7 @@ def problems(folder: Path, resources: list[Json]) -> list[str]:
         input=lines,
         capture_output=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     told = ran.stdout.decode().split("\n")[:-1]
     assert len(told) == len(resources)

@@ -91,7 +91,7 @@ def axe() -> str:
     if not script.exists() or not _is_pinned():
         npm = shutil.which("npm")
         assert npm, "The accessibility checks need Node with npm: apt-get install nodejs npm."
-        subprocess.run([npm, "ci", "--silent"], cwd=HERE, check=True, timeout=120)
+        subprocess.run([npm, "ci", "--silent"], cwd=HERE, check=True, timeout=900)
     return script.read_text(encoding="utf-8")
 
 

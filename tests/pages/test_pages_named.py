@@ -41,7 +41,7 @@ def base_of(site: Site) -> str:
 
 
 def asked(site: Site, path: str) -> Json:
-    found: Json = requests.get(f"{base_of(site)}/{path}", timeout=20).json()
+    found: Json = requests.get(f"{base_of(site)}/{path}", timeout=120).json()
     return found
 
 

@@ -399,7 +399,7 @@ def test_the_downloads_verify_offline(site: Site, officer: FlaskClient) -> None:
 
 
 def test_a_list_has_pages(acting: Site) -> None:
-    with acting.service.runtime.database.write():
+    with acting.service._ledger.alone():
         for number in range(1, 61):
             append(acting, {"event": "test", "twin": f"{number:022d}", "time": "2026"})
     client = acting.client(OFFICER)

@@ -153,7 +153,9 @@ def test_from_a_list_to_a_proof_to_a_report_in_the_hand(reader: Reader, tmp_path
 def tool(name: str, *arguments: object) -> str:
     found = shutil.which(name)
     assert found, "Reading PDFs needs poppler: apt-get install poppler-utils (Debian, Ubuntu)."
-    ran = subprocess.run([found, *map(str, arguments)], capture_output=True, check=True, timeout=60)
+    ran = subprocess.run(
+        [found, *map(str, arguments)], capture_output=True, check=True, timeout=300
+    )
     return ran.stdout.decode()
 
 

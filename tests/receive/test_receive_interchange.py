@@ -39,7 +39,7 @@ class Clinic:
         key = access.api_keys.issue(role, label="test", twin=twin).text
         headers = {"Authorization": f"Bearer {key}", **more.pop("headers", {})}
         url = f"{self.base}/api/v1/{path}"
-        return requests.request(method, url, headers=headers, timeout=60, **more)
+        return requests.request(method, url, headers=headers, timeout=600, **more)
 
     def hand_over(self, content: bytes, media_type: str) -> requests.Response:
         return self.call(
@@ -48,7 +48,7 @@ class Clinic:
 
     def keys(self) -> VerificationKeys:
         """As anybody reads them."""
-        answer = requests.get(f"{self.base}/.well-known/jwks.json", timeout=60)
+        answer = requests.get(f"{self.base}/.well-known/jwks.json", timeout=600)
         return VerificationKeys(answer.json())
 
 
@@ -202,7 +202,7 @@ def test_clinics_alone_take_in_and_every_route_is_described(
     access = Access.build(runtime.config, runtime.database, runtime.keys.session.material)
     key = access.api_keys.issue(Role.EHR, label="test").text
     headers = {"Authorization": f"Bearer {key}"}
-    found = requests.get(f"{clinic.base}/openapi.json", headers=headers, timeout=60).json()
+    found = requests.get(f"{clinic.base}/openapi.json", headers=headers, timeout=600).json()
     described = {path: set(item) for path, item in found["paths"].items() if "/received" in path}
     assert described == {
         "/api/v1/received": {"get", "post"},

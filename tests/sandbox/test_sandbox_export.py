@@ -33,20 +33,20 @@ def open_server() -> Iterator[RunningSandbox]:
 
 def kick_off(sandbox: RunningSandbox, path: str = "$export", **more: Any) -> requests.Response:
     headers = ASYNC | more.pop("headers", {})
-    return requests.get(f"{sandbox.base_url}/{path}", headers=headers, params=more, timeout=10)
+    return requests.get(f"{sandbox.base_url}/{path}", headers=headers, params=more, timeout=120)
 
 
 def post(sandbox: RunningSandbox, path: str, *parameters: tuple[str, str, Any], **headers: str):
     listed = [{"name": name, f"value{kind}": value} for name, kind, value in parameters]
     body = {"resourceType": "Parameters", "parameter": listed}
     url = f"{sandbox.base_url}/{path}"
-    return requests.post(url, headers=ASYNC | headers, json=body, timeout=10)
+    return requests.post(url, headers=ASYNC | headers, json=body, timeout=120)
 
 
 def manifest(started: requests.Response, **headers: str) -> Json:
     assert started.status_code == 202, started.text
     url = started.headers["Content-Location"]
-    while (answer := requests.get(url, headers=headers, timeout=10)).status_code == 202:
+    while (answer := requests.get(url, headers=headers, timeout=120)).status_code == 202:
         assert answer.headers["X-Progress"]
     assert answer.headers["Content-Type"] == "application/json"
     return answer.json()
@@ -55,7 +55,7 @@ def manifest(started: requests.Response, **headers: str) -> Json:
 def rows(found: Json, section: str = "output", **headers: str) -> list[Json]:
     lines = []
     for item in found[section]:
-        answer = requests.get(item["url"], headers=headers, timeout=10)
+        answer = requests.get(item["url"], headers=headers, timeout=120)
         assert answer.status_code == 200
         assert answer.headers["Content-Type"] == "application/fhir+ndjson"
         lines += [json.loads(line) for line in answer.text.splitlines()]
@@ -148,8 +148,8 @@ def test_the_format_has_three_names(open_server: RunningSandbox, name: str) -> N
 
 def test_files_are_packed_only_where_that_is_understood(open_server: RunningSandbox) -> None:
     (item,) = manifest(kick_off(open_server, _type="Patient"))["output"]
-    plain = requests.get(item["url"], headers={"Accept-Encoding": ""}, timeout=10)
-    packed = requests.get(item["url"], headers={"Accept-Encoding": "gzip"}, timeout=10)
+    plain = requests.get(item["url"], headers={"Accept-Encoding": ""}, timeout=120)
+    packed = requests.get(item["url"], headers={"Accept-Encoding": "gzip"}, timeout=120)
     assert "Content-Encoding" not in plain.headers
     assert packed.headers["Content-Encoding"] == "gzip"
     assert plain.content == packed.content
@@ -163,17 +163,17 @@ def test_a_job_belongs_to_its_client_and_ends_with_a_delete() -> None:
         url = started.headers["Content-Location"]
         item = manifest(started, **mine)["output"][0]
         for address in (url, item["url"]):
-            assert requests.get(address, timeout=10).status_code == 401
-        assert requests.delete(url, headers=mine, timeout=10).status_code == 202
+            assert requests.get(address, timeout=120).status_code == 401
+        assert requests.delete(url, headers=mine, timeout=120).status_code == 202
         for address in (url, item["url"]):
-            assert requests.get(address, headers=mine, timeout=10).status_code == 404
+            assert requests.get(address, headers=mine, timeout=120).status_code == 404
 
 
 def test_another_client_finds_nothing(open_server: RunningSandbox) -> None:
     started = kick_off(open_server)
     other = {"Authorization": "Basic bWU6bWU="}
     url = started.headers["Content-Location"]
-    assert requests.get(url, headers=other, timeout=10).status_code == 404
+    assert requests.get(url, headers=other, timeout=120).status_code == 404
 
 
 def test_signed_links_lead_elsewhere_and_take_no_token() -> None:
@@ -185,9 +185,9 @@ def test_signed_links_lead_elsewhere_and_take_no_token() -> None:
         assert urlsplit(url).netloc != urlsplit(sandbox.base_url).netloc
         assert len(rows(found)) == 1
         token = {"Authorization": "Bearer x"}
-        assert requests.get(url, headers=token, timeout=10).status_code == 400
+        assert requests.get(url, headers=token, timeout=120).status_code == 400
         sandbox.inside.exports.expire_links()
-        assert requests.get(url, timeout=10).status_code == 403
+        assert requests.get(url, timeout=120).status_code == 403
         assert len(rows(manifest(started))) == 1
 
 
@@ -209,7 +209,7 @@ def test_one_resource_a_file_and_paged_manifests() -> None:
         found = manifest(kick_off(sandbox, _type="Observation", allowPartialManifests="true"))
         urls = [item["url"] for item in found["output"]]
         while "link" in found:
-            found = requests.get(found["link"][0]["url"], timeout=10).json()
+            found = requests.get(found["link"][0]["url"], timeout=120).json()
             urls += [item["url"] for item in found["output"]]
         assert len(urls) == len(set(urls)) == len(whole["output"]) > 50
 
@@ -226,14 +226,14 @@ def test_so_many_jobs_at_once(manners: Exporting, freed: bool) -> None:
         assert again.headers["Retry-After"]
         manifest(first)
         assert (kick_off(sandbox).status_code == 202) is freed
-        requests.delete(first.headers["Content-Location"], timeout=10)
+        requests.delete(first.headers["Content-Location"], timeout=120)
         assert kick_off(sandbox).status_code == 202 or freed
 
 
 @pytest.mark.parametrize("name", PERSONAS)
 def test_the_statement_says_what_each_vendor_exports(name: str) -> None:
     with running_sandbox(population()[:1], persona=PERSONAS[name]()) as sandbox:
-        rest = requests.get(f"{sandbox.base_url}/metadata", timeout=10).json()["rest"][0]
+        rest = requests.get(f"{sandbox.base_url}/metadata", timeout=120).json()["rest"][0]
         manners = sandbox.inside.exports.manners
     places = {row["type"]: row.get("operation", []) for row in rest["resource"]}
     places["system"] = rest.get("operation", [])

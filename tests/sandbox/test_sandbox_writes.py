@@ -488,7 +488,7 @@ def test_eight_transactions_at_once_make_one_set(fresh) -> None:
     answers: list[int] = []
 
     def send() -> None:
-        answers.append(requests.post(fresh.base_url, json=triple(), timeout=30).status_code)
+        answers.append(requests.post(fresh.base_url, json=triple(), timeout=120).status_code)
 
     threads = [threading.Thread(target=send) for _ in range(8)]
     for thread in threads:

@@ -73,7 +73,7 @@ def test_a_pipe_that_closes_early_is_no_error(home: Path) -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(30) == 0
+        assert process.wait(300) == 0
 
 
 class Refusing(Persona):

@@ -17,7 +17,7 @@ def test_the_demo_shows_the_whole_path_and_leaves_nothing(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    done = shell.process("demo").communicate(timeout=120)
+    done = shell.process("demo").communicate(timeout=900)
     said = done[0].decode()
     assert [word for word in PROMISED if word not in said] == []
     for role in ("ehr", "patient", "privacy-officer"):

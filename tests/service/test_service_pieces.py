@@ -198,7 +198,7 @@ def test_a_sweep_that_fails_is_followed_by_the_next() -> None:
 
     sweeper = Sweeper(sweep, 0.01)
     sweeper.start()
-    assert done.wait(10)
+    assert done.wait(120)
     sweeper.stop()
 
 

@@ -201,7 +201,7 @@ def test_two_runs_at_once_make_one_twin_and_one_of_each_resource(
 ) -> None:
     def one(_: int) -> int:
         process = shell.process("run", "--server", sandbox.base_url, "--patient", "demo-008")
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
         return process.returncode
 
     assert at_once(2, one) == [0, 0]

@@ -49,7 +49,7 @@ class Browser:
     def sent_back(self, answer: TestResponse) -> str:
         """The path that the EHR sends the browser to."""
         assert answer.status_code == 303, answer.text
-        there = requests.get(answer.headers["Location"], allow_redirects=False, timeout=30)
+        there = requests.get(answer.headers["Location"], allow_redirects=False, timeout=120)
         assert there.status_code == 302, there.text
         back = urlsplit(there.headers["Location"])
         assert f"{back.scheme}://{back.netloc}" == PUBLIC

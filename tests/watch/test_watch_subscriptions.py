@@ -46,7 +46,7 @@ def place(scene: Scene) -> Place:
 def post(scene: Scene, address: str, secret: str, body: bytes = b"", **headers: str) -> int:
     url = f"{scene.service.runtime.config.web.origin}/hooks/{address}"
     sent = {bodies.HEADER: secret, "Content-Type": "application/fhir+json", **headers}
-    return requests.post(url, data=body, headers=sent, timeout=10).status_code
+    return requests.post(url, data=body, headers=sent, timeout=120).status_code
 
 
 # -- a change reaches the chart ----------------------------------------------------------------

@@ -51,7 +51,7 @@ class Server:
 
     def request(self, method: str, path: str, **arguments: object) -> requests.Response:
         url = f"http://127.0.0.1:{self.port}{path}"
-        return requests.request(method, url, timeout=10, **arguments)  # type: ignore[arg-type]
+        return requests.request(method, url, timeout=120, **arguments)  # type: ignore[arg-type]
 
     def key(self, role: Role) -> dict[str, str]:
         config = load_config(self.env)
@@ -64,7 +64,7 @@ class Server:
 
     def stop(self) -> int:
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=120)
 
     def logged(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self._log.read_text().splitlines()]

@@ -59,7 +59,7 @@ class Scene:
             for process in processes:
                 assert process.stdin is not None
                 process.stdin.close()
-                process.wait(30)
+                process.wait(300)
                 assert process.stdout is not None
                 process.stdout.close()
 
