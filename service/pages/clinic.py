@@ -76,7 +76,7 @@ def _twin_page(pseudonym: str, version: int | None) -> str:
     known = runs.versions(pseudonym)
     about = next(v for v in known if v.version == document["twin"]["version"])
     cards = model_cards.cards([document])
-    runs.note_use(principal(), "twin.read", pseudonym)
+    runs.use(principal(), "twin.read", pseudonym)
     return render_template(
         "clinic_twin.html",
         head=record.header(document),

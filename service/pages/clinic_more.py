@@ -34,7 +34,7 @@ def clinic_explain(pseudonym: str, version: int, concept: str) -> str:
     document = runs.document(pseudonym, version)
     found = runs.explain(document, concept)
     cards = {card["id"]: card for card in runs.models()}
-    runs.note_use(principal(), "twin.read", pseudonym)
+    runs.use(principal(), "twin.read", pseudonym)
     return render_template(
         "clinic_explain.html",
         head=record.header(document),
@@ -74,7 +74,7 @@ def _whatif_page(
         return redirect(url_for("pages.clinic_review", pseudonym=pseudonym, model=model), 303)
     offer = runs.offer(pseudonym, model)
     found, refused = _answer(pseudonym, question) if question else (None, "")
-    runs.note_use(principal(), "whatif" if found else "twin.read", pseudonym)
+    runs.use(principal(), "whatif" if found else "twin.read", pseudonym)
     card = model_cards.cards([document]).get(model) or runs.model(model)
     page = render_template(
         "clinic_whatif.html",

@@ -52,7 +52,7 @@ class Case:
 def clinic_review(pseudonym: str, model: str) -> str:
     case = _case(pseudonym, model)
     services().runs.reviews.open(case.asked, principal())
-    services().runs.note_use(principal(), "twin.read", pseudonym)
+    services().runs.use(principal(), "twin.read", pseudonym)
     return _page(case)
 
 

@@ -72,6 +72,10 @@ class Decisions:
             who.role, who.subject, DECIDED, "allowed" if allowed else "refused", twin, purpose
         )
 
+    def refusing(self, purpose: str) -> list[str]:
+        """Twins that may not be used for what everybody's usually may."""
+        return self._store.refusing(purpose)
+
     def require_twin(self, twin: str, purpose: str, role: str, subject: str) -> None:
         """Before a twin is handed out."""
         if not self._allowed(self._store.person(twin), purpose):

@@ -17,6 +17,7 @@ from privacy import ledger
 from privacy.policy import twin_policy_ids
 from privacy.signing import envelope
 from service import whatif
+from service.auth import Role
 from service.fhir.errors import (
     Cancelled,
     FhirError,
@@ -477,6 +478,12 @@ class Service:
         code = PURPOSES[purpose].code if purpose else None
         self._note(principal, action, "done", pseudonym, purpose=code)
 
+    def use(self, principal: Principal, action: str, pseudonym: str, purpose: str = CARE) -> None:
+        theirs = principal.role is Role.PATIENT  # what is their own needs no leave
+        if not theirs:
+            self.require_consent(pseudonym, purpose, principal)
+        self.note_use(principal, action, pseudonym, None if theirs else purpose)
+
     def require_consent(self, pseudonym: str, purpose: str, principal: Principal) -> None:
         who = (str(principal.role), principal.subject)
         try:
@@ -600,6 +607,7 @@ class Service:
             identifiers=_pairs(query.identifiers),
             targets=query.targets,
             updated=[(bound.start, bound.end) for bound in query.updated],
+            without=self.runtime.consents.refusing(CARE) if query.consented else (),
         )
         found, total = self._own.search(where, limit=query.limit, after=query.after)
         page = self._aged(found[: query.limit])

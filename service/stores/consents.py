@@ -14,6 +14,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from service.stores.database import Database, utc_now
 from service.stores.tables import Base, Serial
 
+_UNKNOWN = "twin:"
+
 
 class ConsentRow(Base):
     """One decision of one person on one purpose; the newest holds."""
@@ -76,6 +78,16 @@ class ConsentStore:
                 for row in session.scalars(query)
             }
 
+    def refusing(self, purpose: str) -> list[str]:
+        """The twins of everybody whose newest decision on it is a no."""
+        last = select(func.max(ConsentRow.seq)).where(ConsentRow.purpose == purpose)
+        newest = ConsentRow.seq.in_(last.group_by(ConsentRow.person))
+        said_no = select(ConsentRow.person).where(newest, ConsentRow.allowed.is_(False))
+        theirs = select(ConsentPersonRow.twin).where(ConsentPersonRow.person.in_(said_no))
+        with self._database.read() as session:
+            alone = [one for one in session.scalars(said_no) if one.startswith(_UNKNOWN)]
+            return sorted({*session.scalars(theirs), *(one[len(_UNKNOWN) :] for one in alone)})
+
     def forget(self, twins: Collection[str]) -> None:
         """Whose they are, and what that person decided."""
         mine = select(ConsentPersonRow.person).where(ConsentPersonRow.twin.in_(twins))
@@ -87,4 +99,4 @@ class ConsentStore:
 
 def unknown(twin: str) -> str:
     """A person of whom only this twin is known."""
-    return f"twin:{twin}"
+    return f"{_UNKNOWN}{twin}"

@@ -63,9 +63,12 @@ class OwnFilter:
     identifiers: Sequence[tuple[str | None, str]] | None = None  # system None: any
     targets: Sequence[str] | None = None
     updated: Sequence[tuple[datetime | None, datetime | None]] = ()
+    without: Sequence[str] = ()  # twins
 
     def clauses(self) -> list[ColumnElement[bool]]:
         found = [OwnRow.type == self.type]
+        if self.without:
+            found.append(or_(OwnRow.twin.is_(None), OwnRow.twin.not_in(self.without)))
         for column, values in (
             (OwnRow.twin, self.twins),
             (OwnRow.id, self.ids),

@@ -186,6 +186,7 @@ class FhirQuery:
     updated: tuple[UpdatedBound, ...] = ()
     limit: int = 50
     after: str | None = None  # id of the last one on the page before
+    consented: bool = False  # without the twins whose patients have refused care
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +274,10 @@ class RunService(Protocol):
         self, principal: Principal, action: str, pseudonym: str, purpose: str | None = None
     ) -> None:
         """Write down that somebody used a twin, and what for where that is said."""
+        ...
+
+    def use(self, principal: Principal, action: str, pseudonym: str, purpose: str = CARE) -> None:
+        """Before what a twin says is read by anybody but its patient: allowed, and written down."""
         ...
 
     def require_consent(self, pseudonym: str, purpose: str, principal: Principal) -> None:

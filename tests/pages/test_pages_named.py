@@ -141,3 +141,29 @@ def test_a_clinic_that_does_not_answer_and_an_erased_patient_are_said(
     assert isinstance(server, Server)
     with pytest.raises(NoNameError, match=why):
         Named(replace(runtime, config=config)).summary(site.twins[FULL])
+
+
+# -- the same installation, whose patient says no to care ------------------------------------------
+
+
+def test_results_are_read_over_fhir_while_care_is_allowed(site: Site) -> None:
+    patient, clinician, twin = site.patient(FULL), site.client(Role.EHR), site.twins[FULL]
+
+    def search(query: str = "") -> Json:
+        found: Json = clinician.get(f"/fhir/RiskAssessment?_count=1000{query}").get_json()
+        return found
+
+    everybody, mine = search(), search(f"&patient={twin}")
+    (first, *_) = of(mine, "RiskAssessment")
+    send(patient, "/me/consent", purpose="care", answer="no")
+    try:
+        assert search(f"&patient={twin}")["total"] == 0
+        assert search()["total"] == everybody["total"] - mine["total"]
+        refused = clinician.get(f"/fhir/RiskAssessment/{first['id']}")
+        assert refused.status_code == 403
+        assert refused.get_json()["resourceType"] == "OperationOutcome"
+        assert clinician.get("/fhir/Device").get_json()["total"] > 0
+    finally:
+        send(patient, "/me/consent", purpose="care", answer="yes")
+    assert search()["total"] == everybody["total"]
+    assert clinician.get(f"/fhir/RiskAssessment/{first['id']}").status_code == 200

@@ -238,6 +238,12 @@ def test_a_twin_is_handed_out_for_what_the_patient_allowed(
     send(patient, "/me/consent", purpose="care", answer="no")
     assert clinician.get(path).status_code == 403
     assert patient.get(path).status_code == 200
+    for address in (
+        *(f"{path}/assessments", f"/clinic/twins/{twin}", f"/clinic/twins/{twin}/versions/1"),
+        f"/clinic/twins/{twin}/versions/1/explain/systolic-bp",
+    ):
+        assert clinician.get(address).status_code == 403, address
+    assert patient.get(f"{path}/assessments").status_code == 200
     page = text_of(patient.get("/me/uses").text)
     assert "(refused: you have not allowed it) research" in page
     assert clinician.get(f"{path}?purpose=marketing").status_code == 422

@@ -140,12 +140,19 @@ CASES = [
         for below in ("versions", "assessments", "disputes", "ledger")
         for status, values, query in ((200, T, ""), (404, GONE, ""), (422, T, EXTRA))
     ),
+    Case("GET", f"{TWINS}/assessments", 403, values=T, query="purpose=research"),
     Case("GET", "/api/v1/ledger", 200, "privacy-officer"),
     Case("GET", "/api/v1/ledger", 422, "privacy-officer", query=EXTRA),
     Case("POST", "/api/v1/ledger/verification", 200, "privacy-officer"),
     Case("POST", "/api/v1/ledger/verification", 422, "privacy-officer", query=EXTRA),
     Case("POST", WHATIF, 200, values=T, body={"model": "prevent", "treatment": "lower-ldl-1"}),
     Case("POST", WHATIF, 400, values=T, raw=b"{"),
+    Case(
+        *("POST", WHATIF, 403),
+        values=T,
+        body={"model": "prevent", "treatment": "lower-ldl-1"},
+        query="purpose=research",
+    ),
     Case("POST", WHATIF, 404, values=GONE, body={"model": "prevent"}),
     Case("POST", WHATIF, 415, values=T, raw=b"<x/>", headers={"Content-Type": "text/xml"}),
     Case("POST", WHATIF, 422, values=T, body={"model": "prevent"}),

@@ -10,7 +10,7 @@ from typing import Any
 
 from web_selection import select
 
-from service.auth import Principal
+from service.auth import Principal, Role
 from service.stores import Database
 from service.stores.audit import AuditEvent
 from service.stores.runs import RunState, RunStore
@@ -179,6 +179,11 @@ class InProcess:
         self, principal: Principal, action: str, pseudonym: str, purpose: str | None = None
     ) -> None:
         self.noted.append((principal.role, action, pseudonym))
+
+    def use(self, principal: Principal, action: str, pseudonym: str, purpose: str = "care") -> None:
+        if principal.role is not Role.PATIENT:
+            self.require_consent(pseudonym, purpose, principal)
+        self.note_use(principal, action, pseudonym, purpose)
 
     def require_consent(self, pseudonym: str, purpose: str, principal: Principal) -> None:
         if purpose != "care":

@@ -1,8 +1,10 @@
 """Twins, their versions, assessments and ledger; models; the ledger as a whole."""
 
 import hashlib
+from typing import Any
 
 from flask import Response, request
+from marshmallow import Schema
 
 from service.auth import Role, Scope
 from service.auth.principals import PSEUDONYM
@@ -90,12 +92,13 @@ def list_disputes(pseudonym: str) -> Response:
 @described(
     "List the assessments of a twin's newest version",
     {200: Answer("Assessments as in the twin document.", ObjectSchema, many=True)},
-    problems=_FINDING,
+    problems=(*_FINDING, Failure.NOT_CONSENTED),
+    query=PurposeQuerySchema,
 )
 def list_assessments(pseudonym: str) -> Response:
-    may_see(pseudonym)
+    purpose = may_see(pseudonym, PurposeQuerySchema)["purpose"]
     found = list(services().runs.assessments(pseudonym))
-    services().runs.note_use(principal(), "assessments-read", pseudonym)
+    services().runs.use(principal(), "assessments-read", pseudonym, purpose)
     return json_response({"items": found})
 
 
@@ -161,11 +164,12 @@ def read_model(model_id: str) -> Response:
     return json_response(services().runs.model(model_id))
 
 
-def may_see(pseudonym: str) -> None:
+def may_see(pseudonym: str, query: type[Schema] | None = None) -> Any:
     """A patient asking for another's twin and anybody asking for none get the same answer."""
     require_acceptable(JSON)
-    read_query()
+    asked = read_query(query)
     _within_reach(pseudonym)
+    return asked
 
 
 def _within_reach(pseudonym: str) -> None:
@@ -178,10 +182,7 @@ def _twin_file(pseudonym: str, version: int | None) -> Response:
     purpose = read_query(PurposeQuerySchema)["purpose"]
     _within_reach(pseudonym)
     content, caller = services().runs.twin(pseudonym, version), principal()
-    if caller.role is not Role.PATIENT:  # what is their own needs no leave
-        services().runs.require_consent(pseudonym, purpose, caller)
-    noted = None if caller.role is Role.PATIENT else purpose
-    services().runs.note_use(caller, "twin.download", pseudonym, noted)
+    services().runs.use(caller, "twin.download", pseudonym, purpose)
     response = Response(content, content_type=TWIN)
     response.set_etag(hashlib.sha256(content).hexdigest())
     response.headers["Content-Disposition"] = 'attachment; filename="twin.json"'

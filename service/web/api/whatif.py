@@ -6,7 +6,7 @@ from service.auth import Scope
 from service.web.answers import JSON, json_response
 from service.web.api.blueprint import api
 from service.web.api.described import Answer, described
-from service.web.api.schemas import ObjectSchema, WhatIfSchema, read_body
+from service.web.api.schemas import ObjectSchema, PurposeQuerySchema, WhatIfSchema, read_body
 from service.web.api.twins import may_see
 from service.web.audiences import closed
 from service.web.gate import principal
@@ -24,14 +24,16 @@ from service.web.services import services
         "unsupported-media-type",
         "invalid",
         Failure.NOT_FOUND,
+        Failure.NOT_CONSENTED,
         Failure.UNKNOWN_MODEL,
         Failure.NOT_ASKABLE,
     ),
     body=WhatIfSchema,
+    query=PurposeQuerySchema,
 )
 def what_if(pseudonym: str) -> Response:
-    may_see(pseudonym)
+    purpose = may_see(pseudonym, PurposeQuerySchema)["purpose"]
     question = read_body(WhatIfSchema)
     found = services().runs.what_if(pseudonym, question)
-    services().runs.note_use(principal(), "whatif", pseudonym)
+    services().runs.use(principal(), "whatif", pseudonym, purpose)
     return json_response(found, media_type=JSON)

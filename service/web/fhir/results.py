@@ -52,7 +52,7 @@ def _read(resource_type: str, resource_id: str) -> Response:
     found = services().runs.fhir_resource(resource_type, resource_id)
     if found.twin is not None and not principal().may_see(found.twin):
         raise WebError(Failure.NOT_FOUND)
-    _note([found])
+    _use([found])
     response = fhir_response(shown(found))
     if found.past:  # what somebody holds from before does not say so yet
         return response
@@ -67,20 +67,20 @@ def _search(resource_type: str, given: "MultiDict[str, str]") -> Response:
     query = _within_reach(search.query, principal())
     page = FhirPage((), 0, False) if query is None else services().runs.fhir_search(query)
     if not search.count_only:
-        _note(page.resources)
+        _use(page.resources)
     return fhir_response(searchset(search, page, f"{public_base()}/fhir"))
 
 
-def _note(found: Iterable[OwnResource]) -> None:
-    """Whoever a twin is about can see later that somebody read of it."""
+def _use(found: Iterable[OwnResource]) -> None:
+    """Whoever a twin is about has not refused it, and can see later that somebody read of it."""
     for twin in sorted({resource.twin for resource in found if resource.twin is not None}):
-        services().runs.note_use(principal(), "results-read", twin)
+        services().runs.use(principal(), "results-read", twin)
 
 
 def _within_reach(query: FhirQuery, caller: Principal) -> FhirQuery | None:
     """A bound caller's search is narrowed, not refused; None when nothing can be left."""
     if caller.twin is None:
-        return query
+        return replace(query, consented=True)
     if query.twins is not None and caller.twin not in query.twins:
         return None
     return replace(query, twins=(caller.twin,))
