@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from bench.deidentified import deidentified, forgetful_vault
 from bench.harness import Aim, Case, passthrough, passthrough_lines
 from bench.long import bundle
 from bench.processes import sandbox
@@ -56,7 +57,8 @@ def cases(quick: bool, folder: Path | None = None) -> Iterator[list[Case]]:
     with sandbox(DAY) as base:
         yield [
             _observations(chosen),
-            _twins(_bundles(folder) if folder else [orjson.dumps(p.bundle()) for p in chosen]),
+            _deidentify(files := _bundles(folder) if folder else _own(chosen)),
+            _twins(files),
             *(_long_twin(one, size) for size in (SIZES[:3] if quick else SIZES)),
             *_assessments(one),
             _prevent(),
@@ -127,6 +129,23 @@ def _lines(person: PatientBundle) -> list[bytes]:
     return [orjson.dumps(r) for r in person.resources if r["resourceType"] == "Observation"]
 
 
+# -- a Bundle to a Bundle --------------------------------------------------------------------------
+
+
+def _deidentify(files: list[bytes]) -> Case:
+    """`$de-identify`, patient by patient; every resource that is given out is searched."""
+    vault = forgetful_vault()
+    return Case(
+        name=f"$de-identify, {len(files)} patients",
+        work=[partial(deidentified, vault, file, POLICY, DAY) for file in files],
+        floor=[passthrough(file) for file in files],
+        floor_name=FLOOR,
+        count=1,
+        unit="patients",
+        aim=Aim(ratio=4),
+    )
+
+
 # -- bytes to a signed twin ------------------------------------------------------------------------
 
 
@@ -159,6 +178,10 @@ def _long_twin(person: PatientBundle, size: int) -> Case:
         unit="facts",
         most_rounds=3 if size > LARGE else None,
     )
+
+
+def _own(people: list[PatientBundle]) -> list[bytes]:
+    return [orjson.dumps(person.bundle()) for person in people]
 
 
 def _bundles(folder: Path) -> list[bytes]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from mappings.from_fhir.collect import Collector
@@ -88,6 +89,9 @@ def _ordered(facts: Iterable[_Fact], time: str) -> tuple[_Fact, ...]:
     return tuple(sorted(facts, key=key))
 
 
+_MOMENT = itemgetter(0, 1)  # concept and time
+
+
 def _number(fact: Measurement) -> tuple[float, str]:
     return (fact.value, fact.comparator)
 
@@ -98,7 +102,7 @@ def _answer(fact: CodedValue) -> str:
 
 def _values(facts: Sequence[_Value], value_of: Callable[[_Value], Any]) -> _Settled:
     settled = _Settled([], [], [])
-    for _, group in groupby(sorted(facts), key=lambda fact: fact[:2]):
+    for _, group in groupby(sorted(facts), key=_MOMENT):
         same = list(group)
         if len(same) == 1:
             settled.kept.append(same[0])

@@ -236,23 +236,23 @@ def _signals(facts: Iterable[Measurement], index: Mapping[str, int]) -> Document
 
 
 def _signal(facts: Sequence[Measurement], index: Mapping[str, int]) -> Document:
+    columns = dict(zip(Measurement._fields, zip(*facts, strict=True), strict=True))
     spellings = load().spellings
-    units = [_spelling(fact.unit, spellings) for fact in facts]
-    columns = {
-        "precision": _sparse([fact.precision for fact in facts], "day"),
-        "comparator": _sparse([fact.comparator for fact in facts], ""),
-        "status": _sparse([fact.status for fact in facts], "final"),
-        "origin": _sparse([fact.origin for fact in facts], "measured"),
-        "from": _sparse(units, ""),
-        "flag": _sparse([fact.flag for fact in facts], ""),
-        "range": _ranges(facts),
-        "site": _sparse([fact.site for fact in facts], ""),
+    sparse = {
+        "precision": _sparse(columns["precision"], "day"),
+        "comparator": _sparse(columns["comparator"], ""),
+        "status": _sparse(columns["status"], "final"),
+        "origin": _sparse(columns["origin"], "measured"),
+        "from": _sparse([_spelling(unit, spellings) for unit in columns["unit"]], ""),
+        "flag": _sparse(columns["flag"], ""),
+        "range": _ranges(columns["range"]),
+        "site": _sparse(columns["site"], ""),
     }
     return {
-        "t": [fact.time for fact in facts],
-        "v": [_shortest(fact.value) for fact in facts],
-        "src": [index[fact.source] for fact in facts],
-    } | {name: column for name, column in columns.items() if column}
+        "t": list(columns["time"]),
+        "v": [_shortest(value) for value in columns["value"]],
+        "src": [index[source] for source in columns["source"]],
+    } | {name: column for name, column in sparse.items() if column}
 
 
 def _coded(facts: Iterable[CodedValue], index: Mapping[str, int]) -> Document:
@@ -272,17 +272,19 @@ def _answers(facts: Sequence[CodedValue], index: Mapping[str, int]) -> Document:
     } | {name: column for name, column in columns.items() if column}
 
 
-def _ranges(facts: Sequence[Measurement]) -> dict[str, dict[str, Any]]:
+def _ranges(ranges: Sequence[tuple[float, ...]]) -> dict[str, dict[str, Any]]:
     """Reference ranges of the sources; an end that is open is absent."""
     found = {}
-    for i, fact in enumerate(facts):
-        if fact.range:
-            ends = zip(("low", "high"), fact.range, strict=True)
+    for i, one in enumerate(ranges):
+        if one:
+            ends = zip(("low", "high"), one, strict=True)
             found[str(i)] = {name: _shortest(end) for name, end in ends if not isinf(end)}
     return found
 
 
 def _sparse(values: Sequence[str], default: str) -> dict[str, str]:
+    if values.count(default) == len(values):  # most columns
+        return {}
     return {str(i): value for i, value in enumerate(values) if value != default}
 
 

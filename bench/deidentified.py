@@ -1,0 +1,62 @@
+"""`$de-identify` without its database: a Bundle in, the de-identified one out.
+
+Each call is a first one, for a vault that forgets: ways back are drawn, sealed and dropped.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+import orjson
+
+from privacy.policy import load_policy
+from privacy.pseudonyms import new_pseudonym
+from privacy.render import bundle
+from privacy.vault import Vault
+from service.deidentify.batch import Batch
+from service.deidentify.files import resources_of
+from service.deidentify.people import People
+from service.fhir.source import parse
+
+
+class _Forgetful:
+    """A store of sealed records that are never looked for again. It keeps its keys."""
+
+    def __init__(self) -> None:
+        self._keys: Mapping[str, bytes] = {}
+
+    def load(self, index: str) -> tuple[bytes, int] | None:
+        return None
+
+    def save(self, index: str, sealed: bytes, expected: int) -> int:
+        return expected + 1
+
+    def delete(self, index: str) -> bool:
+        return False
+
+    def indexes(self) -> Iterable[str]:
+        return ()
+
+    def load_keys(self) -> Mapping[str, bytes]:
+        return self._keys
+
+    def replace_keys(self, keys: Mapping[str, bytes], expected: Mapping[str, bytes]) -> None:
+        self._keys = keys
+
+
+def forgetful_vault() -> Vault:
+    return Vault(_Forgetful(), secrets.token_bytes(32))
+
+
+def deidentified(vault: Vault, file: bytes, policy: str, day: date) -> bytes:
+    """What the operation does with the body of one request, but for writing its record down."""
+    resources = resources_of(parse(file))
+    people = People(new_pseudonym(), strangers="caller:bench")
+    people.read_all(resources)
+    batch = Batch(
+        load_policy(policy), vault, people, project="bench", today=day, keep_open=len(resources)
+    )
+    with batch:
+        made = [done for resource in resources if (done := batch.apply(resource))]
+        batch.close()
+        return orjson.dumps(bundle(made))
