@@ -53,7 +53,7 @@ class LedgerStore(Protocol):
 def canonical(entry: Mapping[str, Any]) -> bytes:
     """One spelling of an entry. Without floats this is RFC 8785 for ASCII names."""
     check_plain(entry)
-    try:  # the same bytes in an eighth of the time; it knows no number of more than 64 bits
+    try:  # the same bytes, sooner; it knows no number of more than 64 bits
         return orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
     except TypeError:
         pass

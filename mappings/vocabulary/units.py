@@ -182,7 +182,7 @@ def _conversion(
     """Factor, offset, decimals, and the unit it came in unless that is the canonical one.
 
     Kept: a record has a few dozen such questions and thousands of values, and a de-identified one
-    holds only units of our tables. It halves the time of converting a value.
+    holds only units of our tables.
     """
     table = TABLES[concept_id]
     code = unit_code if not system or SHORT_NAMES.get(system) == "ucum" else ""

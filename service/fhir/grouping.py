@@ -113,7 +113,7 @@ def _make_plain(pile: Pile) -> None:
 def _newest(resources: Sequence[Resource]) -> tuple[list[Resource], Counter[str]]:
     """Without repetitions and older versions; how many these were, by type."""
     once = {(r["resourceType"], r["id"]): r for r in resources}
-    if len(once) == len(resources):  # most files: nothing to compare, a fifth of the time
+    if len(once) == len(resources):  # most files: there is nothing to compare
         return [once[name] for name in sorted(once)], Counter()
     versions = Versions()
     total = Counter(r["resourceType"] for r in resources)

@@ -168,8 +168,8 @@ def _survey(value: Any) -> tuple[int, list[dict[str, Any]]]:
 
 
 def _escapes_key_ends(data: bytes) -> bool:
-    """Whether strings may spell a `"` or `:` otherwise. Most files escape nothing of the kind: that
-    is seen in a tenth of the pattern's time."""
+    """Whether strings may spell a `"` or `:` otherwise. Most files escape nothing of the kind:
+    to see that takes no pattern."""
     return b"\\u00" in data and _ESCAPED_KEY_END.search(data) is not None
 
 
