@@ -19,7 +19,7 @@ from service import collector
 @click.option(
     "--folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Patients' Bundles (.json, .json.gz) for the case of signed twins, instead of our own.",
+    help="Patients' Bundles (.json, .json.gz) for the cases of whole Bundles, instead of our own.",
 )
 def main(quick: bool, as_json: bool, only: str, folder: Path | None) -> None:
     """Measure, as ratios to a floor taken in the same run. Nothing here fails by being slow."""

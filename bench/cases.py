@@ -50,7 +50,7 @@ LARGE = 10_000
 
 @contextmanager
 def cases(quick: bool, folder: Path | None = None) -> Iterator[list[Case]]:
-    """All cases; `quick` takes a third of the population. Signed twins may be made of a folder."""
+    """All cases; `quick` takes a third of the population. Bundles may be those of a folder."""
     people = generate(DAY)
     chosen = people[::3] if quick else people
     one = next(person for person in people if person.id == PATIENT)
