@@ -17,8 +17,9 @@ from typing import Any
 from writeback_faults import FAULTS, WAYS, FaultyServer, faulty_server
 
 from service.fhir.http import FhirClient
+from service.fhir.outbox import OutboxState
 from service.fhir.servers import Limits, ServerConfig
-from service.fhir.writeback import WriteResult, resume, write_back
+from service.fhir.writeback import NOT_SENT, WriteResult, resume, write_back
 from service.stores import Database, open_database
 from service.stores.database import utc_now
 from service.stores.outbox import SqlOutboxStore
@@ -104,6 +105,8 @@ class Schedule:
     rounds: list[list[Json]]
     settle_after: str
     """When the server does what it was asked long ago: before recovery, or after."""
+    left: bool = False
+    """Whether an earlier try was left off before it sent anything."""
 
     @classmethod
     def drawn(cls, seed: str) -> "Schedule":
@@ -134,6 +137,8 @@ def play(scene: Scene, place: Path, seed: str, schedule: Schedule | None = None)
     drawn = schedule or Schedule.drawn(seed)
     file = place / f"{seed}.db"
     shutil.copyfile(scene.folder / "empty.db", file)
+    if drawn.left:
+        leave(scene, file, drawn.chosen)
     ends: list[int] = []
     with faulty_server(scene.patient, drawn.way, drawn.plan) as server:
         for deaths in drawn.rounds:
@@ -155,6 +160,16 @@ def play(scene: Scene, place: Path, seed: str, schedule: Schedule | None = None)
         met = server.faults.met
     file.unlink()
     return Report(seed, drawn.way, ends, met, problems)
+
+
+def leave(scene: Scene, file: Path, chosen: list[int]) -> None:
+    database = open_database(f"sqlite:///{file}", pool_size=1, busy_seconds=20)
+    outbox = SqlOutboxStore(database)
+    for parcel in (scene.parcels[i] for i in chosen):
+        payload = {"server": "test", "resources": parcel["resources"]}
+        (item,) = outbox.take(parcel["key"], json.dumps(payload).encode(), lease_seconds=0)
+        assert outbox.mark(item.key, item.attempt, OutboxState.PENDING, NOT_SENT)
+    database.close()
 
 
 def recovered(scene: Scene, server: FaultyServer, file: Path, drawn: Schedule) -> list[str]:
