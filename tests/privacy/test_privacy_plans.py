@@ -200,6 +200,7 @@ LOINC_CODE = {"system": LOINC, "code": "8480-6"}
         {"valueQuantity": {"value": 5, "unit": "mmHg", "comparator": "<"}},
         {"valueQuantity": {"value": 95, "unit": "years"}},
         {"valueQuantity": {"value": True, "unit": "mmHg"}},
+        {"status": "on-tuesdays"},
         {"subject": {"reference": "Patient/p1", "x": 1}},
         {"subject": {"reference": "Patient/p2"}},
     ],
