@@ -30,6 +30,7 @@ from service.fhir.retry import Clock
 from service.fhir.servers import ServerConfig
 
 T = TypeVar("T")
+LOOK_SECONDS = 0.5  # between looks at the budget, and whether the job was cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Wire:
         clock: Clock,
         what: str,
     ) -> RawAnswer:
-        with _slot(origin_of(url), self._limits.concurrency), self.in_flight:
+        with self._slot(url, clock, what), self.in_flight:
             return _ours(
                 lambda: self._exchange(method, url, headers, body, clock, what),
                 what,
@@ -125,9 +126,21 @@ class Wire:
     ) -> Iterator[Stream]:
         """A GET whose body may be larger than memory; who reads it sets its own limits."""
         begin = lambda: self._begin("GET", url, headers, None, clock, what)  # noqa: E731
-        with _slot(origin_of(url), self._limits.concurrency), _ours(begin, what) as response:
+        with self._slot(url, clock, what), _ours(begin, what) as response:
             pieces = _pieces_of(response, clock, what)
             yield Stream(response.status_code, response.url, response.headers, pieces)
+
+    @contextmanager
+    def _slot(self, url: str, clock: Clock, what: str) -> Iterator[None]:
+        """One of the requests that this origin may have under way at once. What hangs in other jobs
+        costs this one its own budget, never theirs."""
+        slots = _slots(origin_of(url), self._limits.concurrency)
+        while not slots.acquire(timeout=min(LOOK_SECONDS, clock.left(what))):
+            pass
+        try:
+            yield
+        finally:
+            slots.release()
 
     def _begin(
         self,
@@ -176,7 +189,7 @@ _SLOTS: dict[Origin, threading.BoundedSemaphore] = {}
 _SLOTS_LOCK = threading.Lock()
 
 
-def _slot(origin: Origin, size: int) -> threading.BoundedSemaphore:
+def _slots(origin: Origin, size: int) -> threading.BoundedSemaphore:
     with _SLOTS_LOCK:
         return _SLOTS.setdefault(origin, threading.BoundedSemaphore(size))
 

@@ -35,7 +35,7 @@ from service.fhir.http import FhirClient
 from service.fhir.origin import origin_of, require_public, resolve_link
 from service.fhir.pull import pull_patient
 from service.fhir.retry import parse_retry_after
-from service.fhir.servers import ServerConfig
+from service.fhir.servers import Limits, ServerConfig
 from service.fhir.wire import translate
 
 SECRET = {"kind": "bearer", "token": "s3cret"}
@@ -219,6 +219,31 @@ def test_no_answer_at_all_is_a_time_out(raw: RawServer) -> None:
     raw.scripts = [lambda _: raw.stopped.wait(5) and None]
     with pytest.raises(errors.TimedOut):
         read(raw.base, limits=replace(QUICK, read_seconds=0.2, tries=1))
+
+
+def test_a_job_that_hangs_costs_another_its_own_budget_only(raw: RawServer) -> None:
+    """Both want the one request that this server may have under way; the first never ends."""
+    begun, done = threading.Event(), threading.Event()
+
+    def hang(_: socket.socket) -> None:
+        begun.set()
+        done.wait(30)
+
+    raw.scripts = [hang]
+    one = replace(QUICK, concurrency=1, tries=1, read_seconds=30, budget_seconds=30)
+    first = threading.Thread(target=lambda: _read_in_vain(raw.base, one))
+    first.start()
+    assert begun.wait(30)
+    with pytest.raises(errors.BudgetSpent):
+        read(raw.base, limits=replace(one, budget_seconds=0.2))
+    assert first.is_alive()
+    done.set()
+    first.join()
+
+
+def _read_in_vain(base: str, limits: Limits) -> None:
+    with pytest.raises(errors.FhirError):
+        read(base, limits=limits)
 
 
 def test_nobody_there_is_unreachable() -> None:
