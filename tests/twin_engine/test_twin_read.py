@@ -52,6 +52,16 @@ def test_the_digest_is_of_the_bytes_as_they_came() -> None:
     assert read(spaced).digest == digest(spaced) != digest(PAYLOAD)
 
 
+@pytest.mark.parametrize("often", [0.5, 1.5, 2.0, 3])
+def test_what_is_taken_every_other_day_is_read_back(often: float) -> None:
+    mapped = everything()
+    taken = mapped.medications[0]._replace(times_per_day=often)
+    document = twin(mapped._replace(medications=(taken,)))
+    assert read(dump(document)).document["medications"][0]["timesPerDay"] == often
+    with pytest.raises(DocumentError, match="medications writes a whole number with a fraction"):
+        read(changed("medications", 0, "timesPerDay", to=float(round(often) or 1)))
+
+
 def test_a_later_version_of_the_format_is_refused_with_a_next_step() -> None:
     with pytest.raises(DocumentError, match=r"version 2 document .* up to version 1; update"):
         read(changed("twin", "schema", to=2))

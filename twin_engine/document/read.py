@@ -17,6 +17,10 @@ from twin_engine.state import State
 LARGEST = 64 * 1024 * 1024
 
 
+FRACTIONS = frozenset({"timesPerDay"})
+"""What an entry may write with a fraction"""
+
+
 class DocumentError(ValueError):
     """These bytes are not a twin this software can read. Says what and where, never a value."""
 
@@ -139,8 +143,13 @@ def _check_column(path: str, column: Mapping[str, Any], count: int) -> None:
 
 def _check_entries(path: str, entries: Sequence[Mapping[str, Any]], count: int) -> None:
     for entry in entries:
-        _check_whole(path, entry.values())
+        _check_whole(path, (v for k, v in entry.items() if not _is_fraction(k, v)))
     _check_sources(path, [entry["src"] for entry in entries if "src" in entry], count)
+
+
+def _is_fraction(name: str, value: Any) -> bool:
+    """Once every other day is half a time a day; twice a day is 2, never 2.0."""
+    return name in FRACTIONS and isinstance(value, float) and not value.is_integer()
 
 
 def _check_studies(studies: Sequence[Mapping[str, Any]], count: int) -> None:
