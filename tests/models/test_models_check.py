@@ -187,6 +187,7 @@ def test_the_generated_pages_are_current() -> None:
         "what-if.md",
         "agreement.md",
         "coverage.md",
+        "coverage-synthea.md",
         "validation.md",
     ):
         there.pop(elsewhere, None)
