@@ -29,6 +29,10 @@ ELSEWHERE += ("twinport server ", "twinport bulk ")
 # A passphrase is asked for, an administrator decides, or a person was erased before: their own
 # tests (tests/portable, tests/models, tests/reidentify) have these.
 ELSEWHERE += ("twinport unlock ", "twinport models local ", "twinport ledger certificate ")
+# Another installation, or a server that changes, takes part: tests/receive, tests/watch.
+ELSEWHERE += ("twinport receive", "twinport extend ", "twinport trust ", "twinport watch ")
+# CI measures by itself, and a foreign server is fetched by who has one.
+ELSEWHERE += ("python -m bench", "tests/interop/hapi/")
 
 
 def _examples() -> Iterator[tuple[str, str]]:
@@ -40,13 +44,18 @@ def _examples() -> Iterator[tuple[str, str]]:
         for block in blocks(page):
             if block.label not in {"console", ""}:
                 continue
-            for line in block.text.splitlines():
+            for line in _typed(block.text.splitlines()):
                 command = re.sub(r"\s+# .*$", "", line).removeprefix(".venv/bin/").strip()
                 if not command or "[OPTIONS]" in command or command.startswith(ELSEWHERE):
                     continue
                 if command not in seen:
                     seen.add(command)
                     yield page, command
+
+
+def _typed(lines: list[str]) -> list[str]:
+    """Where answers are shown, too, what is typed stands behind a prompt."""
+    return [line[2:] for line in lines if line.startswith("$ ")] or lines
 
 
 @pytest.mark.slow
@@ -110,8 +119,13 @@ def _prepare(folder: Path, shell: _Shell) -> str:
     twin = str(document["twin"]["twin"]["id"])
     (folder / "secret.txt").write_text("a long enough secret\n", "utf-8")
     (folder / "their-key.json").write_bytes(orjson.dumps(_public_key()))
-    code, said = shell.run(f"twinport share make --twin={twin} --long-term > link.txt")
-    assert code == 0, said
+    for command in (
+        f"twinport share make --twin={twin} --long-term > link.txt",
+        "twinport keys show --json > keys.json",
+        f"twinport export --twin={twin} --to sphr --out given && mv given/*.sphr record.sphr",
+    ):
+        code, said = shell.run(command)
+        assert code == 0, f"{command}: {said}"
     return twin
 
 
