@@ -25,3 +25,4 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     whole.mark(items)
+    items.sort(key=lambda item: item.name != whole.LONGEST)

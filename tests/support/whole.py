@@ -44,6 +44,8 @@ ALWAYS = {
     "test_same_anchor_and_seed_give_the_same_bytes",
     "test_from_the_chart_to_the_page_of_that_patient",
 }
+# Begun last, it would keep one process busy for minutes while the other has nothing left to do.
+LONGEST = "test_a_thousand_random_schedules"
 
 
 def files() -> frozenset[Path]:
