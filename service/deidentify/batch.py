@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
-from types import TracebackType
 from typing import Any, Self
 
 import orjson
@@ -78,9 +77,7 @@ class _Open:
 
     session: Session
     record: SubjectRecord
-    known: (
-        int | None
-    )  # pseudonyms that are sealed already: with no new one there is nothing to save
+    known: int | None  # pseudonyms sealed already: with no new one there is nothing to save
     search: Searcher
     given: set[str]  # pseudonyms that may stand in what this session made
 
@@ -113,13 +110,8 @@ class Batch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._sealed.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._sealed.close()
 
     def apply(self, resource: Any) -> tuple[str, Resource] | None:
         """The pseudonym of a resource and its de-identified form; None when it was refused."""

@@ -6,8 +6,7 @@ that writes the ledger entry, or never.
 """
 
 from tempfile import SpooledTemporaryFile
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from privacy.vault import SubjectRecord, Vault
 
@@ -26,19 +25,12 @@ class Withheld:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._file = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by __exit__
+        self._file = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by close
         self._places: dict[str, _Place] = {}
         self._seen: dict[str, int] = {}  # versions in the vault, when first looked for
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """What was not released is gone."""
         self._file.close()
 
     def load(self, project: str, base: str, patient: str) -> SubjectRecord | None:
@@ -61,7 +53,7 @@ class Withheld:
         """All of it into the vault, once; ConflictError when another writer was faster with any."""
         for index, place in self._places.items():
             self._vault.put(index, self._read(place), self._seen[index])
-        self._file.close()
+        self.close()
 
     def _read(self, place: _Place) -> bytes:
         self._file.seek(place.start)

@@ -1,6 +1,7 @@
 """Many patients at once: sessions come and go, pseudonyms stay."""
 
 import secrets
+from contextlib import closing
 from datetime import date
 from typing import Any
 
@@ -43,14 +44,18 @@ def vault(database: Database) -> Vault:
     return Vault(SqlVaultStore(database), secrets.token_bytes(32))
 
 
-@pytest.mark.parametrize("keep_open", [1, 2, 100])
-def test_a_patient_who_was_put_away_comes_back_the_same(vault: Vault, keep_open: int) -> None:
+def begun(vault: Vault, keep_open: int) -> Batch:
     people = People("batch")
     people.read(PEOPLE)
-    batch = Batch(
+    return Batch(
         load_policy("safe-harbor"), vault, people,
         project="p", today=date(2026, 1, 2), keep_open=keep_open,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("keep_open", [1, 2, 100])
+def test_a_patient_who_was_put_away_comes_back_the_same(vault: Vault, keep_open: int) -> None:
+    batch = begun(vault, keep_open)
     made = [batch.apply(observation(number)) for number in range(25)]
     tally = batch.close()
     bodies = [done[1] for done in made if done is not None]
@@ -68,12 +73,7 @@ def test_nothing_is_in_the_vault_before_all_of_it_is(
     vault: Vault, database: Database, keep_open: int
 ) -> None:
     store = SqlVaultStore(database)
-    people = People("batch")
-    people.read(PEOPLE)
-    batch = Batch(
-        load_policy("safe-harbor"), vault, people,
-        project="p", today=date(2026, 1, 2), keep_open=keep_open,
-    )  # fmt: skip
+    batch = begun(vault, keep_open)
     with batch:
         for number in range(25):
             assert batch.apply(observation(number)) is not None
@@ -95,12 +95,7 @@ def test_the_second_of_two_at_once_leaves_nothing(
     vault: Vault, database: Database, keep_open: int
 ) -> None:
     def at_work(*numbers: int) -> Batch:
-        people = People("batch")
-        people.read(PEOPLE)
-        batch = Batch(
-            load_policy("safe-harbor"), vault, people,
-            project="p", today=date(2026, 1, 2), keep_open=keep_open,
-        )  # fmt: skip
+        batch = begun(vault, keep_open)
         assert all(batch.apply(observation(number)) for number in numbers)
         return batch
 
@@ -115,7 +110,7 @@ def test_the_second_of_two_at_once_leaves_nothing(
 
 
 def test_sealed_records_are_withheld_in_a_file_when_there_are_many(vault: Vault) -> None:
-    with Withheld(vault) as withheld:
+    with closing(Withheld(vault)) as withheld:
         people = [one(f"Patient/{number}") for number in range(3)]
         for record in people:
             assert withheld.load(record.project, record.base, record.patient) is None
