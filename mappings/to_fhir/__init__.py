@@ -5,6 +5,7 @@ from mappings.to_fhir.bundle import transaction_bundle
 from mappings.to_fhir.ladder import form_of
 from mappings.to_fhir.links import Links, LinksError
 from mappings.to_fhir.model_card import with_card
+from mappings.to_fhir.refusal import refusal_of
 from mappings.to_fhir.review import Reviewed, bears, is_open, review_provenance, reviewed
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "bears",
     "form_of",
     "is_open",
+    "refusal_of",
     "review_provenance",
     "reviewed",
     "transaction_bundle",

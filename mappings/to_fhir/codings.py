@@ -73,6 +73,15 @@ UPDATE: Concept = {
 MEDICATION_ASSESSED: Concept = {
     "coding": [{"system": LOINC, "code": "51963-7", "display": "Medication assessed"}]
 }
+NOT_PERFORMED: Concept = {
+    "coding": [
+        {
+            "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
+            "code": "not-performed",
+            "display": "Not Performed",
+        }
+    ]
+}
 _CATEGORIES = "http://terminology.hl7.org/CodeSystem/observation-category"
 
 

@@ -75,15 +75,23 @@ def notes(
         f"Computed by {view.text}, and not reviewed by a clinician.",
         *sentences,
         until_sentence(links),
-        _missing(assessment),
-        _assumed(assessment),
-        _unseen(assessment),
-        _incomplete(links),
-        _unlinked_sentence(_unlinked(assessment, links)),
+        *gaps(assessment, links, _assumed(assessment)),
         *(_refusal(refusal, view, links) for refusal in assessment.get("refusals", ())),
     ]
     time = timestamp(links.occurrence)
     return [{"time": time, "text": text} for text in texts if text]
+
+
+def gaps(assessment: Mapping[str, Any], links: Links, assumed: str = "") -> list[str]:
+    """What was not known, not seen or not linked."""
+    found = [
+        _missing(assessment),
+        assumed,
+        _unseen(assessment),
+        _incomplete(links),
+        _unlinked_sentence(_unlinked(assessment, links)),
+    ]
+    return [sentence for sentence in found if sentence]
 
 
 def _missing(assessment: Mapping[str, Any]) -> str:
@@ -128,7 +136,12 @@ def _unlinked_sentence(count: int) -> str:
 
 
 def _refusal(refusal: Mapping[str, Any], view: CardView, links: Links) -> str:
+    outcome = view.outcome(refusal).label
+    return f"No answer for {outcome}{horizon_words(refusal)}: {reason_sentence(refusal, links)}"
+
+
+def reason_sentence(refusal: Mapping[str, Any], links: Links) -> str:
+    """Why there is no answer, and about which input."""
     reason = links.reasons.get(refusal["reason"]) or f"{plain(refusal['reason']).capitalize()}."
     about = f" ({label(refusal['input'])})" if refusal.get("input") else ""
-    outcome = view.outcome(refusal).label
-    return f"No answer for {outcome}{horizon_words(refusal)}: {reason.rstrip('.')}{about}."
+    return f"{reason.rstrip('.')}{about}."

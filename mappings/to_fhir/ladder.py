@@ -7,14 +7,12 @@
 Each form carries the same identifier, the same Device and the same Provenance.
 """
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mappings.to_fhir.assessment import assessment_resources
 from mappings.to_fhir.card import PROBABILITY, CardView
-from mappings.to_fhir.codings import LOINC, UCUM, category, labelled, own
+from mappings.to_fhir.codings import UCUM, category, labelled, own
 from mappings.to_fhir.common import (
     Json,
     as_references,
@@ -31,6 +29,7 @@ from mappings.to_fhir.companions import device, provenance, url
 from mappings.to_fhir.interval import in_percent
 from mappings.to_fhir.links import Links
 from mappings.to_fhir.observation import type_of
+from mappings.to_fhir.papers import document
 from mappings.to_fhir.wording import (
     horizon_words,
     inputs_sentence,
@@ -44,9 +43,6 @@ from mappings.to_fhir.wording import (
 
 NATIVE, OBSERVATION, DOCUMENT = "risk-assessment", "observation", "document"
 FORMS = (NATIVE, OBSERVATION, DOCUMENT)
-
-# LOINC 71482-4, the document type of a risk assessment.
-_RISK_DOCUMENT = {"system": LOINC, "code": "71482-4", "display": "Risk assessment Document"}
 
 
 def form_of(
@@ -147,41 +143,14 @@ def _document(
     machine: str,
 ) -> Json:
     results = [r for r in native if r["resourceType"] in ("RiskAssessment", "Observation")]
-    when = timestamp(links.occurrence)
-    resource: Json = {
-        "resourceType": "DocumentReference",
-        "id": resource_id("DocumentReference", *links.identifier),
-        "meta": labelled(),
+    readable = _readable(assessment, view, links, results)
+    used = references(assessment, links)
+    return document(results, readable, view.title, used, links, machine) | {
         "text": narrative([paragraph(f"{view.text}: preliminary.", until_sentence(links))]),
-        "identifier": identifier(links),
-        "status": "current",
-        "docStatus": "preliminary",
-        "type": {"coding": [dict(_RISK_DOCUMENT)], "text": view.title},
-        "subject": {"reference": links.subject},
-        "date": when,
-        "author": [{"reference": machine}],
         "description": paragraph(
             f"{view.text}: preliminary, not reviewed by a clinician.", until_sentence(links)
         ),
-        "content": [
-            _attachment("text/plain", _readable(assessment, view, links, results), view, when),
-            _attachment("application/json", _embedded(results), view, when),
-        ],
     }
-    context: Json = {}
-    if used := references(assessment, links):
-        context["related"] = as_references(used)
-    if links.encounter:
-        context["encounter"] = as_references([links.encounter])
-    if context:
-        resource["context"] = context
-    return resource
-
-
-def _attachment(kind: str, content: str, view: CardView, when: str) -> Json:
-    data = base64.b64encode(content.encode()).decode("ascii")
-    attachment = {"contentType": kind, "data": data, "title": view.title, "creation": when}
-    return {"attachment": attachment}
 
 
 def _readable(
@@ -202,9 +171,3 @@ def _readable(
     lines += ["", inputs_sentence(assessment["inputs"]), ""]
     lines += [note["text"] for note in notes(assessment, view, links)]
     return "\n".join(lines) + "\n"
-
-
-def _embedded(results: Sequence[Json]) -> str:
-    """The native resources, without references to what only this set names."""
-    shown = [{k: v for k, v in r.items() if k not in ("performer", "device")} for r in results]
-    return json.dumps(shown[0] if len(shown) == 1 else shown, ensure_ascii=False, indent=1)

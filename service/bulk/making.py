@@ -86,7 +86,8 @@ class Making:
             return self._failed(record)
         try:
             made = self.runtime.maker.make(record, self.wish)
-            self.runtime.results(made, self.scale)
+            refusals = self.client is not None and self.client.server.write_refusals
+            self.runtime.results(made, self.scale, refusals=refusals)
             charted = self._written(made)
         except _STOP:
             raise

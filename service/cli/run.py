@@ -179,7 +179,8 @@ class _Job:
             record = self._pull(client, patient)
             made = self.runtime.maker.make(record, self.wish)
             charted: Charted | None = None
-            self.runtime.results(made, server.probability_scale)
+            scale, refusals = server.probability_scale, server.write_refusals
+            self.runtime.results(made, scale, refusals=refusals)
             if not dry_run and server.write_back:
                 charted = update_chart(self.runtime, made, client)
             pulled = kinds_of(record)

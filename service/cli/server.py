@@ -65,6 +65,9 @@ def command() -> None:
 @click.option("--scope", "scopes", multiple=True, help="For smart-backend; may be repeated.")
 @click.option("--token-url", default="", help="For smart-backend, where it is not discovered.")
 @click.option("--read-only", is_flag=True, help="Never write results there.")
+@click.option(
+    "--write-refusals", is_flag=True, help="Write down, too, where a model makes no estimate."
+)
 @click.option("--trusted-origin", "origins", multiple=True, help="Another origin of this server.")
 @click.option("--plain-http", is_flag=True, help="Accept http: beyond this machine.")
 def add(
@@ -77,6 +80,7 @@ def add(
     scopes: tuple[str, ...],
     token_url: str,
     read_only: bool,
+    write_refusals: bool,
     origins: tuple[str, ...],
     plain_http: bool,
 ) -> None:
@@ -100,6 +104,8 @@ def add(
         server["allow_plain_http"] = True
     if read_only:
         server["write_back"] = False
+    if write_refusals:
+        server["write_refusals"] = True
     made_key = key_file is None and auth == "smart-backend"
     key = _new_key(name) if made_key else key_file
     signing = _signing(auth, username, client_id, key, scopes, token_url)

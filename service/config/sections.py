@@ -322,6 +322,11 @@ class Server:
     model_cards: bool = setting(
         False, fields.Boolean(), "Write each model's card beside its results (DocumentReference)."
     )
+    write_refusals: bool = setting(
+        False,
+        fields.Boolean(),
+        "Write down, too, where a model made no estimate, and why: a resource without a number.",
+    )
     subscriptions: str = setting(
         "off",
         _choice("off", "auto", "rest-hook", "backport"),

@@ -48,6 +48,7 @@ class ServerConfig:
     write_as: str = "risk-assessment"
     """The highest rung of the ladder (service/fhir/ladder.py)."""
     model_cards: bool = False
+    write_refusals: bool = False
     ca_file: str = ""
     page_size: int = 200
     everything: bool = False
@@ -86,6 +87,7 @@ def from_config(
         write_back=server.write_back,
         write_as=server.write_as,
         model_cards=server.model_cards,
+        write_refusals=server.write_refusals,
         ca_file=server.ca_file,
         page_size=server.page_size,
         everything=server.everything,

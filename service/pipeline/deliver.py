@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from typing import Any
 
-from mappings.to_fhir import Links, form_of, transaction_bundle
+from mappings.to_fhir import Links, form_of, refusal_of, transaction_bundle
 from privacy.vault import Vault
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
@@ -33,6 +33,7 @@ from twin_engine.state import INDIRECT_SLICES, UNITS_PER_DAY
 
 Json = dict[str, Any]
 
+_REASON = ("outcome", "horizonYears", "reason", "input")
 LOOK_SECONDS = 0.5  # between looks at an item that another run has in hand
 _NAMESPACE = uuid.UUID("6b0b8f0e-7a3c-5f5e-9a37-5b9d1c0f2a11")
 
@@ -66,10 +67,12 @@ class Deliverer:
         self._code_base = code_base
         self._lease = lease_seconds
 
-    def parcels(self, made: Made, probability_scale: str = "percent") -> list[Parcel]:
-        """What is, or would be, written; a refused assessment makes nothing."""
+    def parcels(
+        self, made: Made, probability_scale: str = "percent", *, refusals: bool = False
+    ) -> list[Parcel]:
+        """What is, or would be, written; a refused assessment only where that is wanted."""
         found = []
-        for assessment in made.assessments:
+        for assessment in to_write(made, refusals):
             parcel = self.parcel(made, assessment, self.links(made, assessment, probability_scale))
             if parcel.resources:
                 found.append(parcel)
@@ -80,7 +83,8 @@ class Deliverer:
     ) -> Parcel:
         """One assessment in the form of one rung of the ladder."""
         model = assessment["model"]
-        resources = form_of(rung, assessment, self.versions.card(model), links)
+        form = form_of if assessment["results"] else refusal_of
+        resources = form(rung, assessment, self.versions.card(model), links)
         return Parcel(model["id"], row_key(links.identifier[1], rung), resources)
 
     def key(self, made: Made, assessment: Json) -> str:
@@ -155,6 +159,11 @@ class Deliverer:
             client.clock.wait(LOOK_SECONDS, "write-back")
 
 
+def to_write(made: Made, refusals: bool) -> list[Json]:
+    """The assessments that have a place in a chart; those wholly refused on request."""
+    return [one for one in made.assessments if one["results"] or refusals]
+
+
 def sources_used(made: Made, assessment: Json) -> dict[int, tuple[str, str]]:
     """Type and pseudonym of what an assessment rests on: of a long record a handful."""
     places = (i for entry in assessment["inputs"] for i in entry.get("src", ()))
@@ -162,10 +171,17 @@ def sources_used(made: Made, assessment: Json) -> dict[int, tuple[str, str]]:
 
 
 def result_key(subject: str, assessment: Json) -> str:
-    """`subject`: the keyed name of the patient's record in the vault."""
+    """`subject`: the keyed name of the patient's record in the vault. A refusal differs by its
+    reasons, too: the same inputs may have been refused for another."""
     model = assessment["model"]
-    parts = (subject, model["id"], model["version"], model["variant"], assessment["snapshot"])
+    parts = [subject, model["id"], model["version"], model["variant"], assessment["snapshot"]]
+    if not assessment["results"]:
+        parts += ["refused", *sorted(map(_reason, assessment["refusals"]))]
     return str(uuid.uuid5(_NAMESPACE, "|".join(parts)))
+
+
+def _reason(refusal: Json) -> str:
+    return " ".join(str(refusal.get(name, "")) for name in _REASON)
 
 
 def as_bundle(parcels: Iterable[Parcel]) -> Json:
@@ -183,7 +199,10 @@ def _occurrence(made: Made) -> datetime:
 
 
 def _until(made: Made, assessment: Json) -> date | None:
-    """The last day on which it may be shown as current, if nobody looks again before."""
+    """The last day on which it may be shown as current, if nobody looks again before. A refusal
+    holds until somebody does."""
+    if not assessment["results"]:
+        return None
     model = all_models().get(assessment["model"]["id"])
     if model is None:
         return None

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from mappings.to_fhir import Links, assessment_resources
-from service.pipeline.deliver import Deliverer, sources_used
+from mappings.to_fhir import Links, assessment_resources, refusal_of
+from service.pipeline.deliver import Deliverer, sources_used, to_write
 from service.pipeline.make import Made
 from service.stores.own import Own
 
@@ -23,17 +23,21 @@ SOURCE_SYSTEM = "urn:twinport:source"
 _ABOUT_NOBODY = frozenset({"Device"})
 
 
-def own_resources(made: Made, deliverer: Deliverer) -> list[Own]:
+def own_resources(made: Made, deliverer: Deliverer, *, refusals: bool = False) -> list[Own]:
     """Every resource of this version's assessments, ready to be kept."""
     found: list[Own] = []
-    for assessment in made.assessments:
+    for assessment in to_write(made, refusals):
         links = _pseudonymous(deliverer.links(made, assessment), made, assessment)
-        resources = assessment_resources(
-            assessment, deliverer.versions.card(assessment["model"]), links
-        )
+        resources = _resources(assessment, deliverer.versions.card(assessment["model"]), links)
         here = {f"urn:uuid:{r['id']}": f"{r['resourceType']}/{r['id']}" for r in resources}
         found += [_own(_rewritten(r, here), made.twin.id) for r in resources]
     return found
+
+
+def _resources(assessment: Json, card: Json, links: Links) -> list[Json]:
+    if assessment["results"]:
+        return assessment_resources(assessment, card, links)
+    return refusal_of("risk-assessment", assessment, card, links)
 
 
 def _pseudonymous(links: Links, made: Made, assessment: Json) -> Links:

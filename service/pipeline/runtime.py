@@ -71,21 +71,24 @@ class Runtime:
     fresh: tuple[str, ...] = field(default=())
     """What was created on the way (`keys`, `database`), for the command line to say."""
 
-    def results(self, made: Made, scale: str = "percent") -> list[Parcel]:
-        """What a run answers with and may write back; our own façade shows it from now on."""
+    def results(
+        self, made: Made, scale: str = "percent", *, refusals: bool = False
+    ) -> list[Parcel]:
+        """What a run answers with and may write back; our own façade shows it from now on.
+        `refusals`: also where a model made no estimate."""
         reviews, twin = ReviewStore(self.database), made.twin.id
         keys = {
             About(twin, item["model"]["id"], item["snapshot"]): self.deliverer.key(made, item)
             for item in made.assessments
             if item["results"]
         }
-        own = own_resources(made, self.deliverer)
+        own = own_resources(made, self.deliverer, refusals=refusals)
         with self.database.write():
             reviews.note_keys(keys)
             decided, base = reviews.decisions(keys.values()), code_base(self.config)
             decisions = {key: reviewed_of(one, base) for key, one in decided.items()}
             OwnStore(self.database).keep(with_decisions(own, decisions))
-        return self.deliverer.parcels(made, scale)
+        return self.deliverer.parcels(made, scale, refusals=refusals)
 
     def server(self, name: str) -> ServerConfig:
         entry = self.config.servers.get(name)

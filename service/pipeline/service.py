@@ -409,7 +409,8 @@ class Service:
     ) -> Charted:
         """Keep what the run answers, then write it back where that is wanted."""
         server = client.server
-        parcels = self.runtime.results(made, server.probability_scale)
+        scale, refusals = server.probability_scale, server.write_refusals
+        parcels = self.runtime.results(made, scale, refusals=refusals)
         answer = orjson.dumps(as_bundle(parcels))
         self._results.keep(
             context.run_id, self.runtime.sealer.seal(answer, _context(context.run_id))

@@ -13,17 +13,18 @@ from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.ladder import Choice, Rung, Why, choices, on_the_facade, row_key, steps_down
 from service.fhir.outbox import Note, OutboxItem, OutboxState
-from service.pipeline.deliver import Delivered, Parcel
+from service.pipeline.deliver import Delivered, Parcel, to_write
 from service.pipeline.make import Made
 from service.pipeline.runtime import Runtime
 from service.refresh.correct import Change, Corrector, Done
-from service.refresh.earlier import Cause, Earlier, earlier_results
+from service.refresh.earlier import Cause, Earlier, earlier_results, in_chart
 from service.refresh.facade import mark_own
 from service.stores.audit import AuditStore
 from service.stores.twins import TwinStore
 from service.stores.watches import NoticeStore
 
 Json = dict[str, Any]
+LAPSED = "no-estimate-now"  # superseded by a refusal; its inputs may still turn out to be wrong
 
 
 @dataclass
@@ -71,15 +72,17 @@ class Chart:
     def update(self) -> Charted:
         charted = Charted()
         deliverer = self._runtime.deliverer
-        earlier = earlier_results(self._made, TwinStore(self._runtime.database), deliverer)
-        given = [one for one in self._made.assessments if one["results"]]
+        refusals, twins = self._client.server.write_refusals, TwinStore(self._runtime.database)
+        earlier = earlier_results(self._made, twins, deliverer, refusals=refusals)
+        given = to_write(self._made, refusals)
         self._look_up([*(deliverer.key(self._made, one) for one in given),
                        *(one.key for one in earlier)])  # fmt: skip
+        earlier = in_chart(earlier, self._is_written)
         for assessment in given:
             self._deliver(assessment, earlier, charted)
         self._look_up([one.key for one in earlier])  # another run may have written since
         for one in earlier:
-            if one.cause is not Cause.RENEWED:
+            if not one.holds:
                 charted.changes += self._retire(one)
         return charted
 
@@ -87,7 +90,7 @@ class Chart:
 
     def _deliver(self, assessment: Json, earlier: list[Earlier], charted: Charted) -> None:
         key = self._runtime.deliverer.key(self._made, assessment)
-        charted.changes += self._restore(key, assessment["model"]["id"])
+        charted.changes += self._restore(key, assessment)
         revises = self._revises(key, earlier)
         for choice in self._choices(key, assessment):
             if choice.rung is Rung.FACADE:
@@ -152,14 +155,14 @@ class Chart:
     def _is_settled(self, item: OutboxItem | None) -> bool:
         return item is not None and item.state is OutboxState.CONFIRMED
 
-    def _restore(self, key: str, model: str) -> list[Change]:
+    def _restore(self, key: str, assessment: Json) -> list[Change]:
         """A result that was taken back, and whose inputs are back."""
-        changes = []
+        changes, model = [], assessment["model"]["id"]
         for rung in Rung:
             item = self._item(key, rung)
             if item is None or item.state is not OutboxState.SUPERSEDED:
                 continue
-            done = self._corrector.restore(item)
+            done = self._corrector.restore(item, not assessment["results"])
             if done is not Done.OPEN:
                 self._runtime.outbox.reopen(item.key)
                 changes.append(self._noted(Change(model, Cause.RENEWED, done)))
@@ -174,13 +177,14 @@ class Chart:
         return [change for change in found if change.done is not Done.GONE]
 
     def _retire_item(self, item: OutboxItem, one: Earlier) -> Change | None:
-        if item.state is OutboxState.SUPERSEDED:
+        lapsed_before = item.detail == LAPSED and not one.lapsed
+        if item.state is OutboxState.SUPERSEDED and not lapsed_before:
             return self._still_to_review(item, one)
         if item.state in (OutboxState.FAILED, OutboxState.SENDING):
             return None  # never written; or in another's hands, and looked at by the next run
-        done = self._corrector.retire(item, one.cause, one.successor is not None)
+        done = self._corrector.retire(item, one)
         if done is not Done.OPEN:
-            self._runtime.outbox.close(item.key, done.value)
+            self._runtime.outbox.close(item.key, LAPSED if one.lapsed else done.value)
         return self._noted(Change(one.model, one.cause, done))
 
     def _still_to_review(self, item: OutboxItem, one: Earlier) -> Change | None:
@@ -188,7 +192,7 @@ class Chart:
         if item.detail != Done.REVIEW.value:
             return None
         if self._corrector.accepted(item):
-            self._corrector.retire(item, one.cause, one.successor is not None)  # flagged it may be
+            self._corrector.retire(item, one)  # flagged it may be
             return Change(one.model, one.cause, Done.REVIEW)
         self._runtime.outbox.close(item.key, "reviewed")
         return None
@@ -199,6 +203,9 @@ class Chart:
         """One question in place of one for each result and form: of a first run there is none."""
         rows = {row_key(key, rung) for key in keys for rung in Rung}
         self._known |= self._runtime.outbox.known(rows)
+
+    def _is_written(self, key: str) -> bool:
+        return any(row_key(key, rung) in self._known for rung in Rung)
 
     def _item(self, key: str, rung: Rung) -> OutboxItem | None:
         row = row_key(key, rung)

@@ -26,10 +26,10 @@ from service.fhir.errors import (
 )
 from service.fhir.errors import Conflict as FhirConflict
 from service.fhir.http import FhirClient
-from service.fhir.look import WITHDRAWN, Found, Looker
+from service.fhir.look import SET_ASIDE, WITHDRAWN, Found, Looker
 from service.fhir.outbox import OutboxItem
 from service.fhir.wanted import Wanted, wanted_from
-from service.refresh.earlier import Cause
+from service.refresh.earlier import Cause, Earlier
 
 Json = dict[str, Any]
 
@@ -58,6 +58,11 @@ class Change:
 
 
 REVIEW_TAG = "needs-review"
+_LAPSED = (
+    "Superseded: on the data as they are now the model makes no estimate. The newer resource of "
+    "the same model says why."
+)
+_ASKED_AGAIN = "Superseded: the model was asked again on newer data."
 _NOTES = {
     Done.REVIEW: "Needs review: an input was withdrawn, corrected or found to be wrong after this "
     "result was accepted. The software that made it has changed nothing else in it.",
@@ -76,6 +81,12 @@ class _Aim(NamedTuple):
     edit: "Edit"
 
 
+class _Aims(NamedTuple):
+    machine: _Aim
+    accepted: _Aim
+    """Where a person has put their name to it."""
+
+
 class Corrector:
     """Changes results of one patient on one server."""
 
@@ -85,16 +96,14 @@ class Corrector:
         self._client, self._unseal = client, unseal
         self._looker = Looker(client, capability)
 
-    def retire(self, item: OutboxItem, cause: Cause, replaced: bool) -> Done:
-        """An earlier result whose input changed. `replaced`: there is a newer one in its place."""
-        superseded = cause is Cause.CORRECTED and replaced
-        aim = Done.SUPERSEDED if superseded else Done.WITHDRAWN
-        machine = _Aim(aim, _superseded if superseded else _withdrawn)
-        return self._all(item, machine, _Aim(Done.REVIEW, flagged))
+    def retire(self, item: OutboxItem, one: Earlier) -> Done:
+        """An earlier result that no longer holds."""
+        return self._all(item, _aims(one), one.refused)
 
-    def restore(self, item: OutboxItem) -> Done:
+    def restore(self, item: OutboxItem, refused: bool) -> Done:
         """A result that we withdrew, and that holds again."""
-        return self._all(item, _Aim(Done.RESTORED, _restored), _Aim(Done.RESTORED, _unflagged))
+        machine = _Aim(Done.RESTORED, _refused_again if refused else _restored)
+        return self._all(item, _Aims(machine, _Aim(Done.RESTORED, _unflagged)), refused)
 
     def accepted(self, item: OutboxItem) -> bool:
         """Whether a person's acceptance still stands on what no longer holds."""
@@ -113,24 +122,24 @@ class Corrector:
     def _find(self, wanted: Wanted) -> list[Found]:
         return self._looker.by_identifier(wanted)
 
-    def _all(self, item: OutboxItem, machine: _Aim, accepted: _Aim) -> Done:
+    def _all(self, item: OutboxItem, aims: _Aims, refused: bool) -> Done:
         try:
-            done = [self._one(wanted, machine, accepted) for wanted in self._results(item)]
+            done = [self._one(wanted, aims, refused) for wanted in self._results(item)]
         except (TransportError, BadAnswer, Refused):
             return Done.OPEN
-        for gravest in (Done.OPEN, Done.REVIEW, machine.done):
+        for gravest in (Done.OPEN, Done.REVIEW, aims.machine.done):
             if gravest in done:
                 return gravest
         return Done.GONE
 
-    def _one(self, wanted: Wanted, machine: _Aim, accepted: _Aim) -> Done:
+    def _one(self, wanted: Wanted, aims: _Aims, refused: bool) -> Done:
         for _ in range(TRIES):
             found = self._find(wanted)
             if not found:
                 return Done.GONE
-            if found[0].set_aside:
+            if found[0].set_aside and not refused:
                 return Done.GONE
-            aim = accepted if found[0].accepted else machine
+            aim = aims.accepted if found[0].accepted else aims.machine
             changed = aim.edit(found[0].resource)
             if changed is None:
                 return aim.done  # before, or by somebody else
@@ -162,7 +171,11 @@ class Corrector:
 
     def _without_gone(self, resource: Json) -> Json:
         inputs = {name: resource[name] for name in _INPUTS if name in resource}
-        return {**resource, **{name: self._marked(listed) for name, listed in inputs.items()}}
+        lighter = {**resource, **{name: self._marked(listed) for name, listed in inputs.items()}}
+        context = resource.get("context") or {}
+        if "related" in context:  # where a document names its inputs
+            lighter["context"] = {**context, "related": self._marked(context["related"])}
+        return lighter
 
     def _marked(self, listed: list[Json]) -> list[Json]:
         return [self._mark(one) if self._is_gone(one) else one for one in listed]
@@ -185,18 +198,48 @@ class Corrector:
 Edit = Callable[[Json], Json | None]
 
 
+def _aims(one: Earlier) -> _Aims:
+    """What is to come of an earlier result: of a machine's own, and of one a person accepted."""
+    if one.refused:
+        return _Aims(_Aim(Done.SUPERSEDED, _asked_again), _Aim(Done.GONE, _untouched))
+    if one.lapsed:
+        return _Aims(_Aim(Done.SUPERSEDED, _lapsed), _Aim(Done.GONE, _untouched))
+    if one.cause is Cause.CORRECTED and one.replaced:
+        return _Aims(_Aim(Done.SUPERSEDED, superseded), _Aim(Done.REVIEW, flagged))
+    return _Aims(_Aim(Done.WITHDRAWN, _withdrawn), _Aim(Done.REVIEW, flagged))
+
+
+def _untouched(_: Json) -> Json | None:
+    return None
+
+
 def _withdrawn(resource: Json) -> Json | None:
     if resource.get("status") == WITHDRAWN:
         return None
     return _noted(_tagged(resource, Done.WITHDRAWN.value), Done.WITHDRAWN) | {"status": WITHDRAWN}
 
 
-def _superseded(resource: Json) -> Json | None:
+def superseded(resource: Json, text: str = _NOTES[Done.SUPERSEDED]) -> Json | None:
     if resource.get("status") == WITHDRAWN or _is_tagged(resource, Done.SUPERSEDED.value):
         return None
-    changed = _noted(_tagged(resource, Done.SUPERSEDED.value), Done.SUPERSEDED)
+    changed = _told(_tagged(resource, Done.SUPERSEDED.value), text)
     document = resource["resourceType"] == "DocumentReference"
     return changed | ({"status": "superseded"} if document else {})
+
+
+def _lapsed(resource: Json) -> Json | None:
+    return superseded(resource, _LAPSED)
+
+
+def _asked_again(resource: Json) -> Json | None:
+    return superseded(resource, _ASKED_AGAIN)
+
+
+def _refused_again(resource: Json) -> Json | None:
+    """A refusal holds again: without a number, as before."""
+    back = _restored(resource)
+    document = resource["resourceType"] == "DocumentReference"
+    return back and back | ({} if document else {"status": SET_ASIDE})
 
 
 def _restored(resource: Json) -> Json | None:
@@ -241,8 +284,11 @@ def _is_tagged(resource: Json, code: str) -> bool:
 
 
 def _noted(resource: Json, done: Done) -> Json:
+    return _told(resource, _NOTES[done])
+
+
+def _told(resource: Json, text: str) -> Json:
     """A DocumentReference has no notes; its description says it."""
-    text = _NOTES[done]
     if resource["resourceType"] == "DocumentReference":
         return {**resource, "description": f"{text} {resource.get('description', '')}".strip()}
     time = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
 """The results of earlier versions of a twin that no longer hold, and why."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -35,7 +35,20 @@ class Earlier:
     version: int
     cause: Cause
     successor: str | None
-    """The key of the current result of the same model, where there is one."""
+    """The key of the current result of the same model, where there is one; or of its refusal,
+    where that is written down."""
+    refused: bool = False
+    """It says itself that no estimate was made."""
+    replaced: bool = False
+    """The successor is a result."""
+    lapsed: bool = False
+    """Right when it was made, and the newest; now the model makes no estimate, and the chart says
+    so."""
+
+    @property
+    def holds(self) -> bool:
+        """Nothing is to be done about it."""
+        return self.cause is Cause.RENEWED and not self.refused and not self.lapsed
 
 
 @dataclass(slots=True)
@@ -69,10 +82,14 @@ class _Gone:
         return {s for s in sources - self._present if types[s] in self._complete}
 
 
-def earlier_results(made: Made, twins: TwinStore, deliverer: Deliverer) -> list[Earlier]:
-    """Newest first. Each result once, though many versions may have repeated it."""
-    current = {deliverer.key(made, one): one for one in made.assessments if one["results"]}
-    by_model = {one["model"]["id"]: key for key, one in current.items()}
+def earlier_results(
+    made: Made, twins: TwinStore, deliverer: Deliverer, *, refusals: bool = False
+) -> list[Earlier]:
+    """Newest first. Each result once, though many versions may have repeated it. With the refusals,
+    which not every chart holds; `refusals`: that of today is written down."""
+    current = {deliverer.key(made, one): one for one in made.assessments}
+    written = {key: one for key, one in current.items() if one["results"] or refusals}
+    by_model = {one["model"]["id"]: key for key, one in written.items()}
     found: dict[str, Earlier] = {}
     since = _Since()
     after = dict(made.twin.document)
@@ -81,7 +98,7 @@ def earlier_results(made: Made, twins: TwinStore, deliverer: Deliverer) -> list[
         since.add(document, after)
         for assessment in document["assessments"]:
             key = deliverer.key(made, assessment)
-            if assessment.get("silent") or not assessment["results"]:
+            if assessment.get("silent"):
                 continue
             if key in current or key in found:
                 continue
@@ -91,10 +108,32 @@ def earlier_results(made: Made, twins: TwinStore, deliverer: Deliverer) -> list[
             cause = since.cause(sources)
             if cause is Cause.RENEWED and model in made.silent:
                 continue  # silent since: what was written before stays, while it is right
-            version = document["twin"]["version"]
-            found[key] = Earlier(key, model, version, cause, by_model.get(model))
+            version, successor = document["twin"]["version"], by_model.get(model)
+            found[key] = Earlier(
+                key,
+                model,
+                version,
+                cause,
+                successor,
+                refused=not assessment["results"],
+                replaced=successor is not None and bool(current[successor]["results"]),
+            )
         after = document
     return list(found.values())
+
+
+def in_chart(earlier: Iterable[Earlier], written: Callable[[str], bool]) -> list[Earlier]:
+    """Without the refusals that nobody wrote down; the newest of each model knows what follows."""
+    found, models = [], set[str]()
+    for one in earlier:
+        if one.refused and not written(one.key):
+            continue
+        newest = one.model not in models
+        models.add(one.model)
+        refused_now = one.successor is not None and not one.replaced
+        lapsed = newest and refused_now and one.cause is Cause.RENEWED and not one.refused
+        found.append(replace(one, lapsed=lapsed))
+    return found
 
 
 def _backward(made: Made, twins: TwinStore) -> Iterator[Json]:

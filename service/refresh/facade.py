@@ -7,7 +7,7 @@ import orjson
 
 from service.fhir.look import ACCEPTED, WITHDRAWN
 from service.pipeline.origin import IDENTIFIER_SYSTEM
-from service.refresh.correct import TAG, flagged
+from service.refresh.correct import TAG, flagged, superseded
 from service.refresh.earlier import Cause, Earlier
 from service.stores import Database
 from service.stores.own import Own, OwnFilter, OwnStore
@@ -24,14 +24,14 @@ Json = dict[str, Any]
 def mark_own(database: Database, twin: str, one: Earlier) -> None:
     """A withdrawn input, or a corrected one without a newer result: entered-in-error; what a person
     accepted is flagged instead, whatever came of its inputs."""
-    if one.cause is Cause.RENEWED:
+    if one.cause is Cause.RENEWED and not one.refused:
         return
-    corrected = one.cause is Cause.CORRECTED and one.successor is not None
+    corrected = one.cause is Cause.CORRECTED and one.replaced
     store = OwnStore(database)
     for kind in _TYPES:
         where = OwnFilter(type=kind, twins=[twin], identifiers=[(IDENTIFIER_SYSTEM, one.key)])
         found, _ = store.search(where, limit=_MOST, after=None)
-        store.keep([_marked(own, corrected) for own in found])
+        store.keep([_outdated(own) if one.refused else _marked(own, corrected) for own in found])
 
 
 def past(resource: Json, end: Expiry) -> Json:
@@ -44,6 +44,12 @@ def past(resource: Json, end: Expiry) -> Json:
         "meta": {**meta, "tag": [*meta.get("tag", ()), tag]},
         "note": [*resource.get("note", ()), note],
     }
+
+
+def _outdated(own: Own) -> Own:
+    """A refusal was no error: the model was asked again."""
+    resource = orjson.loads(own.content)
+    return replace(own, content=orjson.dumps(superseded(resource) or resource))
 
 
 def _marked(own: Own, corrected: bool) -> Own:

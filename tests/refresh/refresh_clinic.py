@@ -47,15 +47,18 @@ class Clinic:
     def results(self) -> list[Json]:
         return [r for k in ("RiskAssessment", "Observation") for r in self.ours(k)]
 
-    def newest(self, code: str) -> Json:
-        found = [
-            r
+    def readings(self, code: str) -> list[Json]:
+        """The patient's own, not ours."""
+        return [
+            copy.deepcopy(r)
             for r in self.sandbox.resources("Observation")
             if r["id"] in self.before
             and any(c.get("code") == code for c in r["code"]["coding"])
             and "effectiveDateTime" in r
         ]
-        return copy.deepcopy(max(found, key=lambda r: str(r["effectiveDateTime"])))
+
+    def newest(self, code: str) -> Json:
+        return max(self.readings(code), key=lambda r: str(r["effectiveDateTime"]))
 
     def change(self, resource: Json, **values: Any) -> None:
         self.sandbox.store.put(resource["resourceType"], resource["id"], {**resource, **values})

@@ -22,13 +22,13 @@ PAGES = Path(__file__).parent / "transcripts"
 class Transcript:
     """Steps, each with what a run said and what the chart holds after it."""
 
-    def __init__(self, clinic: Clinic, lag: float) -> None:
-        self._clinic, self._lag = clinic, lag
+    def __init__(self, clinic: Clinic, lag: float, *asked: str) -> None:
+        self._clinic, self._lag, self._asked = clinic, lag, asked
         self.lines: list[str] = []
 
     def step(self, what: str) -> None:
         time.sleep(self._lag)  # a chart's events are hours apart; what was written is found by then
-        summary = self._clinic.run()
+        summary = self._clinic.run(*self._asked)
         time.sleep(self._lag)
         said = ", ".join(f"{n} {word}" for word, n in sorted(summary["corrected"].items()))
         wrote = summary["counts"]["written"]
