@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from privacy.compile import Compiler, Refusal, Rule
 from privacy.dicom.judge import Dataset, Judge
 from privacy.elements import IN_SCOPE, RESOURCE_TYPES
 from privacy.guards import Guards
-from privacy.plans import BUNDLES, Odd, Planner
+from privacy.plans import Odd, Planner
 from privacy.policy import Policy
 from privacy.subject import SubjectContext
 from privacy.times import Clock, day_of, parse
@@ -30,16 +30,16 @@ _LITERAL = re.compile(r"([A-Za-z]{1,64})/([A-Za-z0-9\-.]{1,64})")
 _VERSION = re.compile(r"/_history/[A-Za-z0-9\-.]{1,64}\Z")
 REMEMBERED = 10_000  # dates, and references, that are not worked out anew for each resource
 _PEOPLE = frozenset({"Patient", "RelatedPerson", "Person", "Practitioner", "Group"})
+_Found = TypeVar("_Found")
 
 
-class _Remembered(dict[str, Any]):
+def _remember(memory: dict[str, _Found], text: str, found: _Found) -> _Found:
     """Begins again when it is full: what is met often is soon back, and a long record, no two of
     its dates alike, does not fill the memory with them."""
-
-    def __setitem__(self, text: str, found: Any) -> None:
-        if len(self) >= REMEMBERED:
-            self.clear()
-        super().__setitem__(text, found)
+    if len(memory) >= REMEMBERED:
+        memory.clear()
+    memory[text] = found
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,6 @@ class Target(NamedTuple):
     text: str | None
     reason: str
     mine: bool = False  # the patient of the run
-    kept: dict[str, str] | None = None  # the reference as records hold it
 
 
 class Deidentifier:
@@ -77,6 +76,7 @@ class Deidentifier:
             name: self.planner.resource(name, rule) if plans else rule
             for name, rule in rules.items()
         }
+        self.tables["Patient"] = _of_the_run(self.tables["Patient"])
         # What is kept of a study with DICOM metadata depends on more than its shape: the rules.
         self.with_series = {**self.tables, "ImagingStudy": rules["ImagingStudy"]}
 
@@ -85,6 +85,16 @@ class Deidentifier:
     ) -> "Session":
         """`series`: DICOM metadata of the patient's series, by the `uid` of the FHIR series."""
         return Session(self, subject, series or {})
+
+
+def _of_the_run(rule: Rule) -> Rule:
+    """The Patient of the run and no other; age and death stand in the record."""
+
+    def apply(source: Any, session: "Session") -> Any:
+        session.require_patient(source)
+        return rule(source, session) | session.patient_life()
+
+    return apply
 
 
 class Session:
@@ -110,14 +120,18 @@ class Session:
         self._in_days = policy.time.unit == "d"  # then the time of day changes no offset
         # Written by the compiled rules and the plans.
         self.hits = [0] * len(deidentifier.slots)
-        self.bundles = [0] * BUNDLES
+        self.done: list[int] = []  # bundles of the plans, not yet added up
+        self.bundles: Counter[int] = Counter()
         self.special = 0
         self.extensions: Counter[Count] = Counter()
         self.labels: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[tuple[str, str]] = Counter()  # (resource type, reason)
-        self.offsets: dict[str, tuple[int, str] | str] = _Remembered()
-        self.times: dict[str, list[Any]] = _Remembered()
-        self.targets: dict[str, Target] = _Remembered()
+        self.offsets: dict[str, tuple[int, str] | str] = {}
+        self.times: dict[str, list[Any]] = {}
+        self.targets: dict[str, Target] = {}
+        # References as records hold them: those to the patient of the run, and all.
+        self.own_texts: dict[str, dict[str, str]] = {}
+        self.told_texts: dict[str, dict[str, str]] = {}
 
     def reference_day(self) -> date:
         return self.life.reference(self.today)
@@ -130,9 +144,10 @@ class Session:
     @property
     def counts(self) -> Counter[Count]:
         """How often each action was taken at each path."""
+        self.add_up()
         hits = list(self.hits)
-        for slots, times in zip(self._bundles, self.bundles, strict=False):
-            for slot in slots if times else ():
+        for bundle, times in self.bundles.items():
+            for slot in self._bundles[bundle]:
                 hits[slot] += times
         found = Counter(dict(compress(zip(self._slots, hits, strict=True), hits)))
         found.update(self.extensions)
@@ -145,14 +160,9 @@ class Session:
         if rule is None:
             return self.refuse(name, "no-type" if name is None else "type-out-of-scope")
         try:
-            if name == "Patient":
-                self.require_patient(resource)
-            kept = rule(resource, self)
+            record: dict[str, Any] = rule(resource, self)
         except Refusal as refusal:
             return self.refuse(name, refusal.reason, refusal.path)
-        if name == "Patient":
-            kept |= self.patient_life()
-        record: dict[str, Any] = kept
         return record
 
     def refuse(self, name: Any, reason: str, path: str = "") -> Refused:
@@ -182,7 +192,12 @@ class Session:
             found["deceased"] = False
         return found
 
-    # Called by the compiled rules ----------------------------------------------------------------
+    # Called by the compiled rules and the plans ---------------------------------------------------
+
+    def add_up(self) -> None:
+        """What the plans have noted, so that a long record's notes do not grow with it."""
+        self.bundles.update(self.done)
+        self.done.clear()
 
     def offset(self, text: Any) -> tuple[int, str] | str:
         if type(text) is not str:
@@ -191,7 +206,7 @@ class Session:
         if found is None:
             day = day_of(text) if self._in_days else None
             found = self.clock.offset(parse(text)) if day is None else self.offset(day)
-            self.offsets[text] = found
+            _remember(self.offsets, text, found)
         return found
 
     def time(self, text: Any) -> list[Any]:
@@ -199,8 +214,7 @@ class Session:
         found = self.offset(text)
         if type(found) is not tuple:
             raise Odd
-        leaf = self.times[text] = [found[0], found[1]]
-        return leaf
+        return _remember(self.times, text, [found[0], found[1]])
 
     def acquisition(self, series: Any) -> dict[str, Any] | None:
         """What the policy keeps of the DICOM metadata of one FHIR series; None where none came."""
@@ -219,8 +233,21 @@ class Session:
             return Target("", "", None, "no-literal")
         found = self.targets.get(text)
         if found is None:
-            found = self.targets[text] = self._resolve(text)
+            found = _remember(self.targets, text, self._resolve(text))
         return found
+
+    def own(self, text: Any) -> dict[str, str]:
+        """A reference to the patient of the run, for plans: shared by all records."""
+        if not self.reference(text).mine:
+            raise Odd
+        return self.own_texts.get(text) or _remember(self.own_texts, text, self.told(text))
+
+    def told(self, text: Any) -> dict[str, str]:
+        """A reference to anything that records may refer to, for plans."""
+        told = self.reference(text).text
+        if told is None:
+            raise Odd
+        return self.told_texts.get(text) or _remember(self.told_texts, text, {"reference": told})
 
     def _resolve(self, text: str) -> Target:
         if text.startswith("#"):
@@ -232,8 +259,7 @@ class Session:
         if kind not in IN_SCOPE:
             return Target(kind, identity, None, "out-of-scope")
         mine = kind == "Patient" and identity == self._subject.patient_id
-        text = f"{kind}/{self.pseudonym(kind, identity)}"
-        return Target(kind, identity, text, "", mine, {"reference": text})
+        return Target(kind, identity, f"{kind}/{self.pseudonym(kind, identity)}", "", mine)
 
     def _relative(self, text: str) -> str:
         """`Type/id` of a fullUrl of the same Bundle, or of a URL below a base of the server."""

@@ -4,21 +4,21 @@ Resources of one system look alike: the same keys in the same order, a known cod
 date that can be read. For each such *shape* (the keys of one object at one path) a function is
 generated from the same verdicts that the rules are compiled from, once, and remembered:
 
-    plan = plans.get(tuple(source))
+    plan = plans[tuple(source)]
 
-A plan looks before it counts. Whatever is not exactly as expected (another type, an unknown code,
-an age code, a second coding, a date out of range) ends it with `ODD` before anything was counted,
-and the rules of `compile.py` judge the whole resource from the start. A plan can
-therefore only agree with the rules; `tests/privacy/test_privacy_plans.py` compares the two.
+Whatever is not exactly as expected (another type, an unknown key, an age code, a second coding, a
+date out of range) ends a plan with `ODD`: what it has counted is taken back, and the rules of
+`compile.py` judge the whole resource from the start. A plan can therefore only agree with the
+rules; `tests/privacy/test_privacy_plans.py` compares the two.
 
-What a plan counts is the same for every resource of its shape, so it is one addition: a *bundle* of
-slots, multiplied out when the counts are read. Parts that repeat (a coding, a unit, a time, a
-reference) are judged once and shared between records: records are read, never written to.
+What a plan counts is the same for every object of its shape: a *bundle* of slots. Its number is
+noted in `done`, and multiplied out when the counts are read. Parts that repeat (a coding, a unit, a
+time, a reference) are judged once and shared between records: records are read, never written to.
 """
 
 from collections.abc import Callable, Collection
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from privacy.compile import LARGEST, Compiler, Rule
 from privacy.elements import elements_of
@@ -31,10 +31,12 @@ Shape = tuple[str, ...]
 Plan = Callable[[Any, "Session", list[int]], Any]
 Learn = Callable[[tuple[Any, ...]], tuple[Any, int]]
 Memo = dict[tuple[Any, ...], tuple[Any, int]]
+Made = TypeVar("Made")
 
 SHAPES = 64  # remembered at one path
 UNKNOWN = "drop:unknown-code"
 BUNDLES = 2048  # plans and variants in all; whatever comes later is judged by the rules
+MANY = 1 << 12  # numbers of bundles noted before they are added up
 CACHE = 1 << 14  # codings or units remembered at one path; a full cache starts again
 
 
@@ -60,60 +62,43 @@ class Planner:
 
     def resource(self, name: str, careful: Rule) -> Rule:
         """The plan for the shape of a resource; the rules for whatever has none."""
-        find = self.finder(name, name)
-        last: tuple[Shape, Plan | None] = ((), None)  # comparing is quicker than hashing
+        keys = keys_of(name) | {"resourceType"}
+        plans = Plans(lambda shape: Writer(self, name, name, shape).plan(), keys)
 
         def apply(source: Any, session: "Session") -> Any:
-            nonlocal last
-            shape, plan = last
-            if tuple(source) != shape:
-                last = shape, plan = find(tuple(source))
+            plan = plans[tuple(source)]
             if plan is not None:
+                done = session.done
+                start = len(done)
+                if start > MANY:
+                    session.add_up()
+                    start = 0
                 try:
-                    return plan(source, session, [])
+                    return plan(source, session, done)
                 except ODD:
-                    pass
+                    del done[start:]
             return careful(source, session)
 
         return apply
 
     def nested(self, path: str, owner: str) -> Plan:
-        find = self.finder(path, owner)
-        last: tuple[Shape, Plan | None] = ((), None)
+        """The plan of an object inside a resource."""
+        plans = Plans(lambda shape: Writer(self, path, owner, shape).plan(), keys_of(owner))
 
         def apply(source: Any, session: "Session", done: list[int]) -> Any:
-            nonlocal last
-            if type(source) is not dict:
-                raise Odd
-            shape, plan = last
-            if tuple(source) != shape:
-                last = shape, plan = find(tuple(source))
+            plan = plans[tuple(source)] if type(source) is dict else None
             if plan is None:
                 raise Odd
             return plan(source, session, done)
 
         return apply
 
-    def finder(self, path: str, owner: str) -> Callable[[Shape], tuple[Shape, Plan | None]]:
-        """A shape and its plan. Only shapes whose keys are all published ones are remembered."""
-        plans: dict[Shape, Plan | None] = {}
-        keys = set(elements_of(owner)) | {"_" + key for key in elements_of(owner)}
-        keys |= {"resourceType"} if "." not in path else set()
-
-        def find(shape: Shape) -> tuple[Shape, Plan | None]:
-            if shape in plans:
-                return shape, plans[shape]
-            if len(plans) >= SHAPES or not keys.issuperset(shape):
-                return shape, None
-            return shape, plans.setdefault(shape, self.made(path, owner, shape))
-
-        return find
-
-    def made(self, path: str, owner: str, shape: Shape) -> Plan | None:
-        try:
-            return Writer(self, path, owner, shape).plan()
-        except NotPlanned:
+    def counted(self, path: str, owner: str) -> "Plans[int] | None":
+        """The bundle for each shape of an object of which nothing is kept; None if anything is."""
+        actions = {self.compiler.verdict(path, owner, key).action for key in elements_of(owner)}
+        if actions & KEEPING:
             return None
+        return Plans(lambda shape: Writer(self, path, owner, shape).number(), keys_of(owner))
 
     # Counting -------------------------------------------------------------------------------------
 
@@ -130,25 +115,27 @@ class Planner:
 
     def references(self, path: str, action: str) -> Plan:
         """The plan of a list of references: each of them counts."""
-        one, display = self.slot(path, action), self.slot(f"{path}.display", "drop")
-        plain, displayed = self.bundle([one]), self.bundle([one, display])
+        numbers = self.reference_numbers(path, action)
 
         def apply(source: Any, session: "Session", done: list[int]) -> Any:
             if type(source) is not list or not source:
                 raise Odd
-            targets, kept = session.targets, []
-            for item in source:
-                text = item["reference"]
-                target = targets.get(text) or session.reference(text)
-                if target.text is None if action == "reference" else not target.mine:
-                    raise Odd
-                if len(item) > 1 and (len(item) > 2 or "display" not in item):
-                    raise Odd
-                done.append(displayed if len(item) > 1 else plain)
-                kept.append(target.kept)
+            find = session.told if action == "reference" else session.own
+            kept = [find(item["reference"]) for item in source]
+            done += [numbers[tuple(item)] for item in source]
             return kept
 
         return apply
+
+    def reference_numbers(self, path: str, action: str) -> dict[Shape, int]:
+        """The bundle of a reference, by its keys."""
+        one, display = self.slot(path, action), self.slot(f"{path}.display", "drop")
+        displayed = self.bundle([one, display])
+        return {
+            ("reference",): self.bundle([one]),
+            ("reference", "display"): displayed,
+            ("display", "reference"): displayed,
+        }
 
     # What repeats, judged once --------------------------------------------------------------------
 
@@ -208,6 +195,27 @@ class Planner:
         return memo, learn
 
 
+class Plans(dict[Shape, Made | None]):
+    """By shape; made when it is first met. Only shapes whose keys are all published ones stay."""
+
+    def __init__(self, make: Callable[[Shape], Made], keys: Collection[str]) -> None:
+        super().__init__()
+        self._make, self._keys = make, frozenset(keys)
+
+    def __missing__(self, shape: Shape) -> Made | None:
+        if len(self) >= SHAPES or not self._keys.issuperset(shape):
+            return None
+        try:
+            made: Made | None = self._make(shape)
+        except NotPlanned:
+            made = None
+        return self.setdefault(shape, made)
+
+
+def keys_of(owner: str) -> set[str]:
+    return set(elements_of(owner)) | {"_" + key for key in elements_of(owner)}
+
+
 def remember(memo: Memo, key: tuple[Any, ...], found: tuple[Any, int]) -> tuple[Any, int]:
     if len(memo) >= CACHE:
         memo.clear()
@@ -222,18 +230,16 @@ class Writer:
         self.planner, self.path, self.owner, self.shape = planner, path, owner, shape
         self.whole = "." not in path
         self.lines: list[str] = []
-        self.names: dict[str, Any] = {"Odd": Odd, "LARGEST": LARGEST}
+        self.names: dict[str, Any] = {"Odd": Odd}
         self.slots: list[int] = []  # counted for every object of this shape
         self.kept: list[str] = []  # entries that are always kept
         self.perhaps: list[tuple[str, str]] = []  # entries kept unless nothing is left of them
         self.perhaps_not: list[tuple[str, str]] = []  # kept in their place, or taken out again
         self.numbers: list[str] = []  # bundles of the parts
-        self.last: list[str] = []  # what may only be done when all else was as expected
+        self.last: list[str] = []  # counts of its own: only when all else was as expected
 
     def plan(self) -> Plan:
-        for position, key in enumerate(self.shape):
-            self.key(key, f"v{position}")
-        number = self.planner.bundle(self.slots)
+        number = self.number()
         head = f"def plan(source, session, done):  # {self.path}: {', '.join(self.shape)}"
         text = "\n    ".join([head, *self.opening(), *self.lines, *self.ending(number)])
         exec(compile(text, f"<plan {self.path}>", "exec"), self.names)  # noqa: S102 - our own text
@@ -241,30 +247,25 @@ class Writer:
         plan: Plan = self.names["plan"]
         return plan
 
+    def number(self) -> int:
+        """Writes the lines; the bundle of what is counted for every object of this shape."""
+        for position, key in enumerate(self.shape):
+            self.key(key, f"v{position}")
+        return self.planner.bundle(self.slots)
+
     def opening(self) -> list[str]:
-        used = [
-            name for name in ("targets", "times") if any(f"{name}.get" in x for x in self.lines)
-        ]
-        return [f"{name} = session.{name}" for name in used]
+        """The values, all at once, in the order of the shape; and what the session remembers."""
+        values = "".join(f"v{position}, " for position in range(len(self.shape)))
+        used = [name for name in MEMORIES if any(f"{name}.get" in line for line in self.lines)]
+        taken = [f"{values}= source.values()"] if self.shape else []
+        return [*taken, *(f"{name} = session.{name}" for name in used)]
 
     def ending(self, number: int) -> list[str]:
         kept = f"kept = {{{', '.join(self.kept)}}}"
         perhaps = [f"if {name} is not None: kept[{key!r}] = {name}" for key, name in self.perhaps]
         perhaps += [f"if {name} is None: del kept[{key!r}]" for key, name in self.perhaps_not]
-        if not self.whole:  # counted with the resource it is part of, if that is as expected too
-            done = f"done += ({', '.join([str(number), *self.numbers])},)"
-            return [done, kept, *perhaps, "return kept or None"]
-        counted = [f"bundles[{n}] += 1" for n in (str(number), *self.numbers)]
-        nested = ["for number in done: bundles[number] += 1"]
-        return [
-            *self.last,
-            kept,
-            *perhaps,
-            "bundles = session.bundles",
-            *counted,
-            *nested,
-            "return kept",
-        ]
+        done = f"done += ({', '.join([str(number), *self.numbers])},)"
+        return [*self.last, kept, *perhaps, done, f"return kept{'' if self.whole else ' or None'}"]
 
     # One key --------------------------------------------------------------------------------------
 
@@ -286,7 +287,7 @@ class Writer:
             if not self.whole:
                 raise NotPlanned
             rule = self.planner.compiler.leaf(leaf, verdict)
-            self.last.append(f"{self.give(name, rule)}(source[{leaf.key!r}], session)")
+            self.last.append(f"{self.give(name, rule)}({name}, session)")
         elif action == "keep":
             self.keep(leaf, name)
         elif action in {"reference", "subject", "about"}:
@@ -297,17 +298,11 @@ class Writer:
             self.slots.append(self.planner.slot(leaf.path, action))
             PLAIN[action](self, leaf, name)
 
-    def take(self, leaf: Leaf, name: str) -> None:
-        """The value of a key, or the only item where the element repeats."""
-        target = f"[{name}]" if leaf.element.is_list else name
+    def only(self, leaf: Leaf, name: str) -> None:
+        """The only item, where the element repeats. Of an object or a string that would be a
+        string, which has no keys: the next line ends it."""
         if leaf.element.is_list:
-            self.lines += [
-                f"{name} = source[{leaf.key!r}]",
-                f"if type({name}) is not list: raise Odd",
-            ]
-            self.lines.append(f"{target} = {name}")
-        else:
-            self.lines.append(f"{target} = source[{leaf.key!r}]")
+            self.lines.append(f"[{name}] = {name}")
 
     def give(self, name: str, value: Any) -> str:
         """Make an object of ours known to the generated text."""
@@ -320,27 +315,22 @@ class Writer:
     # Plain values ---------------------------------------------------------------------------------
 
     def boolean(self, leaf: Leaf, name: str) -> None:
-        self.take(leaf, name)
         self.lines.append(f"if {name} is not True and {name} is not False: raise Odd")
         self.always(leaf, name)
 
-    def number(self, leaf: Leaf, name: str) -> None:
-        self.take(leaf, name)
+    def decimal(self, leaf: Leaf, name: str) -> None:
         self.lines.append(number_check(name))
         self.always(leaf, name)
 
     def code(self, leaf: Leaf, name: str) -> None:
-        self.take(leaf, name)
         self.lines.append(f"if {name} not in {self.give(name, leaf.element.codes)}: raise Odd")
         self.always(leaf, name)
 
     def pseudonym(self, leaf: Leaf, name: str) -> None:
-        self.take(leaf, name)
         self.lines.append(f"if type({name}) is not str or not {name}: raise Odd")
         self.always(leaf, f"session.pseudonym({self.path.partition('.')[0]!r}, {name})")
 
     def offset(self, leaf: Leaf, name: str) -> None:
-        self.take(leaf, name)
         self.lines.append(f"{name} = times.get({name}) or session.time({name})")
         self.always(leaf, name)
 
@@ -353,22 +343,15 @@ class Writer:
         path = leaf.path
         if leaf.element.is_list:
             judge = self.give(name, self.planner.references(path, action))
-            self.lines.append(f"{name} = {judge}(source[{leaf.key!r}], session, done)")
+            self.lines.append(f"{name} = {judge}({name}, session, done)")
             self.always(leaf, name)
             return
-        self.slots.append(self.planner.slot(path, action))
-        self.take(leaf, name)
-        text = f"{name}['reference']"
-        self.lines.append(f"t{name} = targets.get({text}) or session.reference({text})")
-        wanted = f"t{name}.text is None" if action == "reference" else f"not t{name}.mine"
-        self.lines.append(f"if {wanted}: raise Odd")
-        displayed = self.planner.bundle([self.planner.slot(f"{path}.display", "drop")])
-        self.lines += [
-            f"if len({name}) > 1:",
-            f"    if len({name}) > 2 or 'display' not in {name}: raise Odd",
-            f"    done.append({displayed})",
-        ]
-        self.always(leaf, f"t{name}.kept")
+        text, kind = f"{name}['reference']", "told" if action == "reference" else "own"
+        self.lines.append(f"r{name} = {kind}_texts.get({text}) or session.{kind}({text})")
+        self.numbers.append(f"n{name}")
+        numbers = self.give(name, self.planner.reference_numbers(path, action))
+        self.lines.append(f"n{name} = {numbers}[tuple({name})]")
+        self.always(leaf, f"r{name}")
 
     def keep(self, leaf: Leaf, name: str) -> None:
         owner = leaf.inner_owner
@@ -385,14 +368,13 @@ class Writer:
 
     def concept(self, leaf: Leaf, name: str) -> None:
         self.require(leaf.path, "CodeableConcept", {"coding": "keep", "text": "drop"})
-        self.take(leaf, f"c{name}")
-        self.lines += [f"{name} = c{name}['coding']", f"if type({name}) is not list: raise Odd"]
-        self.lines.append(f"[{name}] = {name}")
+        self.only(leaf, name)
+        self.lines.append(f"[c{name}] = {name}['coding']")
         text = f"{leaf.path}.text"
-        self.codes(leaf, f"{leaf.path}.coding", name, text, f"'text' in c{name}, len(c{name})")
+        self.codes(leaf, f"{leaf.path}.coding", f"c{name}", text, f"'text' in {name}, len({name})")
 
     def coding(self, leaf: Leaf, name: str) -> None:
-        self.take(leaf, name)
+        self.only(leaf, name)
         self.codes(leaf, leaf.path, name, None, "False, 1")
 
     def codes(self, leaf: Leaf, path: str, name: str, text: str | None, outer: str) -> None:
@@ -402,8 +384,8 @@ class Writer:
         found = self.planner.coding_memo(path, text, leaf.element.is_list)
         key = f"({name}['system'], {name}['code'], 'display' in {name}, len({name}), {outer})"
         self.remembered(name, key, found)
-        self.always(leaf, f"m{name}[0]")
-        self.perhaps_not.append((leaf.key, f"m{name}[0]"))
+        self.always(leaf, f"m{name}")
+        self.perhaps_not.append((leaf.key, f"m{name}"))
 
     def quantity(self, leaf: Leaf, name: str) -> None:
         self.require(
@@ -411,29 +393,35 @@ class Writer:
             "Quantity",
             {"value": "number", "unit": "unit", "system": "unit-system", "code": "unit-code"},
         )
-        self.take(leaf, name)
-        self.lines += [f"n{name} = {name}['value']", number_check(f"n{name}")]
+        self.lines += [f"x{name} = {name}['value']", number_check(f"x{name}")]
         key = f"({name}.get('unit'), {name}.get('system'), {name}.get('code'), len({name}))"
         self.remembered(name, key, self.planner.unit_memo(leaf.path))
-        self.always(leaf, f"{{'value': n{name}, **m{name}[0]}}")
+        self.always(leaf, f"{{'value': x{name}, **m{name}}}")
 
     def remembered(self, name: str, key: str, found: tuple[Memo, Learn]) -> None:
         memo = self.give(f"memo_{name}", found[0])
         learn = self.give(f"learn_{name}", found[1])
-        self.lines += [f"k{name} = {key}", f"m{name} = {memo}.get(k{name}) or {learn}(k{name})"]
-        self.numbers.append(f"m{name}[1]")
+        self.lines.append(f"k{name} = {key}")
+        self.lines.append(f"m{name}, n{name} = {memo}.get(k{name}) or {learn}(k{name})")
+        self.numbers.append(f"n{name}")
 
     def object(self, leaf: Leaf, owner: str, name: str) -> None:
+        counted = None if leaf.element.is_list else self.planner.counted(leaf.path, owner)
+        if counted is not None:
+            numbers = self.give(name, counted)
+            self.lines.append(f"if type({name}) is not dict: raise Odd")
+            self.lines += [f"n{name} = {numbers}[tuple({name})]", f"if n{name} is None: raise Odd"]
+            self.numbers.append(f"n{name}")
+            return
         inner = self.give(name, self.planner.nested(leaf.path, owner))
-        value = f"source[{leaf.key!r}]"
         if leaf.element.is_list:
             self.lines += [
-                f"if type({value}) is not list: raise Odd",
-                f"{name} = [{inner}(item, session, done) for item in {value}]",
+                f"if type({name}) is not list: raise Odd",
+                f"{name} = [{inner}(item, session, done) for item in {name}]",
                 f"{name} = [item for item in {name} if item is not None] or None",
             ]
         else:
-            self.lines.append(f"{name} = {inner}({value}, session, done)")
+            self.lines.append(f"{name} = {inner}({name}, session, done)")
         self.perhaps.append((leaf.key, name))
 
     def require(self, path: str, owner: str, wanted: dict[str, str]) -> None:
@@ -445,7 +433,7 @@ class Writer:
 
 PLAIN: dict[str, Callable[[Writer, Leaf, str], None]] = {
     "boolean": Writer.boolean,
-    "number": Writer.number,
+    "number": Writer.decimal,
     "code": Writer.code,
     "pseudonym": Writer.pseudonym,
     "offset": Writer.offset,
@@ -454,7 +442,12 @@ PLAIN: dict[str, Callable[[Writer, Leaf, str], None]] = {
 }
 
 
+# What is done with a key of which something is kept.
+KEEPING = frozenset(PLAIN) - {"birth", "death"} | {"keep", "reference", "subject", "about"}
+MEMORIES = ("own_texts", "told_texts", "times")  # of a session
+
+
 def number_check(name: str) -> str:
     """False for NaN and both infinities, like the rule."""
     kinds = f"type({name}) is not float and type({name}) is not int"
-    return f"if {kinds} or not -LARGEST < {name} < LARGEST: raise Odd"
+    return f"if {kinds} or not {-LARGEST} < {name} < {LARGEST}: raise Odd"

@@ -6,11 +6,16 @@ its pseudonym in one project; in another project it has one that cannot be linke
 
 import re
 import secrets
+from base64 import urlsafe_b64encode
 from collections.abc import Collection, Mapping, ValuesView
+from string import ascii_letters, digits
 from typing import Any
 
 BATCH = 64
+LENGTH = 22
 PATTERN = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")  # 22 characters of base64url hold 128 bits
+# Every character of base64 → one of the four that the last may be, each for sixteen of them.
+_LAST = bytes.maketrans((ascii_letters + digits + "-_").encode(), b"AQgw" * 16)
 
 
 def new_pseudonym() -> str:
@@ -22,8 +27,11 @@ def new_pseudonym() -> str:
 
 def new_pseudonyms(count: int) -> list[str]:
     """Many at once: one call for randomness. 21 characters hold 126 bits, the last one two."""
-    text, last = secrets.token_urlsafe(18 * count), secrets.token_bytes(count)
-    return [text[24 * i : 24 * i + 21] + "AQgw"[last[i] & 3] for i in range(count)]
+    text = bytearray(urlsafe_b64encode(secrets.token_bytes(33 * count // 2 + 2)))
+    last = slice(LENGTH - 1, LENGTH * count, LENGTH)
+    text[last] = text[last].translate(_LAST)
+    drawn = text.decode()
+    return [drawn[start : start + LENGTH] for start in range(0, LENGTH * count, LENGTH)]
 
 
 def is_pseudonym(value: Any) -> bool:
@@ -42,14 +50,14 @@ class Pseudonyms:
     def __call__(self, resource_type: str, resource_id: str) -> str:
         key = f"{resource_type}/{resource_id}"
         found = self._ids.get(key)
-        return found or self._ids.setdefault(key, self._next())  # atomic: two threads agree
-
-    def _next(self) -> str:
+        if found:
+            return found
         try:
-            return self._ready.pop()
+            fresh = self._ready.pop()
         except IndexError:
             self._ready += new_pseudonyms(BATCH)
-            return new_pseudonym()
+            fresh = new_pseudonym()
+        return self._ids.setdefault(key, fresh)  # atomic: two threads agree
 
     def as_dict(self) -> dict[str, str]:
         return dict(self._ids)

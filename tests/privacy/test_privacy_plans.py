@@ -216,16 +216,24 @@ def test_a_code_that_is_generalised_takes_the_plan_too(system: str, code: str) -
     source = observation(code={"coding": [{"system": system, "code": code}], "text": "x"})
     work = compare([source, source], "safe-harbor")
     assert work.counts[("Observation", "code.coding", "generalised")] == 4
-    assert sum(work.bundles) > 0
+    assert work.bundles.total() > 0
 
 
 def test_an_ordinary_resource_takes_its_plan() -> None:
     work = session(deidentifier=Deidentifier(POLICIES["safe-harbor"], GUARDS))
     for _ in range(3):
         work.apply(observation())
-    assert sum(work.bundles) > 0
+    assert work.done
     assert not any(work.hits)
     assert work.counts[("Observation", "valueQuantity.value", "number")] == 3
+
+
+def test_notes_of_what_was_counted_are_added_up_on_the_way() -> None:
+    work = session(deidentifier=QUICK["safe-harbor"])
+    for _ in range(plans.MANY):
+        work.apply(observation())
+    assert len(work.done) < 2 * plans.MANY
+    assert work.counts[("Observation", "valueQuantity.value", "number")] == plans.MANY
 
 
 def test_every_type_in_scope_has_plans() -> None:
