@@ -22,7 +22,7 @@ from service.auth import Access, Role
 from service.config import load_config
 from service.fhir.record import PatientRecord
 from service.office.build import open_office
-from service.pages import officer, pages
+from service.pages.site import officer, pages
 from service.pipeline.make import Wish
 from service.pipeline.runtime import Runtime, open_runtime
 from service.pipeline.service import Service

@@ -12,7 +12,7 @@ from service.cds.desk import Desk
 from service.config import Config, load_config
 from service.deidentify.operation import Operation
 from service.office.build import open_office
-from service.pages import officer, own, pages, viewer
+from service.pages.site import officer, own, pages, viewer
 from service.patient.desk import PatientDesk
 from service.pipeline.runtime import Runtime, open_runtime
 from service.pipeline.service import Service

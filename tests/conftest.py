@@ -16,10 +16,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--deep", action="store_true", help="Try every property on all its examples, not a fifth."
     )
+    parser.addoption(
+        "--unshrunk",
+        action="store_true",
+        help="Show a failing example as found: sooner, not simpler.",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    depth.choose(deep=config.getoption("--deep"))
+    depth.choose(deep=config.getoption("--deep"), shrink=not config.getoption("--unshrunk"))
 
 
 @pytest.hookimpl(tryfirst=True)

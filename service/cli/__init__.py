@@ -1,6 +1,5 @@
 """`twinport`: the whole product from a shell. Each command is one small module of this package."""
 
-import importlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ import click
 from service import collector
 from service.cli import exits
 from service.cli.exits import MEANING, Exit
+from service.cli.lazy import LazyGroup
 
 # Loaded when asked for, so that `--help` and `--version` do not import the whole product.
 COMMANDS = {
@@ -47,17 +47,7 @@ COMMANDS = {
 }
 
 
-class _LazyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
-        command: click.Command = module.command
-        return command
-
+class _Commands(LazyGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -69,7 +59,8 @@ def _exit_codes() -> str:
 
 
 @click.group(
-    cls=_LazyGroup,
+    cls=_Commands,
+    later={name: f"{module}:command" for name, (module, _) in COMMANDS.items()},
     epilog=_exit_codes(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

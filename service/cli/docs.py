@@ -39,7 +39,15 @@ def commands() -> Iterator[tuple[str, click.Command]]:
         assert command is not None
         yield f"twinport {name}", command
         if isinstance(command, click.Group):
-            yield from ((f"twinport {name} {n}", c) for n, c in sorted(command.commands.items()))
+            yield from _within(f"twinport {name}", command)
+
+
+def _within(name: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for each in sorted(group.list_commands(context)):
+        command = group.get_command(context, each)
+        assert command is not None
+        yield f"{name} {each}", command
 
 
 def _index() -> str:

@@ -10,17 +10,24 @@ from typing import IO, Any
 
 import click
 
-from service.cli import local_models, silent, validate
+from service.cli import validate
 from service.cli.csv_rows import read_rows
 from service.cli.exits import CommandError, Exit
+from service.cli.lazy import LazyGroup
 from service.cli.output import emit
 from twin_engine.models import cards, rows
 from twin_engine.models.check import findings
 from twin_engine.models.contract import Model
 from twin_engine.models.registry import UnknownModelError, all_models, get
 
+LATER = {
+    "recalibrate": "service.cli.local_models:recalibrate_command",
+    "local": "service.cli.local_models:local_command",
+    "silent": "service.cli.silent:silent_command",
+}
 
-@click.group("models")
+
+@click.group("models", cls=LazyGroup, later=LATER)
 def command() -> None:
     """Published equations and installed plug-ins, each with its card."""
 
@@ -202,8 +209,3 @@ def _model(model_id: str) -> Model:
         return get(model_id)
     except UnknownModelError as error:
         raise CommandError(str(error.args[0]), Exit.USAGE) from None
-
-
-command.add_command(local_models.recalibrate_command)
-command.add_command(local_models.local_command)
-command.add_command(silent.silent_command)

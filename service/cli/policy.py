@@ -22,19 +22,16 @@ from privacy.policy import (
     read_policy,
 )
 from service.cli.exits import CommandError, Exit
+from service.cli.lazy import LazyGroup
 from service.cli.output import emit
-from service.cli.weigh import command as weigh_command
 
 NAME = click.Choice(policy_ids())
 INDENTED: Any = {"subsequent_indent": " " * 8, "break_long_words": False}
 
 
-@click.group("policy")
+@click.group("policy", cls=LazyGroup, later={"weigh": "service.cli.weigh:command"})
 def command() -> None:
     """De-identification policies: every element of R4 has a verdict in each of them."""
-
-
-command.add_command(weigh_command)
 
 
 @command.command("list")

@@ -1,9 +1,1 @@
-"""The people's pages. `pages`, `own` and `officer` are handed to the application factory."""
-
-from service.pages import clinic, clinic_more, clinic_review, me
-from service.pages.blueprint import pages
-from service.pages.officer import officer
-from service.pages.own import own
-from service.pages.viewer import viewer
-
-__all__ = ["clinic", "clinic_more", "clinic_review", "me", "officer", "own", "pages", "viewer"]
+"""The people's pages. `service.pages.site` has all of them; the command line uses their words."""

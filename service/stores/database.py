@@ -1,5 +1,6 @@
 """Engines and transactions: the only place that knows how SQLite and PostgreSQL differ."""
 
+import importlib
 import os
 import threading
 import zlib
@@ -10,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
@@ -123,8 +122,9 @@ class Database:
 
     def insert(self, table: type[Any]) -> Any:
         """An INSERT with the ON CONFLICT clause that both databases understand."""
-        build: Any = postgresql_insert if self.is_postgresql else sqlite_insert
-        return build(table)
+        # SQLAlchemy's dialects are large: only the one in use is loaded.
+        dialect = importlib.import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}")
+        return dialect.insert(table)
 
     def close(self) -> None:
         self.engine.dispose()

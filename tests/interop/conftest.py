@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support import npm
 
 from service.fhir.http import FhirClient
 from service.fhir.servers import from_url
@@ -34,11 +35,10 @@ def installed() -> Path:
     folder = cache / digest[:16]
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        shutil.copyfile(HERE / name, folder / name)
-    if not (folder / "node_modules" / ".package-lock.json").exists():
-        npm = shutil.which("npm")
-        assert npm, "The interop tests need Node 20 or newer with npm, or TWINPORT_INTEROP_BASE."
-        subprocess.run([npm, "ci", "--silent"], cwd=folder, check=True, timeout=1200)
+        fresh = folder / f".{os.getpid()}-{name}"
+        shutil.copyfile(HERE / name, fresh)
+        fresh.replace(folder / name)  # never half a script, whoever else runs it
+    npm.install(folder, (folder / "node_modules" / ".package-lock.json").exists)
     return folder
 
 
@@ -50,8 +50,9 @@ def client(foreign_base: str) -> Iterator[FhirClient]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def foreign_base() -> Iterator[str]:
+    """Each module its own: what one leaves in a chart is not there for another."""
     given = os.environ.get("TWINPORT_INTEROP_BASE")
     if given:
         yield given

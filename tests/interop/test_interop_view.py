@@ -14,7 +14,7 @@ from support.issuer import serving
 
 from service.app import create_app
 from service.config import load_config
-from service.pages import viewer
+from service.pages.site import viewer
 from service.web.services import Services
 
 pytestmark = pytest.mark.interop

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from pages_site import (
     small_site,
 )
 from playwright.sync_api import Browser, Page, sync_playwright
+from support import npm
 
 from service.sandbox.serving import serving
 
@@ -88,10 +88,7 @@ def browser() -> Iterator[Browser]:
 def axe() -> str:
     """The accessibility checker, as the lock file pins it."""
     script = HERE / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.exists() or not _is_pinned():
-        npm = shutil.which("npm")
-        assert npm, "The accessibility checks need Node with npm: apt-get install nodejs npm."
-        subprocess.run([npm, "ci", "--silent"], cwd=HERE, check=True, timeout=900)
+    npm.install(HERE, lambda: script.exists() and _is_pinned())
     return script.read_text(encoding="utf-8")
 
 

@@ -17,7 +17,7 @@ from service.config import load_config
 from service.config.sections import Reviews
 from service.fhir.record import PatientRecord
 from service.office.build import open_office
-from service.pages import officer, own, pages, viewer
+from service.pages.site import officer, own, pages, viewer
 from service.patient.desk import PatientDesk
 from service.pipeline.make import Wish
 from service.pipeline.runtime import open_runtime

@@ -3,7 +3,6 @@
 What a policy says is weakened rule by rule by `tools/mutate-policies`; this is about the code.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -196,10 +195,9 @@ MUTANTS = {
 
 def goes_red(folder: Path, tests: str) -> bool:
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "--deep", "-p", "no:cacheprovider",
-         str(ROOT / "tests" / "privacy" / f"test_privacy_{tests}")],
+        [sys.executable, "-m", "pytest", "-x", "-q", "--deep", "--unshrunk",
+         "-p", "no:cacheprovider", str(ROOT / "tests" / "privacy" / f"test_privacy_{tests}")],
         cwd=folder,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -25,7 +25,7 @@ from privacy.elements import IN_SCOPE
 from service.app import create_app
 from service.auth import Role
 from service.config import Logging, load_config
-from service.pages import officer, pages
+from service.pages.site import officer, pages
 from service.pipeline.runtime import open_runtime
 from service.web.logs import configure_logging
 from service.wsgi import assembled, audit, deidentification, hooks, links

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from service.app import create_app
 from service.config import load_config
-from service.pages import pages
+from service.pages.site import pages
 from service.pipeline.runtime import Runtime, open_runtime
 from service.sandbox.server import sandbox_of
 from service.sandbox.serving import serving

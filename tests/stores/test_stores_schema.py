@@ -7,13 +7,15 @@ from pathlib import Path
 import orjson
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
 from support.threads import at_once
 
 from service.stores import Database, current_revision, head_revision, open_engine, upgrade
 from service.stores.errors import SchemaMismatchError
-from service.stores.migrate import require_head
+from service.stores.migrate import PLACE, require_head
 from service.stores.risk import RiskStore
 from service.stores.schema import METADATA
 from service.stores.twins import TwinStore
@@ -24,6 +26,13 @@ def test_the_migrations_lead_to_the_models(engine: Engine) -> None:
         options = {"compare_type": True, "compare_server_default": True}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, METADATA) == []
+
+
+def test_the_newest_script_is_where_the_line_of_migrations_ends() -> None:
+    config = Config()
+    config.set_main_option("script_location", ":".join(PLACE))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_heads() == [head_revision()]
 
 
 def test_an_upgrade_may_be_repeated(engine: Engine) -> None:

@@ -1,14 +1,15 @@
 """How many examples a property is tried on: a fifth every day, all of them with `--deep`."""
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # Most of what a property finds, it finds early; the rest is worth CI's time, not everybody's.
 EVERY_DAY = 5
 _USUAL = 100
+_TO_UNDERSTAND = (Phase.shrink, Phase.explain)
 _deep = False
 
 
-def choose(deep: bool) -> None:
+def choose(deep: bool, *, shrink: bool = True) -> None:
     """Before any test module is read: how deep this run goes."""
     global _deep
     _deep = deep
@@ -18,6 +19,7 @@ def choose(deep: bool) -> None:
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
         max_examples=examples(_USUAL),
+        phases=[phase for phase in Phase if shrink or phase not in _TO_UNDERSTAND],
     )
     settings.load_profile("any-machine")
 

@@ -13,7 +13,7 @@ from werkzeug.serving import make_server
 from service.app import create_app
 from service.config import load_config
 from service.fhir.record import PatientRecord
-from service.pages import pages, viewer
+from service.pages.site import pages, viewer
 from service.pipeline.make import Made
 from service.pipeline.make import Wish as TwinWish
 from service.pipeline.runtime import Runtime, open_runtime

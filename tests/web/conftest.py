@@ -16,7 +16,7 @@ from service.app import create_app
 from service.auth import Access, Role
 from service.config import Config, Logging, load_config
 from service.keys import KeyRing
-from service.pages import pages
+from service.pages.site import pages
 from service.stores import Database, open_database, upgrade
 from service.web.logs import configure_logging
 from service.web.services import Services

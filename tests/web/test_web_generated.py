@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from service.app import create_app
 from service.auth import Role
 from service.config import load_config
-from service.pages import pages
+from service.pages.site import pages
 from service.sandbox.testing import running_sandbox
 from service.wsgi import compose
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from service.app import create_app
 from service.auth import Role
 from service.config import load_config
-from service.pages import pages
+from service.pages.site import pages
 from service.sandbox.testing import RunningSandbox, running_sandbox
 from service.web.services import Services
 from service.wsgi import compose

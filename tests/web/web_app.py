@@ -7,7 +7,7 @@ from service.app import create_app
 from service.auth import Access
 from service.config import load_config
 from service.keys import KeyRing
-from service.pages import pages
+from service.pages.site import pages
 from service.stores import open_database, upgrade
 from service.web.services import Services
 
