@@ -2,8 +2,8 @@
 
 `explain(document, "potassium")` → every value back to its source, how its unit was converted, what
 was set aside and by which rule, how complete the record is there, and what models get to see. The
-same for a condition group, a medicine class and a procedure group. Names that are two things (a
-condition group and a procedure group) have two explanations: see `kinds`.
+same for a condition group, a medicine class, a procedure group and what a vaccine is against. Names
+that are two things (a condition group and a procedure group) have two explanations: see `kinds`.
 """
 
 import re
@@ -12,11 +12,12 @@ from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from mappings import vocabulary
-from twin_engine.document.lineage import rows, source_ids, source_types
+from twin_engine.document.lineage import entries, rows, source_ids, source_types
 from twin_engine.document.terms import OTHER_UNIT
 from twin_engine.now import Now, value_now
 from twin_engine.state import (
     CONDITION_SLICES,
+    IMMUNIZATION_SLICES,
     MEDICATION_SLICES,
     NOT_FINAL,
     OBSERVATION_SLICES,
@@ -31,7 +32,9 @@ from twin_engine.state import (
 )
 
 Json: TypeAlias = dict[str, Any]
-Kind: TypeAlias = Literal["number", "answer", "condition", "medication", "procedure"]
+Kind: TypeAlias = Literal[
+    "number", "answer", "condition", "medication", "procedure", "immunization"
+]
 # latest: what the state answers with; earlier: usable, and older; the others say why not.
 Use: TypeAlias = Literal["latest", "earlier", "censored", "not-final", "after-now", "after-death"]
 
@@ -40,14 +43,16 @@ _PARTS: Mapping[str, str] = {
     "condition": "conditions",
     "medication": "medications",
     "procedure": "procedures",
+    "immunization": "immunizations",
 }
-_STARTS = ("onset", "start")
+_STARTS = ("onset", "start", "t")
 _SLICES: Mapping[str, tuple[str, ...]] = {
     "number": OBSERVATION_SLICES,
     "answer": OBSERVATION_SLICES,
     "condition": CONDITION_SLICES,
     "medication": MEDICATION_SLICES,
     "procedure": PROCEDURE_SLICES,
+    "immunization": IMMUNIZATION_SLICES,
 }
 
 
@@ -171,6 +176,7 @@ def names() -> dict[Kind, tuple[str, ...]]:
         "condition": tuple(vocabulary.condition_labels()),
         "medication": tuple(vocabulary.medication_labels()),
         "procedure": tuple(vocabulary.procedure_labels()),
+        "immunization": tuple(vocabulary.vaccine_labels()),
     }
 
 
@@ -236,6 +242,7 @@ class _Explainer:
             "condition": self._state.condition,
             "medication": self._state.medication,
             "procedure": self._state.procedure,
+            "immunization": self._state.immunization,
         }
         return ask[self._kind](self._name) if self._kind in ask else None
 
@@ -289,8 +296,8 @@ class _Explainer:
 
     def _entries(self) -> Iterator[Entry]:
         part = _PARTS.get(self._kind)
-        for entry in self._document[part] if part else ():
-            if self._name in entry.get("classes", ()) or entry.get("group") == self._name:
+        for entry in entries(self._document, part) if part else ():
+            if self._name in _names(entry):
                 start = next((entry[key] for key in _STARTS if key in entry), None)
                 yield Entry(
                     self._source(entry["src"]),
@@ -373,8 +380,15 @@ def label(kind: Kind, name: str) -> str:
         "condition": vocabulary.condition_labels,
         "medication": vocabulary.medication_labels,
         "procedure": vocabulary.procedure_labels,
+        "immunization": vocabulary.vaccine_labels,
     }
     return labels[kind]()[name]
+
+
+def _names(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """What an entry is found under: its group, its classes, what a vaccine is against."""
+    group = (entry["group"],) if "group" in entry else ()
+    return (*group, *entry.get("classes", ()), *entry.get("against", ()))
 
 
 def _conversion(concept: str, arrived: str) -> Conversion | None:

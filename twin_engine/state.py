@@ -10,7 +10,7 @@ hold throughout:
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -45,6 +45,7 @@ CONDITION_SLICES = ("Condition",)
 MEDICATION_SLICES = ("MedicationRequest", "MedicationStatement")
 MEDICATION_TYPES = {"request": "MedicationRequest", "statement": "MedicationStatement"}
 PROCEDURE_SLICES = ("Procedure",)
+IMMUNIZATION_SLICES = ("Immunization",)
 INDIRECT_SLICES = frozenset({"ImagingMetadata"})
 """Slices that no fact comes in and no absence rests on: how an image was acquired."""
 FAMILY_SLICES = ("FamilyMemberHistory",)
@@ -354,12 +355,27 @@ class State:
         )
         return self._presence(entries, lambda _: "current", "", FAMILY_SLICES)
 
+    def immunization(self, *against: str) -> Presence:
+        """Whether a vaccine against any of these was given, up to now. `value` and `ever` are the
+        same: whether it still protects is nothing that a record says."""
+        return self._once("immunization", against, self._immunization)
+
+    def _immunization(self, against: tuple[str, ...]) -> Presence:
+        wanted = set(against)
+        entries = (e for e in self._doses() if not wanted.isdisjoint(e.get("against", ())))
+        return self._presence(entries, _immunization_standing, "t", IMMUNIZATION_SLICES)
+
+    def _doses(self) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = self.document.get("immunizations", ())
+        return found
+
     def standing(self, part: str, entry: Mapping[str, Any]) -> Standing:
-        """What one entry of a part (`conditions`, `medications`, `procedures`) says about now."""
+        """What one entry of a part (`conditions`, `medications` ...) says about now."""
         judges: dict[str, Callable[[Mapping[str, Any]], Standing]] = {
             "conditions": self._condition_standing,
             "medications": self._medication_standing,
             "procedures": self._procedure_standing,
+            "immunizations": _immunization_standing,
         }
         return judges[part](entry)
 
@@ -559,6 +575,10 @@ class State:
         if entry["status"] in PROCEDURE_NEVER:
             return "never"
         return "current" if entry["status"] in PROCEDURE_DONE else "doubtful"
+
+
+def _immunization_standing(entry: Mapping[str, Any]) -> Standing:
+    return "never" if entry.get("status") == "not-done" else "current"
 
 
 def _verdicts(slices: Iterable[Mapping[str, Any]]) -> dict[str, Verdict]:

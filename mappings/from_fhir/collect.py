@@ -11,6 +11,7 @@ from mappings.vocabulary.facts import (
     FamilyFact,
     GenomicFact,
     ImagingFact,
+    ImmunizationFact,
     Measurement,
     MedicationFact,
     ProcedureFact,
@@ -36,6 +37,7 @@ class Collector:
         self.allergies: list[AllergyFact] = []
         self.family: list[FamilyFact] = []
         self.genomics: list[GenomicFact] = []
+        self.immunizations: list[ImmunizationFact] = []
         self.set_aside: list[SetAside] = []
         self.unmapped: Counter[tuple[str, str, str]] = Counter()
         self.medicines: dict[str, Record] = {}  # Medication resources by reference

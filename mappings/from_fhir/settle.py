@@ -44,6 +44,7 @@ def settle(out: Collector) -> Mapped:
         allergies=_ordered(alive.those(out.allergies, "onset"), "onset"),
         family=_ordered(out.family, "onset_age"),
         genomics=_ordered(alive.those(out.genomics, "time"), "time"),
+        immunizations=_ordered(alive.those(out.immunizations, "time"), "time"),
         set_aside=_ordered([*out.set_aside, *alive.aside, *numbers.aside, *answers.aside], "time"),
         conversions=tuple((*key, n) for key, n in sorted(conversions.items())),
         conflicts=tuple(sorted(numbers.conflicts + answers.conflicts)),

@@ -44,10 +44,20 @@ class Clock:
 
     def at(self, t: int, precision: str = "day") -> Json:
         """The body of `_element` for an element of type dateTime, date or instant."""
-        found = [absent("masked"), self._relative(t)]
-        if precision != USUAL:
-            found.append(own_extension("precision", precision))
-        return {"extension": found}
+        return {"extension": [absent("masked"), *self.beside(t, precision)]}
+
+    def beside(self, t: int, precision: str = "day") -> list[Json]:
+        """The extensions that say when, beside a value or in its place."""
+        finer = [own_extension("precision", precision)] if precision != USUAL else []
+        return [self._relative(t), *finer]
+
+    def told(self, t: int) -> str:
+        """The same in words, for an element of type string."""
+        away, name = t - self.now, {"d": "day", "min": "minute"}[self.unit]
+        if away == 0:
+            return "at the twin's now"
+        side = "after" if away > 0 else "before"
+        return f"{abs(away)} {name}{'' if abs(away) == 1 else 's'} {side} the twin's now"
 
     def _relative(self, t: int) -> Json:
         away = t - self.now

@@ -42,6 +42,7 @@ SECTIONS: tuple[tuple[str, str, frozenset[str], bool], ...] = (
         True,
     ),
     ("Procedures", "47519-4", frozenset({"Procedure"}), False),
+    ("Immunizations", "11369-6", frozenset({"Immunization"}), False),
 )
 # Observations go by their category; IPS results are those of laboratory and imaging.
 OBSERVED = (
@@ -49,6 +50,7 @@ OBSERVED = (
     ("Vital signs", "8716-3", frozenset({"vital-signs"})),
     ("Social history", "29762-2", frozenset({"social-history"})),
 )
+NAMED = ("code", "medicationCodeableConcept", "vaccineCode")  # what a resource is about
 ASSESSMENTS = "Assessments by models"  # IPS has no section for them
 # Which slices an empty section would have been filled from.
 SLICES: Mapping[str, tuple[str, ...]] = {
@@ -116,7 +118,7 @@ class _Resources:
         self.entries = [
             resource
             for part, make in ENTRIES.items()
-            for resource in make(document[part], self._frame)
+            for resource in make(document.get(part, ()), self._frame)
         ]
         made_of = self._made_of()
         self.answers = list(answers(document, self._frame, cards, made_of))
@@ -302,7 +304,7 @@ def _line(resource: Json) -> str:
     if resource["resourceType"] == "RiskAssessment":
         told = (f"{p['outcome']['text']}: {p['rationale']}" for p in resource["prediction"])
         return f"{resource['method']['text']}. {' '.join(told)}"
-    name = _name(resource.get("code") or resource.get("medicationCodeableConcept") or {})
+    name = _name(next((resource[key] for key in NAMED if key in resource), {}))
     parts = [name, _value(resource)]
     for component in resource.get("component", ()):
         parts += [_name(component["code"]), _value(component)]

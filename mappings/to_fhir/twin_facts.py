@@ -392,6 +392,42 @@ def allergies(entries: Part, frame: Frame) -> Iterator[Json]:
         yield made | _onset(entry, frame)
 
 
+def immunizations(entries: Part, frame: Frame) -> Iterator[Json]:
+    """One per dose."""
+    labels = vocabulary.vaccine_labels()
+    for entry in entries:
+        made = frame.resource("Immunization", entry["src"])
+        more = [_own("vaccine-target", one, labels[one]) for one in entry.get("against", ())]
+        yield made | {
+            "status": entry.get("status", "completed"),
+            "vaccineCode": _vaccine(entry, more),
+            "patient": frame.reference(),
+            **_occurrence(entry, frame.clock),
+            **_series(entry),
+        }
+
+
+def _occurrence(entry: Mapping[str, Any], clock: Clock) -> Json:
+    """R4 requires a time here, and readers are known (fhir.resources) that refuse a choice whose
+    element has extensions alone: so a sentence of ours, with the time as data beside it."""
+    if "t" not in entry:
+        return {"occurrenceString": "unknown"}
+    told = {"extension": clock.beside(entry["t"], entry.get("precision", "day"))}
+    return {"occurrenceString": clock.told(entry["t"]), "_occurrenceString": told}
+
+
+def _vaccine(entry: Mapping[str, Any], more: Sequence[Json]) -> Json:
+    text = ", ".join(one["display"] for one in more)
+    return _codeable(entry, more) | ({"text": f"Vaccine against: {text}"} if text else {})
+
+
+def _series(entry: Mapping[str, Any]) -> Json:
+    if "dose" not in entry:
+        return {}
+    of = {"seriesDosesPositiveInt": entry["doses"]} if "doses" in entry else {}
+    return {"protocolApplied": [{"doseNumberPositiveInt": entry["dose"], **of}]}
+
+
 def family(entries: Part, frame: Frame) -> Iterator[Json]:
     labels = vocabulary.condition_labels()
     for i, entry in enumerate(entries):
@@ -458,4 +494,5 @@ ENTRIES: Mapping[str, Callable[[Part, Frame], Iterator[Json]]] = {
     "encounters": encounters,
     "family": family,
     "genomics": genes,
+    "immunizations": immunizations,
 }

@@ -36,6 +36,8 @@ from mappings.vocabulary.groups import (
     is_grouped,
     procedure_groups,
     procedure_labels,
+    vaccine_labels,
+    vaccine_targets,
 )
 from mappings.vocabulary.guards import is_known_code
 from mappings.vocabulary.medications import Medicine, ingredients, medication, medication_labels
@@ -110,4 +112,6 @@ __all__ = [
     "unit_rule",
     "unit_spellings",
     "uri",
+    "vaccine_labels",
+    "vaccine_targets",
 ]

@@ -144,6 +144,20 @@ class AllergyFact(NamedTuple):
     onset: int | None = None
 
 
+class ImmunizationFact(NamedTuple):
+    """One dose of a vaccine, given or not. `against` is empty for a code that we do not know."""
+
+    against: tuple[str, ...]
+    system: str
+    code: str
+    status: str  # completed or not-done
+    source: str
+    time: int | None = None
+    precision: str = "day"
+    dose: int | None = None  # the first, the second ... of its series
+    doses: int | None = None  # of how many
+
+
 class FamilyFact(NamedTuple):
     relationship: str
     group: str
@@ -204,3 +218,4 @@ class Mapped(NamedTuple):
     conversions: tuple[tuple[str, str, int], ...]  # (concept, unit it came in, how many)
     conflicts: tuple[tuple[str, int, int], ...]  # (concept, time, how many values competed)
     unmapped: tuple[tuple[str, str, str, int], ...]  # (resource type, system, code, how many)
+    immunizations: tuple[ImmunizationFact, ...] = ()

@@ -1,4 +1,4 @@
-"""Condition and procedure groups: explicit codes and prefixes, inclusions and exclusions."""
+"""Groups of conditions, procedures and vaccines: codes and prefixes, inclusions and exclusions."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -90,6 +90,7 @@ _general_code = lru_cache(maxsize=2**16)(_general)
 
 CONDITIONS = GroupTable("conditions.csv")
 PROCEDURES = GroupTable("procedures.csv")
+VACCINES = GroupTable("vaccines.csv")
 
 
 def general_code(system: str, code: str) -> str:
@@ -118,6 +119,11 @@ def procedure_groups(system: str, code: str) -> tuple[str, ...]:
     return PROCEDURES.membership(system, code).groups
 
 
+def vaccine_targets(system: str, code: str) -> tuple[str, ...]:
+    """What a vaccine is against, sorted; empty for a code that we do not know."""
+    return VACCINES.membership(system, code).groups
+
+
 def condition_labels() -> dict[str, str]:
     """Condition group -> our label."""
     return dict(CONDITIONS.labels)
@@ -126,3 +132,8 @@ def condition_labels() -> dict[str, str]:
 def procedure_labels() -> dict[str, str]:
     """Procedure group -> our label."""
     return dict(PROCEDURES.labels)
+
+
+def vaccine_labels() -> dict[str, str]:
+    """What a vaccine can be against -> our label."""
+    return dict(VACCINES.labels)

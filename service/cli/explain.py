@@ -28,6 +28,8 @@ from twin_engine.models.registry import all_models
 from twin_engine.now import USUAL_DAYS, Now
 from twin_engine.state import Missing, Presence, Reading, Usual
 
+PRECISIONS = ("onsetPrecision", "startPrecision", "precision")
+
 
 @click.command("explain")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
@@ -42,8 +44,8 @@ def command(file: Path, concept: str, keys: Path | None, as_json: bool) -> None:
     """Where every value of CONCEPT in a twin comes from, and what is made of it.
 
     CONCEPT is a name of our vocabulary: a quantity (`creatinine`), an answer (`smoking-status`), a
-    condition group (`hypertension`), a medicine class (`statin`) or a procedure group. The file is
-    verified first.
+    condition group (`hypertension`), a medicine class (`statin`), a procedure group, or what a
+    vaccine is against (`influenza`). The file is verified first.
 
     \b
     twinport explain here/twin.json systolic-bp
@@ -179,11 +181,13 @@ def _entry(entry: Entry, one: Explanation) -> str:
     code = f"{fact['system']} {fact['code']}" if "code" in fact else "no code"
     when = "undated" if entry.t is None else _ago(entry.t, one, _precision(fact))
     said = [fact[key] for key in ("clinical", "verification", "status") if key in fact]
-    return f"  {entry.standing:<10} {code}, {when}, {', '.join(said)}; {_source(entry.source)}"
+    dose = words.dose_of(fact) if one.kind == "immunization" else ""
+    told = ", ".join([code, when + dose, *said])
+    return f"  {entry.standing:<10} {told}; {_source(entry.source)}"
 
 
 def _precision(fact: Any) -> str:
-    return str(fact.get("onsetPrecision") or fact.get("startPrecision") or "day")
+    return str(next((fact[key] for key in PRECISIONS if key in fact), "day"))
 
 
 def _aside(aside: Aside, one: Explanation) -> str:

@@ -76,6 +76,11 @@ def _imaging(fact: Fact) -> str:
     return f"{title} ({more})" if more else title
 
 
+def _vaccine(fact: Fact) -> str:
+    names = words.listed(words.vaccine(one) for one in fact.get("against", ()))
+    return f"Vaccine{f' against {names}' if names else ''} ({_code(fact)}){words.dose_of(fact)}"
+
+
 def _family(fact: Fact) -> str:
     name = words.condition(fact["group"]) if "group" in fact else "Diagnosis"
     return f"Family ({fact['relationship']}): {name} ({_code(fact)})"
@@ -104,5 +109,6 @@ _NAMES: Mapping[str, Callable[[Fact], str]] = {
     "allergies": lambda fact: f"Allergy ({_code(fact)})",
     "family": _family,
     "genomics": _gene,
+    "immunizations": _vaccine,
     "setAside": _set_aside,
 }

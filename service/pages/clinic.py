@@ -93,6 +93,7 @@ def _twin_page(pseudonym: str, version: int | None) -> str:
         procedures=record.procedures(document),
         imaging=record.imaging(document),
         allergies=record.allergies(document),
+        vaccines=record.vaccines(document),
         genes=record.genes(document),
         family=record.family(document),
         answers=record.answers(document),

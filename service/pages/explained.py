@@ -81,6 +81,7 @@ KINDS = {
     "condition": "Condition group",
     "medication": "Medicine class",
     "procedure": "Procedure group",
+    "immunization": "Vaccine against",
 }
 STANDING = {
     "current": "current",

@@ -104,6 +104,7 @@ def held(document: Json) -> Sequence[tuple[int, str]]:
         "scan": len(document["imaging"]),
         "visit": len(document["encounters"]),
         "allergy": len(document["allergies"]),
+        "vaccine": len(document.get("immunizations", ())),
         "family": len(record.family(document)),
     }
     return [(n, speech.counted(f"held.{name}", n)) for name, n in counts.items() if n]

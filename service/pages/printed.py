@@ -44,6 +44,7 @@ def report(document: Json, cards: Mapping[str, Json], digest: str) -> Report:
         Section("Allergies", _list(record.allergies(document), document)),
         Section("Medicines", _list(record.medications(document), document)),
         *_optional("Operations and treatments", record.procedures(document), document),
+        *_optional("Vaccines", record.vaccines(document), document),
         Section("Newest values", list(_values(document))),
         Section("What calculators say", [Text(ESTIMATES), *_answers(document, cards)]),
         Section("How to check it", [Text(PROOF), Facts([(DIGEST, digest)], frozenset({DIGEST}))]),

@@ -236,6 +236,27 @@ def allergies(document: Json) -> list[Item]:
     ]
 
 
+def vaccines(document: Json) -> list[Item]:
+    """Newest first; what was declined or left out says so."""
+    clock = TwinClock.of(document)
+    found = sorted(document.get("immunizations", ()), key=lambda e: e.get("t", -(2**53)))
+    return [_vaccine(entry, clock) for entry in reversed(found)]
+
+
+def _vaccine(entry: Json, clock: TwinClock) -> Item:
+    given = entry.get("status") != "not-done"
+    targets = entry.get("against", ())
+    return Item(
+        title=words.listed(words.vaccine(one) for one in targets) or "A vaccine outside our lists",
+        state=_joined("" if given else "not given", words.dose_of(entry).removeprefix(", ")),
+        when=clock.ago(entry.get("t"), entry.get("precision", "day")),
+        code=_code(entry),
+        active=given,
+        concept=next(iter(targets), ""),
+        anchor=f"f-{entry['src']}",
+    )
+
+
 def family(document: Json) -> list[Item]:
     return [
         Item(

@@ -242,6 +242,17 @@ def procedure(group: str) -> str:
     )
 
 
+def vaccine(target: str) -> str:
+    return vocabulary.vaccine_labels().get(target, plain(target))
+
+
+def dose_of(entry: Mapping[str, Any]) -> str:
+    """Which dose of its series, where the record says so."""
+    if "dose" not in entry:
+        return ""
+    return f", dose {entry['dose']}" + (f" of {entry['doses']}" if "doses" in entry else "")
+
+
 def modality(code: str) -> str:
     return vocabulary.modality_labels().get(code, code)
 

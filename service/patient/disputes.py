@@ -19,7 +19,15 @@ Json = Mapping[str, Any]
 Reader = Callable[[str, int | None], Json]
 
 COLUMNS = ("signals", "coded")
-ENTRIES = ("conditions", "medications", "procedures", "allergies", "family", "encounters")
+ENTRIES = (
+    "conditions",
+    "medications",
+    "procedures",
+    "allergies",
+    "immunizations",
+    "family",
+    "encounters",
+)
 REASONS = ("not-me", "wrong-value", "wrong-time", "never-was", "no-longer", "other")
 
 
@@ -116,7 +124,7 @@ def facts_at(document: Json, place: Place) -> tuple[Json, ...]:
         return ()
     return tuple(
         {key: value for key, value in entry.items() if key != "src"}
-        for entry in document[place.part]
+        for entry in document.get(place.part, ())
         if entry["src"] == position
     )
 

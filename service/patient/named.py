@@ -171,7 +171,8 @@ def _dated(node: Any, calendar: Calendar, now: int) -> Any:
         if date is None:
             made[key] = _dated(value, calendar, now)
         else:
-            made[key[1:]] = date
+            made.pop(key[1:], None)
+            made[key[1:].replace("String", "DateTime")] = date
     return made
 
 

@@ -22,7 +22,7 @@ TITLES = {
     "medications": "Medicines",
     "genomics": "Pharmacogenes",
     "imaging": "Imaging",
-    "other-types": "Patients, procedures, encounters, allergies, family",
+    "other-types": "Patients, procedures, encounters, allergies, vaccines, family",
 }
 HEAD = """# The mapping rules, case by case
 

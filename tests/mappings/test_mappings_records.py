@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mappings_path import mapped
 
 from mappings.from_fhir import MAPPERS, map_records, map_unique
 from mappings.vocabulary import concept, rules
@@ -131,3 +132,31 @@ def test_an_order_is_mapped_with_its_medicine_whichever_comes_first() -> None:
 
 def test_no_records() -> None:
     assert map_records([]).subject is None
+
+
+def test_what_the_twin_needs_of_a_vaccine_passes_and_what_tells_the_batch_does_not() -> None:
+    """All policies: the dose, never the lot, the maker or who gave it."""
+    dose = {
+        "resourceType": "Immunization",
+        "id": "x1",
+        "status": "completed",
+        "vaccineCode": {"coding": [{"system": "http://hl7.org/fhir/sid/cvx", "code": "187"}]},
+        "patient": {"reference": "Patient/p1"},
+        "occurrenceDateTime": "2020-11-03",
+        "lotNumber": "ZK4711",
+        "expirationDate": "2021-06-30",
+        "manufacturer": {"display": "Zorkmidt Vaccines"},
+        "performer": [{"actor": {"display": "Dr. Zorkmidt"}}],
+        "protocolApplied": [
+            {"series": "Zorkmidt's", "doseNumberPositiveInt": 2, "seriesDosesPositiveInt": 2}
+        ],
+    }
+    for policy in ("safe-harbor", "relative-minutes"):
+        found = mapped(dose, policy=policy)
+        (fact,) = found.immunizations
+        assert (fact.against, fact.status, fact.dose, fact.doses) == (
+            ("zoster",), "completed", 2, 2,
+        )  # fmt: skip
+        assert fact.time is not None
+        assert "ZK4711" not in repr(found)
+        assert "Zorkmidt" not in repr(found)

@@ -77,7 +77,14 @@ def test_one_preferred_code_per_concept_and_system() -> None:
 
 
 def test_check_digits_of_every_code() -> None:
-    for name in ("codes.csv", "conditions.csv", "procedures.csv", "smoking.csv", "imaging.csv"):
+    for name in (
+        "codes.csv",
+        "conditions.csv",
+        "procedures.csv",
+        "smoking.csv",
+        "imaging.csv",
+        "vaccines.csv",
+    ):
         for row in rows(name):
             if row["system"] == "loinc":
                 assert is_loinc(row["code"]), row["code"]

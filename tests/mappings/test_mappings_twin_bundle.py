@@ -426,3 +426,23 @@ def test_a_gene_comes_back_from_its_own_export() -> None:
         ("CYP2C19", (), "rapid-metabolizer"),
         ("DPYD", ("reference", "c.1905+1G>A"), ""),
     }
+
+
+def test_a_vaccine_keeps_its_code_what_it_is_against_and_its_place_in_the_series() -> None:
+    given, missed = of(twin_bundle(twin(everything()), CARDS), "Immunization")
+    assert given["vaccineCode"]["coding"][0] == {
+        "system": "http://hl7.org/fhir/sid/cvx",
+        "code": "115",
+    }
+    assert given["vaccineCode"]["text"] == "Vaccine against: Diphtheria, Pertussis, Tetanus"
+    assert given["occurrenceString"] == "1012 days before the twin's now"
+    (when, _) = given["_occurrenceString"]["extension"]
+    assert when["extension"][3]["valueDuration"]["value"] == 1012
+    assert (given["status"], missed["status"]) == ("completed", "not-done")
+    assert missed["protocolApplied"] == [{"doseNumberPositiveInt": 1, "seriesDosesPositiveInt": 2}]
+    summary = ips_bundle(twin(everything()), CARDS)
+    (section,) = (
+        s for s in summary["entry"][0]["resource"]["section"] if s["title"] == "Immunizations"
+    )
+    assert section["code"]["coding"][0]["code"] == "11369-6"
+    assert len(section["entry"]) == 2

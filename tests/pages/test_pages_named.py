@@ -23,6 +23,7 @@ DATED = {
     "Observation": "effectiveDateTime",
     "MedicationRequest": "authoredOn",
     "Condition": "onsetDateTime",
+    "Immunization": "occurrenceDateTime",
 }
 
 

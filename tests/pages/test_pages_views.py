@@ -9,7 +9,7 @@ import pytest
 from pages_site import AWKWARD, DIED, FULL, PARTIAL, REFUSED, STALE, Site
 from support.twins import facts, pseudonym, twin
 
-from mappings.vocabulary.facts import Measurement
+from mappings.vocabulary.facts import ImmunizationFact, Measurement
 from service.pages import (
     assessed,
     clinic,
@@ -342,3 +342,16 @@ def test_a_refusal_is_explained_in_everyday_words(document: Documents, cards) ->
     assert any(
         "your record says you have, or had, an illness" in r.sentence.lower() for r in refused
     )
+
+
+def test_vaccines_come_newest_first_with_their_dose_and_what_was_not_given() -> None:
+    given = ImmunizationFact(
+        ("hepatitis-b",), "cvx", "45", "completed", pseudonym("b"), 500, dose=2, doses=3
+    )
+    missed = ImmunizationFact(("influenza",), "cvx", "140", "not-done", pseudonym("f"), 640)
+    found = record.vaccines(twin(facts(immunizations=[given, missed])))
+    assert [(item.title, item.state, item.active) for item in found] == [
+        ("Influenza", "not given", False),
+        ("Hepatitis B", "dose 2 of 3", True),
+    ]
+    assert all(item.when and item.code and item.concept for item in found)

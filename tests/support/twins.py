@@ -16,6 +16,7 @@ from mappings.vocabulary.facts import (
     ImagingMeasure,
     ImagingParameter,
     ImagingSeries,
+    ImmunizationFact,
     Mapped,
     Measurement,
     MedicationFact,
@@ -32,6 +33,7 @@ ALL_TYPES = (
     "Encounter",
     "FamilyMemberHistory",
     "ImagingStudy",
+    "Immunization",
     "MedicationRequest",
     "MedicationStatement",
     "Observation",
@@ -153,4 +155,18 @@ def everything() -> Mapped:
         conversions=(("total-cholesterol", "mmol/L", 1),),
         conflicts=(("potassium", 640, 2),),
         unmapped=(("Observation", "loinc", "72514-3", 4),),
+        immunizations=(
+            ImmunizationFact(
+                ("diphtheria", "pertussis", "tetanus"),
+                "cvx",
+                "115",
+                "completed",
+                pseudonym("tdap"),
+                -200,
+                "month",
+            ),
+            ImmunizationFact(
+                ("influenza",), "cvx", "140", "not-done", pseudonym("flu"), 640, dose=1, doses=2
+            ),
+        ),
     )

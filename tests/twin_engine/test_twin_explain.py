@@ -7,7 +7,13 @@ import pytest
 from support.twins import complete, everything, facts, pseudonym, twin
 
 from mappings.vocabulary.answers import body_site_labels
-from mappings.vocabulary.facts import CodedValue, Measurement, SetAside, SubjectFact
+from mappings.vocabulary.facts import (
+    CodedValue,
+    ImmunizationFact,
+    Measurement,
+    SetAside,
+    SubjectFact,
+)
 from twin_engine.document.docs import example
 from twin_engine.explain import Explanation, UnknownConceptError, explain, kinds, names
 from twin_engine.models.registry import all_models
@@ -158,3 +164,11 @@ def test_everything_that_has_a_name_can_be_explained_as_json(kind: Any) -> None:
         made = orjson.loads(orjson.dumps(found.as_dict()))
         assert (made["kind"], made["name"]) == (kind, name)
         assert None not in made.values()
+
+
+def test_what_a_vaccine_is_against_is_explained_by_its_doses() -> None:
+    combined = ImmunizationFact(("diphtheria", "tetanus"), "cvx", "113", "completed", A, 640)
+    found = explain(twin(facts(immunizations=[combined])), "tetanus")
+    assert (found.kind, found.presence and found.presence.value) == ("immunization", True)
+    assert [(e.standing, e.t, e.fact["code"]) for e in found.entries] == [("current", 640, "113")]
+    assert [part["type"] for part in found.slices] == ["Immunization"]

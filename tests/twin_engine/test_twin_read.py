@@ -191,3 +191,12 @@ def test_one_changed_byte_is_read_as_changed_or_refused(position: int, value: in
     except DocumentError:
         return
     assert (found.digest == digest(PAYLOAD)) == (broken == PAYLOAD)
+
+
+def test_a_document_older_than_a_part_that_may_be_absent_is_read() -> None:
+    """Vaccines came to version 1 later: a twin without any is what it was before."""
+    made = twin(everything()._replace(immunizations=()))
+    assert "immunizations" not in made
+    found = read(dump(made))
+    assert found.state.immunization("influenza").value is False
+    assert diff(found.document, twin(everything())).added

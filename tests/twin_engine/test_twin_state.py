@@ -14,6 +14,7 @@ from mappings.vocabulary.facts import (
     GenomicFact,
     ImagingFact,
     ImagingMeasure,
+    ImmunizationFact,
     Measurement,
     MedicationFact,
     ProcedureFact,
@@ -572,3 +573,27 @@ def test_studies_are_newest_first_with_what_was_measured_on_them() -> None:
 )
 def test_a_study_that_says_nothing_about_now(fact: ImagingFact) -> None:
     assert State(twin(facts(imaging=[fact]))).studies("CT", within_days=300) == ()
+
+
+# -- vaccines --------------------------------------------------------------------------------------
+
+
+FLU = ImmunizationFact(("influenza",), "cvx", "140", "completed", pseudonym("flu"), NOW - 100)
+
+
+@pytest.mark.parametrize(
+    ("doses", "verdict", "answer"),
+    [
+        ([FLU], "complete", (True, "recorded")),
+        ([FLU._replace(status="not-done")], "complete", (False, "declared-absent")),
+        ([FLU._replace(time=NOW + 1)], "complete", (False, "declared-absent")),
+        ([FLU._replace(against=("zoster",))], "partial", (None, "slice-incomplete")),
+        ([], "complete", (False, "declared-absent")),
+    ],
+)
+def test_a_vaccine_was_given_or_the_record_is_asked_why_not(
+    doses: list[ImmunizationFact], verdict: str, answer: tuple[bool | None, str]
+) -> None:
+    made = State(twin(facts(immunizations=doses), complete(Immunization=verdict)))
+    found = made.immunization("influenza")
+    assert (found.value, found.reason) == answer

@@ -14,6 +14,7 @@ from support.twins import everything, facts, pseudonym, twin
 from mappings.vocabulary.facts import (
     AllergyFact,
     ConditionFact,
+    ImmunizationFact,
     Measurement,
     MedicationFact,
     ProcedureFact,
@@ -272,3 +273,15 @@ def test_files_are_what_the_csv_standard_says() -> None:
     data = as_csv(["a", "b"], [{"a": 'say "x", y', "b": None}, {"a": 1.5}])
     assert data == b'a,b\r\n"say ""x"", y",\r\n1.5,\r\n'
     assert list(csv.reader(io.StringIO(data.decode())))[1] == ['say "x", y', ""]
+
+
+def test_a_dose_of_a_vaccine_is_an_exposure_of_one_day_under_its_code() -> None:
+    doses = [
+        ImmunizationFact(("influenza",), "cvx", "140", "completed", A, 640),
+        ImmunizationFact(("zoster",), "cvx", "187", "not-done", B, 650),
+    ]
+    made = omop_tables([twin(facts(WOMAN, immunizations=doses))])
+    (row,) = made.tables["drug_exposure"]
+    assert row["drug_source_value"] == "CVX:140"
+    assert row["drug_exposure_start_date"] == row["drug_exposure_end_date"]
+    assert made.left_out == {"suspected, not done or not taken": 1}

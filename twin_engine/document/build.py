@@ -21,6 +21,7 @@ from mappings.vocabulary.facts import (
     ImagingMeasure,
     ImagingParameter,
     ImagingSeries,
+    ImmunizationFact,
     Mapped,
     Measurement,
     MedicationFact,
@@ -82,6 +83,8 @@ def build(
     """
     sources = _sources(mapped)
     codes = _Codes()
+    # Absent where there are none: the part is younger than the first documents of version 1.
+    vaccines = _entries(mapped.immunizations, _immunization, sources.position, codes)
     document: Document = {
         "twin": _twin(header, parent, parent_digest),
         "subject": _subject(mapped.subject, sources.position),
@@ -100,6 +103,8 @@ def build(
         "quality": _quality(mapped, sources.position, codes),
         "assessments": [],
     }
+    if vaccines:
+        document["immunizations"] = vaccines
     if parent is not None:
         document["changes"] = changes(parent, document, withdrawn or {})
     check(document)
@@ -211,6 +216,7 @@ def _claims(mapped: Mapped) -> Iterable[tuple[str, Iterable[str]]]:
     yield "Encounter", _of(mapped.encounters)
     yield "AllergyIntolerance", _of(mapped.allergies)
     yield "FamilyMemberHistory", _of(mapped.family)
+    yield "Immunization", _of(mapped.immunizations)
     yield "Observation", _of(mapped.measurements)
     yield "Observation", _of(mapped.coded)
     yield "Observation", _of(mapped.genomics)
@@ -454,6 +460,18 @@ def _allergy(fact: AllergyFact, codes: _Codes) -> Document:
         "clinical": fact.clinical,
         "verification": fact.verification,
         "onset": fact.onset,
+    }
+
+
+def _immunization(fact: ImmunizationFact, codes: _Codes) -> Document:
+    return {
+        "against": sorted(set(fact.against)),
+        **codes.pair(fact.system, fact.code),
+        "status": "" if fact.status == "completed" else fact.status,
+        "t": fact.time,
+        "precision": _precision(fact.precision),
+        "dose": fact.dose,
+        "doses": fact.doses,
     }
 
 

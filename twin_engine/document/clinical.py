@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from twin_engine.document.lineage import ENTRIES, rows
+from twin_engine.document.lineage import ENTRIES, entries, rows
 from twin_engine.document.octets import digest
 
 TIMES = frozenset({"t", "onset", "abatement", "recorded", "start", "end", "deceasedAt"})
@@ -49,7 +49,7 @@ def _parts(document: Mapping[str, Any]) -> Iterator[tuple[str, list[Row]]]:
         for concept, column in document[part].items():
             yield f"{part}/{concept}", [_kept(fact) for _, fact in rows(column)]
     for part in ENTRIES:
-        yield part, [_kept(entry) for entry in document[part]]
+        yield part, [_kept(entry) for entry in entries(document, part)]
 
 
 def _kept(row: Mapping[str, Any]) -> Row:

@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from twin_engine.document.build import _when
-from twin_engine.document.lineage import ENTRIES, SPARSE, changes, rows, source_ids, source_types
+from twin_engine.document.lineage import (
+    ENTRIES,
+    LATER,
+    SPARSE,
+    changes,
+    entries,
+    rows,
+    source_ids,
+    source_types,
+)
 from twin_engine.document.octets import dump
 from twin_engine.document.read import Twin
 from twin_engine.document.schema import check
@@ -38,7 +47,7 @@ def join(base: Twin, local: Twin, days: int, software: str) -> Joined:
     parts = {
         "signals": facts.columns("signals"),
         "coded": facts.columns("coded"),
-        **{part: facts.entries(part) for part in ENTRIES},
+        **_present({part: facts.entries(part) for part in ENTRIES}),
     }
     quality = facts.quality()
     subject = facts.subject()
@@ -79,6 +88,10 @@ def _shift(base: Mapping[str, Any], local: Mapping[str, Any], days: int) -> Call
         return moment + int((time - local["now"]) * there // here)
 
     return shifted
+
+
+def _present(parts: Json) -> Json:
+    return {part: found for part, found in parts.items() if found or part not in LATER}
 
 
 def _header(base: Twin, local: Twin, days: int, software: str) -> Json:
@@ -135,7 +148,7 @@ class _Facts:
         found = self._once(
             ((side, self._names[side][entry["src"]]), self._moved(side, _bare(entry)))
             for side, document in enumerate(self._documents)
-            for entry in document[part]
+            for entry in entries(document, part)
         )
         return [entry | {"src": source} for source, entry in found]
 
@@ -227,9 +240,10 @@ def _placed(document: Json) -> None:
             for key, inner in value.items()
         }
 
-    for part in ("subject", "signals", "coded", *ENTRIES, "quality"):
+    listed = [part for part in ENTRIES if part in document]
+    for part in ("subject", "signals", "coded", *listed, "quality"):
         document[part] = placed(document[part])
-    for part in ENTRIES:
+    for part in listed:
         document[part].sort(key=_when)
     document["quality"]["setAside"].sort(key=_when)
 

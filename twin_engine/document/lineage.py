@@ -4,7 +4,7 @@ A twin keeps its pseudonym, its sources' pseudonyms and its epoch from version t
 facts of two versions can be compared as they stand.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from twin_engine.document.octets import dump
@@ -18,7 +18,10 @@ ENTRIES = (
     "allergies",
     "family",
     "genomics",
+    "immunizations",
 )
+# Absent where there are none: documents made before the part existed do not have it.
+LATER = frozenset({"immunizations"})
 SPARSE = ("precision", "comparator", "status", "origin", "from", "flag", "range", "site")
 NO_LONGER = "no-longer-returned"
 
@@ -91,6 +94,12 @@ def affected(parent: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[in
     )
 
 
+def entries(document: Mapping[str, Any], part: str) -> Sequence[Mapping[str, Any]]:
+    """A part of `ENTRIES`, which may be absent."""
+    found: Sequence[Mapping[str, Any]] = document.get(part, ())
+    return found
+
+
 def source_ids(document: Mapping[str, Any]) -> list[str]:
     """The pseudonyms that `src` counts through."""
     return [pseudonym for row in document["sources"] for pseudonym in row["ids"]]
@@ -138,7 +147,7 @@ def _facts(document: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield src, {"part": part, "concept": concept} | fact
     ids = source_ids(document)
     for part in ENTRIES:
-        for entry in document[part]:
+        for entry in entries(document, part):
             yield entry["src"], {"part": part} | _named(_without(entry, "src"), ids)
     for entry in document["quality"]["setAside"]:
         yield entry["src"], {"part": "setAside"} | _without(entry, "src")

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from twin_engine.document.lineage import ENTRIES, SPARSE
+from twin_engine.document.lineage import ENTRIES, SPARSE, entries
 from twin_engine.document.octets import digest, dump
 from twin_engine.document.schema import VERSION, SchemaError, check
 from twin_engine.state import State
@@ -118,7 +118,7 @@ def _check_positions(document: Mapping[str, Any]) -> None:
         for concept, column in document[part].items():
             _check_column(f"{part}/{concept}", column, count)
     for part in ENTRIES:
-        _check_entries(part, document[part], count)
+        _check_entries(part, entries(document, part), count)
     _check_studies(document["imaging"], count)
     _check_entries("quality/setAside", document["quality"]["setAside"], count)
     _check_entries("subject", [document["subject"]], count)

@@ -350,6 +350,19 @@ def _allergies() -> Node:
     return _list(_coded_entry({"src": SRC}, optional))
 
 
+def _immunizations(terms: Terms) -> Node:
+    """Left out where there are none: documents older than this part have none."""
+    optional = {
+        "against": _list(_enum(terms.vaccines), minItems=1, uniqueItems=True),
+        "status": _word("immunization-status"),
+        "t": TIME,
+        "precision": _word("precision"),
+        "dose": _integer(1, 99),
+        "doses": _integer(1, 99),
+    }
+    return _list(_coded_entry({"src": SRC}, optional), minItems=1)
+
+
 def _family(terms: Terms) -> Node:
     required = {"relationship": _enum(terms.relationships), "src": SRC}
     return _list(_coded_entry(required, {"group": _enum(terms.conditions), "onsetAge": AGE}))
@@ -491,7 +504,8 @@ def build_schema(terms: Terms) -> Node:
         "assessments": _assessments(),
     }
     heading = {"$schema": DIALECT, "$id": SCHEMA_ID, "title": "Twin document"}
-    return heading | _object(parts, {"changes": _changes()}) | {"$defs": _definitions(terms)}
+    optional = {"changes": _changes(), "immunizations": _immunizations(terms)}
+    return heading | _object(parts, optional) | {"$defs": _definitions(terms)}
 
 
 def _definitions(terms: Terms) -> Node:

@@ -25,6 +25,7 @@ class Terms(NamedTuple):
     ingredients: tuple[str, ...]
     dose_units: tuple[str, ...]
     procedures: tuple[str, ...]
+    vaccines: tuple[str, ...]  # what a vaccine can be against
     rules: tuple[str, ...]
     modalities: tuple[str, ...]
     body_sites: tuple[str, ...]
@@ -62,6 +63,7 @@ def load() -> Terms:
         ingredients=vocabulary.ingredients(),
         dose_units=vocabulary.dose_units(),
         procedures=tuple(sorted(vocabulary.procedure_labels())),
+        vaccines=tuple(sorted(vocabulary.vaccine_labels())),
         rules=tuple(sorted(vocabulary.rules())),
         modalities=tuple(sorted(vocabulary.modality_labels())),
         body_sites=tuple(sorted(vocabulary.body_site_labels())),

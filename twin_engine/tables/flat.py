@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mappings import vocabulary
-from twin_engine.document.lineage import ENTRIES, rows, source_ids, source_types
+from twin_engine.document.lineage import ENTRIES, entries, rows, source_ids, source_types
 from twin_engine.state import NOT_FINAL, UNITS_PER_DAY
 
 Document = Mapping[str, Any]
@@ -50,6 +50,7 @@ _LABELS = {
     "procedures": vocabulary.procedure_labels,
     "medications": vocabulary.medication_labels,
     "family": vocabulary.condition_labels,
+    "immunizations": vocabulary.vaccine_labels,
 }
 _STARTS = ("onset", "start", "t")
 _ENDS = ("abatement", "end")
@@ -69,7 +70,7 @@ def long_rows(documents: Iterable[Document]) -> Iterator[Long]:
         yield from maker.columns("signals")
         yield from maker.columns("coded")
         for part in ENTRIES:
-            yield from (maker.entry(part, entry) for entry in document[part])
+            yield from (maker.entry(part, entry) for entry in entries(document, part))
         for study in document["imaging"]:
             yield from maker.study(study)
         yield from (maker.aside(entry) for entry in document["quality"]["setAside"])
@@ -123,7 +124,11 @@ class _Maker:
                 )
 
     def entry(self, part: str, entry: Mapping[str, Any]) -> Long:
-        names = [entry["group"]] if "group" in entry else entry.get("classes", ())
+        names = (
+            [entry["group"]]
+            if "group" in entry
+            else entry.get("classes") or entry.get("against", ())
+        )
         genes = ["/".join(entry.get("diplotype", ())), entry.get("phenotype")]
         labels = _LABELS[part]() if part in _LABELS else {}
         said = (entry[key] for key in _STATUSES if key in entry)

@@ -20,7 +20,7 @@ from importlib import resources
 from typing import Any, NamedTuple, TypeAlias
 
 from mappings import vocabulary
-from twin_engine.document.lineage import rows
+from twin_engine.document.lineage import entries, rows
 from twin_engine.state import NOT_FINAL, State
 
 Row: TypeAlias = dict[str, Any]
@@ -40,6 +40,7 @@ VOCABULARIES = {
     "icd10cm": "ICD10CM",
     "icd9cm": "ICD9CM",
     "icd10pcs": "ICD10PCS",
+    "cvx": "CVX",
 }
 
 
@@ -103,6 +104,7 @@ class _Person:
         self._answers()
         self._conditions()
         self._drugs()
+        self._vaccines()
         self._procedures()
         self._allergies()
         self._genomics()
@@ -213,6 +215,18 @@ class _Person:
                 drug_source_value=_source_value(entry),
             )
 
+    def _vaccines(self) -> None:
+        """A dose of a vaccine is a drug exposure of one day, under its CVX code."""
+        for entry in self._dated("immunizations", "t"):
+            self._add(
+                "drug_exposure",
+                drug_concept_id=NO_CONCEPT,
+                **self._when("drug_exposure_start", entry["t"]),
+                **self._when("drug_exposure_end", entry["t"]),
+                drug_type_concept_id=self._ehr,
+                drug_source_value=_source_value(entry),
+            )
+
     def _procedures(self) -> None:
         for entry in self._dated("procedures", "start"):
             self._add(
@@ -257,7 +271,7 @@ class _Person:
     def _dated(self, part: str, *starts: str) -> Iterator[Row]:
         """Entries that are or were so, once per source and code, that have a date."""
         seen = set()
-        for entry in self._document[part]:
+        for entry in entries(self._document, part):
             key = (entry["src"], entry.get("system"), entry.get("code"), entry.get("kind"))
             if key in seen:
                 continue  # the same diagnosis in another of our groups
@@ -267,7 +281,7 @@ class _Person:
             elif _start(entry, *starts) is None:
                 self._leave_out("without a date")
             else:
-                yield entry
+                yield dict(entry)
 
     def _end(self, name: str, t: int | None) -> Row:
         return {} if t is None else self._when(name, t)
@@ -293,5 +307,10 @@ def _source_value(entry: Mapping[str, Any]) -> str:
     """`SNOMED:38341003`; what has no code stands under our group or ingredients."""
     if "code" in entry:
         return f"{VOCABULARIES.get(entry['system'], entry['system'])}:{entry['code']}"
-    names = entry.get("ingredients") or entry.get("classes") or [entry.get("group", "")]
+    names = (
+        entry.get("ingredients")
+        or entry.get("classes")
+        or entry.get("against")
+        or [entry.get("group", "")]
+    )
     return " ".join(names)[:SOURCE_VALUE]

@@ -11,7 +11,7 @@ from service.stores.disputes import Place
 from twin_engine.document.lineage import rows, source_ids
 
 Json = Mapping[str, Any]
-LISTS = ("conditions", "medications", "procedures", "allergies")
+LISTS = ("conditions", "medications", "procedures", "allergies", "immunizations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,10 @@ def values(document: Json, concept: str, found: Disputed) -> list[Entry]:
 
 
 def entries(document: Json, part: str, found: Disputed) -> list[Entry]:
-    """Illnesses, medicines, operations, allergies: one line for each entry of the record."""
+    """Illnesses, medicines, operations, vaccines ...: one line for each entry of the record."""
     assert part in ENTRIES
     ids, made = source_ids(document), dict[Place, Entry]()
-    for entry in document[part]:
+    for entry in document.get(part, ()):
         place = Place(ids[entry["src"]], part, _name(entry))
         made.setdefault(
             place, Entry(place, _entry_words(part, document, entry), "", found.get(_key(place)))
@@ -77,7 +77,12 @@ def entries(document: Json, part: str, found: Disputed) -> list[Entry]:
 
 
 def _name(entry: Json) -> str:
-    return str(entry.get("group") or next(iter(entry.get("classes", ())), "") or "entry")
+    return str(entry.get("group") or next(iter(_several(entry)), "") or "entry")
+
+
+def _several(entry: Json) -> Sequence[str]:
+    found: Sequence[str] = entry.get("classes") or entry.get("against", ())
+    return found
 
 
 def _entry_words(part: str, document: Json, entry: Json) -> str:
@@ -87,6 +92,7 @@ def _entry_words(part: str, document: Json, entry: Json) -> str:
         "medications": lambda: record.medications(alone),
         "procedures": lambda: record.procedures(alone),
         "allergies": lambda: record.allergies(alone),
+        "immunizations": lambda: record.vaccines(alone),
     }[part]()
     item = items[0]
     more = ", ".join(filter(None, (item.state, item.when)))
