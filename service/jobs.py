@@ -10,8 +10,11 @@ once.
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import orjson
@@ -81,6 +84,8 @@ class RunContext:
     def __init__(
         self, store: RunStore, claimed: ClaimedRun, request: Mapping[str, Any], stop: "_Stop"
     ) -> None:
+        """One that was claimed just now: nobody has asked for its end yet, and where it begins
+        was written with the claim."""
         self.run_id = claimed.run.id
         self.kind = claimed.run.kind
         self.attempt = claimed.run.attempt
@@ -89,7 +94,8 @@ class RunContext:
         self._store = store
         self._owner = claimed.owner
         self._stop = stop
-        self._looked = self._told = -math.inf
+        self._looked = time.monotonic()
+        self._told = -math.inf if claimed.run.stage is None else self._looked
         self.lost = threading.Event()
         self.over = threading.Event()
         """Set when the next check will end the run: who waits for somebody may stop waiting."""
@@ -150,14 +156,23 @@ class JobRunner:
         handlers: Mapping[str, Handler],
         config: Jobs,
         sealer: Sealer,
+        *,
+        begins_with: str | None = None,
     ) -> None:
+        """`begins_with`: the stage in which every run begins."""
         self._store = store
+        self._begins_with = begins_with
         self._handlers = dict(handlers)
         self._config = config
         self._sealer = sealer
         self._stop = _Stop()
         self._work_came = threading.Condition()
         self._work_done = threading.Condition()
+        self._came = self._done = 0  # times that either was told
+        # Under `_work_came`: workers with nothing to do, those of them that a run is being written
+        # down for, and what was claimed for them.
+        self._idle = self._promised = 0
+        self._handed: deque[ClaimedRun] = deque()
         self._workers: list[threading.Thread] = []
         self._heart: list[threading.Thread] = []
         self._in_hand: dict[str, RunContext] = {}
@@ -172,32 +187,65 @@ class JobRunner:
         kind: str = "run",
         server: str | None = None,
         requested_by: str | None = None,
+        beside: Callable[[str], None] | None = None,
     ) -> str:
-        """Write a run down, sealed; its id. `QueueFullError` where too many wait already."""
+        """Write a run down, sealed; its id. `QueueFullError` where too many wait already.
+
+        A worker of this process with nothing to do gets it by the same transaction. `beside` is
+        called inside it."""
         if kind not in self._handlers:
             raise ValueError("jobs: no handler for this kind of run")
         run_id = new_run_id()
         sealed = self._sealer.seal(orjson.dumps(dict(request)), _context(run_id))
-        self._store.enqueue(
-            sealed,
-            kind=kind,
-            server=server,
-            requested_by=requested_by,
-            run_id=run_id,
-            room=Room(self._config.waiting, self._config.waiting_per_caller),
-        )
-        _wake(self._work_came)
+        with self._worker() as promised:
+            entered = self._store.enter(
+                sealed,
+                kind=kind,
+                server=server,
+                requested_by=requested_by,
+                run_id=run_id,
+                room=Room(self._config.waiting, self._config.waiting_per_caller),
+                beside=beside,
+                lease_seconds=self._config.lease_seconds if promised else None,
+                stage=self._begins_with,
+            )
+            if entered.claimed is not None:
+                self._handed.append(entered.claimed)
         return run_id
+
+    @contextmanager
+    def _worker(self) -> Iterator[bool]:
+        """Whether one of ours waits for work: it goes on waiting until we are done, and is woken
+        then."""
+        with self._work_came:
+            promised = self._idle > self._promised + len(self._handed)
+            self._promised += promised
+        try:
+            yield promised
+        finally:
+            with self._work_came:
+                self._promised -= promised
+                self._came += 1
+                self._work_came.notify()
+            if self._stop.no_more.is_set():
+                self._give_back()
 
     def wait(self, run_id: str, seconds: float) -> Run | None:
         """The run once it has ended, as it stands when the time is up, or None if unknown."""
         end = time.monotonic() + seconds
         while True:
-            run = self._store.get(run_id)
-            rest = end - time.monotonic()
-            if run is None or run.ended or rest <= 0:
-                return run
-            _pause(self._work_done, min(rest, self._config.poll_seconds))
+            done, rest = self._done, end - time.monotonic()
+            if rest <= 0 or not self._has(run_id):  # a worker of ours tells when it is done
+                run = self._store.get(run_id)
+                if run is None or run.ended or rest <= 0:
+                    return run
+            with self._work_done:
+                if done == self._done:
+                    self._work_done.wait(min(rest, self._config.poll_seconds))
+
+    def _has(self, run_id: str) -> bool:
+        with self._in_hand_lock:
+            return any(context.run_id == run_id for context in self._in_hand.values())
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -222,7 +270,7 @@ class JobRunner:
         # A handler that does not come to its next check in this time keeps its lease until it
         # runs out; another process goes on from there.
         _join(self._workers, 5)
-        _wake(self._work_done)
+        self._tell_done()
         _join(self._heart, 5)
         self._workers, self._heart = [], []
 
@@ -245,8 +293,29 @@ class JobRunner:
 
     def _work(self, stop: "_Stop") -> None:
         while not stop.no_more.is_set():
+            came = self._came
             if not self._safely(lambda: self._take_one(stop)):
-                _pause(self._work_came, self._config.poll_seconds)
+                self._rest(came)
+        self._give_back()
+
+    def _rest(self, came: int) -> None:
+        """Until work comes, or it is time to look whether some came elsewhere. `came`: as it was
+        when we last looked."""
+        with self._work_came:
+            self._idle += 1
+            if came == self._came:
+                self._work_came.wait(self._config.poll_seconds)
+            while self._promised and not self._handed:
+                self._work_came.wait(self._config.poll_seconds)
+            self._idle -= 1
+
+    def _give_back(self) -> None:
+        """What was claimed for a worker that has gone."""
+        with self._work_came:
+            left = list(self._handed)
+            self._handed.clear()
+        for claimed in left:
+            self._safely(partial(self._store.hand_back, claimed.run.id, claimed.owner))
 
     def _beat(self, stop: "_Stop") -> None:
         """Renew the leases of runs in hand, and look for runs of workers that fell silent."""
@@ -274,15 +343,28 @@ class JobRunner:
     def _recover(self) -> None:
         if found := self._store.recover(attempts=self._config.attempts):
             _log.warning("jobs.recovered", runs=found)
-            _wake(self._work_came)
+            with self._work_came:
+                self._came += 1
+                self._work_came.notify_all()
 
     def _take_one(self, stop: "_Stop") -> bool:
-        claimed = self._store.claim(lease_seconds=self._config.lease_seconds)
+        claimed = self._claimed()
         if claimed is None:
             return False
         self._carry_out(claimed, stop)
-        _wake(self._work_done)
+        self._tell_done()
         return True
+
+    def _claimed(self) -> ClaimedRun | None:
+        with suppress(IndexError):
+            return self._handed.popleft()
+        lease = self._config.lease_seconds
+        return self._store.claim(lease_seconds=lease, stage=self._begins_with)
+
+    def _tell_done(self) -> None:
+        with self._work_done:
+            self._done += 1
+            self._work_done.notify_all()
 
     def _carry_out(self, claimed: ClaimedRun, stop: "_Stop") -> None:
         run_id, owner = claimed.run.id, claimed.owner

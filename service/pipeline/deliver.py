@@ -128,11 +128,10 @@ class Deliverer:
         capability = capability or read_capability(client)
         with self.held(outbox) as held:
             return [
-                Delivered(parcel, self._written(parcel, client, held, seal, capability, note))
-                for parcel in parcels
+                self.deliver_one(parcel, client, held, seal, capability, note) for parcel in parcels
             ]
 
-    def _written(
+    def deliver_one(
         self,
         parcel: Parcel,
         client: FhirClient,
@@ -140,7 +139,7 @@ class Deliverer:
         seal: Seal,
         capability: Capability,
         note: Note | None,
-    ) -> WriteResult:
+    ) -> Delivered:
         """One that another run has in hand is waited for: it finishes, or, if it was killed, its
         lease runs out and it is ours to finish."""
         end = time.monotonic() + 2 * self._lease
@@ -155,7 +154,7 @@ class Deliverer:
                 note=note,
             )
             if result.state is not OutboxState.SENDING or time.monotonic() > end:
-                return result
+                return Delivered(parcel, result)
             client.clock.wait(LOOK_SECONDS, "write-back")
 
 

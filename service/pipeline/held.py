@@ -1,10 +1,14 @@
 """The outbox in the hands of a living process: short leases, renewed for as long as it lives.
 
 Of a process that was killed, an item is free again after one short lease, and not only after the
-longest time a write may take.
+longest time a write may take. That one was read back is written down with the taking of the next,
+or at the end: who dies before that leaves an item that is found on the server by the next look.
 """
 
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,17 +22,22 @@ class HeldOutbox:
     def __init__(self, store: SqlOutboxStore, lease_seconds: float) -> None:
         self._store, self._lease = store, lease_seconds
         self._held: dict[str, int] = {}
+        self._read_back: dict[str, Callable[[], object]] = {}
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="outbox-heartbeat", daemon=True)
 
     def __enter__(self) -> "HeldOutbox":
-        self._heart.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._heart.join()
+        try:
+            with self._noting():
+                pass
+        finally:
+            self._end.set()
+            if self._heart.is_alive():
+                self._heart.join()
 
     def enqueue(self, key: str, payload: bytes) -> bool:
         return self._store.enqueue(key, payload)
@@ -37,17 +46,23 @@ class HeldOutbox:
         return self._store.get(key)
 
     def take(self, key: str, payload: bytes, *, lease_seconds: float = 0) -> list[OutboxItem]:
-        return self._holding(self._store.take(key, payload, lease_seconds=self._lease))
+        with self._noting():
+            taken = self._store.take(key, payload, lease_seconds=self._lease)
+        return self._holding(taken)
 
     def claim(
         self, *, limit: int = 1, lease_seconds: float = 0, key: str | None = None
     ) -> list[OutboxItem]:
         """The lease asked for is not needed: the heartbeat lasts as long as the work."""
-        return self._holding(self._store.claim(limit=limit, lease_seconds=self._lease, key=key))
+        with self._noting():
+            claimed = self._store.claim(limit=limit, lease_seconds=self._lease, key=key)
+        return self._holding(claimed)
 
     def _holding(self, items: list[OutboxItem]) -> list[OutboxItem]:
         with self._lock:
             self._held |= {item.key: item.attempt for item in items}
+        if items and not self._heart.is_alive():
+            self._heart.start()
         return items
 
     def mark(
@@ -59,10 +74,33 @@ class HeldOutbox:
         result: bytes | None = None,
         note: Note | None = None,
     ) -> bool:
+        mark = partial(self._store.mark, key, attempt, state, detail, result, note)
+        if state is OutboxState.CONFIRMED:
+            self._read_back[key] = mark
+            return True
         if state is not OutboxState.SENDING:
-            with self._lock:
+            self._let_go([key])
+        with self._noting():
+            return mark()
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Together with what was read back. After a transaction that fails it is tried again with
+        the next; until then it stays held."""
+        if not self._read_back:
+            yield
+            return
+        with self._store.together():
+            for mark in self._read_back.values():
+                mark()
+            yield
+        self._let_go(self._read_back)
+        self._read_back.clear()
+
+    def _let_go(self, keys: Iterable[str]) -> None:
+        with self._lock:
+            for key in keys:
                 self._held.pop(key, None)
-        return self._store.mark(key, attempt, state, detail, result, note)
 
     def _beat(self) -> None:
         while not self._end.wait(self._lease / 3):

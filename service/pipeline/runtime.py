@@ -72,10 +72,16 @@ class Runtime:
     """What was created on the way (`keys`, `database`), for the command line to say."""
 
     def results(
-        self, made: Made, scale: str = "percent", *, refusals: bool = False
+        self,
+        made: Made,
+        scale: str = "percent",
+        *,
+        refusals: bool = False,
+        beside: Callable[[list[Parcel]], None] | None = None,
     ) -> list[Parcel]:
         """What a run answers with and may write back; our own façade shows it from now on.
-        `refusals`: also where a model made no estimate."""
+        `refusals`: also where a model made no estimate. `beside` is called inside the same
+        transaction."""
         reviews, twin = ReviewStore(self.database), made.twin.id
         keys = {
             About(twin, item["model"]["id"], item["snapshot"]): self.deliverer.key(made, item)
@@ -83,12 +89,15 @@ class Runtime:
             if item["results"]
         }
         own = own_resources(made, self.deliverer, refusals=refusals)
+        parcels = self.deliverer.parcels(made, scale, refusals=refusals)
         with self.database.write():
             reviews.note_keys(keys)
             decided, base = reviews.decisions(keys.values()), code_base(self.config)
             decisions = {key: reviewed_of(one, base) for key, one in decided.items()}
             OwnStore(self.database).keep(with_decisions(own, decisions))
-        return self.deliverer.parcels(made, scale, refusals=refusals)
+            if beside is not None:
+                beside(parcels)
+        return parcels
 
     def server(self, name: str) -> ServerConfig:
         entry = self.config.servers.get(name)

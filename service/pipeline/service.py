@@ -30,13 +30,13 @@ from service.fhir.errors import (
 from service.fhir.http import FhirClient
 from service.fhir.pull import Progress
 from service.fhir.record import PatientRecord
-from service.fhir.servers import from_url
+from service.fhir.servers import ServerConfig, from_url
 from service.fhir.since import Kept
 from service.fhir.writeback import resume
 from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFailedError
 from service.patient.consent import CARE, PURPOSES, REFUSED, NotConsentedError
 from service.patient.disputes import Disputes
-from service.pipeline.deliver import Delivered, as_bundle
+from service.pipeline.deliver import Delivered, Parcel, as_bundle
 from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
 from service.pipeline.meters import RunMeters, Stages
@@ -90,6 +90,7 @@ from twin_engine.state import UNITS_PER_DAY
 Json = dict[str, Any]
 Found = TypeVar("Found")
 KIND = "run"
+PULL, WRITE_BACK = "pull", "write-back"
 RESULTS = frozenset({"RiskAssessment", "Observation"})
 WATCH = "watch"
 LOOK_AROUND_SECONDS = 5
@@ -155,7 +156,11 @@ class Service:
             code_base(runtime.config),
         )
         self._jobs = JobRunner(
-            self._runs, {KIND: self._carry_out}, runtime.config.jobs, runtime.sealer
+            self._runs,
+            {KIND: self._carry_out},
+            runtime.config.jobs,
+            runtime.sealer,
+            begins_with=PULL,
         )
         self._sweeper = Sweeper(self.sweep, runtime.config.jobs.lease_seconds / 2)
         self.watching = Watching(runtime)
@@ -246,12 +251,11 @@ class Service:
             "encounter": request.encounter,
         }
         asked = {"kind": KIND, "server": request.server, "requested_by": principal.subject}
+        accepted = lambda run_id: self._note(principal, "run", "accepted", request=run_id)  # noqa: E731
         try:
-            run_id = self._jobs.enqueue(wanted, **asked)
+            return self._jobs.enqueue(wanted, **asked, beside=accepted)
         except QueueFullError as error:
             raise self._full(str(error)) from None
-        self._note(principal, "run", "accepted", request=run_id)
-        return run_id
 
     def _full(self, what: str) -> ServiceError:
         """Nothing was written down: whoever asks again later has lost nothing."""
@@ -346,7 +350,7 @@ class Service:
 
         server = self.runtime.server(wanted["server"])
         with self._timed(FhirClient(server, cancel=context.over)) as client:
-            stage("pull")
+            stage(PULL)
             models = self.runtime.models(tuple(wanted["models"]))
             record, kept = self._pulled(context, client, models)
             wish = Wish(
@@ -360,9 +364,11 @@ class Service:
             made = self.runtime.maker.make(record, wish, stage)
             self._note_safety(context.run_id, made)
             counts = tally(made, len(record.resources))
-            stage("write-back", counts)
+            stages.begin(WRITE_BACK)
+            self._keep_answer(context, made, server, counts)
             client.clock.let_finish()
-            charted = self._deliver(context, made, client, wanted["writeBack"])
+            wished = server.write_back if wanted["writeBack"] is None else wanted["writeBack"]
+            charted = update_chart(self.runtime, made, client) if wished else Charted()
         if not charted.confirmed:
             raise WriteBackFailed("not every result is confirmed on the server")
         in_chart = written(charted.delivered) | charted.counts()
@@ -404,20 +410,19 @@ class Service:
                 object=run_id,
             )
 
-    def _deliver(
-        self, context: RunContext, made: Made, client: FhirClient, wanted: bool | None
-    ) -> Charted:
-        """Keep what the run answers, then write it back where that is wanted."""
-        server = client.server
-        scale, refusals = server.probability_scale, server.write_refusals
-        parcels = self.runtime.results(made, scale, refusals=refusals)
-        answer = orjson.dumps(as_bundle(parcels))
-        self._results.keep(
-            context.run_id, self.runtime.sealer.seal(answer, _context(context.run_id))
+    def _keep_answer(
+        self, context: RunContext, made: Made, server: ServerConfig, counts: Mapping[str, int]
+    ) -> None:
+        """What the run answers, what our façade shows of it, and how far the run is, in one."""
+
+        def beside(parcels: list[Parcel]) -> None:
+            answer, run_id = orjson.dumps(as_bundle(parcels)), context.run_id
+            self._results.keep(run_id, self.runtime.sealer.seal(answer, _context(run_id)))
+            context.progress(WRITE_BACK, counts)
+
+        self.runtime.results(
+            made, server.probability_scale, refusals=server.write_refusals, beside=beside
         )
-        if not (server.write_back if wanted is None else wanted):
-            return Charted()
-        return update_chart(self.runtime, made, client)
 
     # -- twins ---------------------------------------------------------------------------------
 

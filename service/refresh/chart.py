@@ -14,6 +14,7 @@ from service.fhir.http import FhirClient
 from service.fhir.ladder import Choice, Rung, Why, choices, on_the_facade, row_key, steps_down
 from service.fhir.outbox import Note, OutboxItem, OutboxState
 from service.pipeline.deliver import Delivered, Parcel, to_write
+from service.pipeline.held import HeldOutbox
 from service.pipeline.make import Made
 from service.pipeline.runtime import Runtime
 from service.refresh.correct import Change, Corrector, Done
@@ -78,8 +79,9 @@ class Chart:
         self._look_up([*(deliverer.key(self._made, one) for one in given),
                        *(one.key for one in earlier)])  # fmt: skip
         earlier = in_chart(earlier, self._is_written)
-        for assessment in given:
-            self._deliver(assessment, earlier, charted)
+        with deliverer.held(self._runtime.outbox) as held:
+            for assessment in given:
+                self._deliver(assessment, earlier, charted, held)
         self._look_up([one.key for one in earlier])  # another run may have written since
         for one in earlier:
             if not one.holds:
@@ -88,7 +90,9 @@ class Chart:
 
     # -- in ------------------------------------------------------------------------------------
 
-    def _deliver(self, assessment: Json, earlier: list[Earlier], charted: Charted) -> None:
+    def _deliver(
+        self, assessment: Json, earlier: list[Earlier], charted: Charted, held: HeldOutbox
+    ) -> None:
         key = self._runtime.deliverer.key(self._made, assessment)
         charted.changes += self._restore(key, assessment)
         revises = self._revises(key, earlier)
@@ -96,7 +100,7 @@ class Chart:
             if choice.rung is Rung.FACADE:
                 delivered = Delivered(Parcel(assessment["model"]["id"], key, []), on_the_facade())
             else:
-                delivered = self._written(assessment, choice, revises)
+                delivered = self._written(assessment, choice, revises, held)
             if not steps_down(delivered.result):
                 break
         charted.delivered.append(delivered)
@@ -115,18 +119,18 @@ class Chart:
         native = {r["resourceType"] for r in parcel.resources} - {"Device", "Provenance"}
         return list(choices(self._capability, frozenset(native), self._start))
 
-    def _written(self, assessment: Json, choice: Choice, revises: tuple[str, ...]) -> Delivered:
-        runtime = self._runtime
+    def _written(
+        self, assessment: Json, choice: Choice, revises: tuple[str, ...], held: HeldOutbox
+    ) -> Delivered:
         parcel = self._parcel(assessment, choice.rung, revises)
-        (delivered,) = runtime.deliverer.deliver(
-            [parcel],
+        return self._runtime.deliverer.deliver_one(
+            parcel,
             self._client,
-            runtime.outbox,
-            runtime.sealer.seal,
+            held,
+            self._runtime.sealer.seal,
             self._capability,
             Note(self._made.twin.id, _rung_word(parcel.model, choice)),
         )
-        return delivered
 
     def _parcel(self, assessment: Json, rung: Rung, revises: tuple[str, ...]) -> Parcel:
         asked = (self._runtime.deliverer.key(self._made, assessment), rung, revises)
@@ -201,6 +205,8 @@ class Chart:
 
     def _look_up(self, keys: list[str]) -> None:
         """One question in place of one for each result and form: of a first run there is none."""
+        if not keys:
+            return
         rows = {row_key(key, rung) for key in keys for rung in Rung}
         self._known |= self._runtime.outbox.known(rows)
 

@@ -14,7 +14,10 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
+from service.stores.errors import HalfDoneError
+
 WRITES = "twinport_writes"
+_BROKEN = "twinport_broken"
 
 
 def utc_now() -> datetime:
@@ -76,7 +79,8 @@ class Database:
     """Transactions over one engine.
 
     ``write()`` inside ``write()`` of the same thread joins the outer transaction, so a caller
-    can make several repositories' changes one: all of them happen, or none.
+    can make several repositories' changes one: all of them happen, or none. After an error inside
+    the outer one can't be committed any more, whoever catches it.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -93,8 +97,7 @@ class Database:
         """A transaction that commits at the end and rolls back on any error."""
         outer = self._current()
         if outer is not None:
-            # A savepoint: what fails inside is undone alone, if the outer one catches it.
-            with outer.begin_nested():
+            with _joined(outer):
                 yield outer
             return
         with Session(self._writing, expire_on_commit=False) as session, session.begin():
@@ -103,6 +106,8 @@ class Database:
                 yield session
             finally:
                 self._open.session = None
+            if _BROKEN in session.info:
+                raise HalfDoneError("a part of this transaction failed: nothing of it is kept")
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -126,8 +131,24 @@ class Database:
         dialect = importlib.import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}")
         return dialect.insert(table)
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether this thread is inside ``write()``: nobody else sees yet what it does."""
+        return self._current() is not None
+
     def close(self) -> None:
         self.engine.dispose()
 
     def _current(self) -> Session | None:
         return getattr(self._open, "session", None)
+
+
+@contextmanager
+def _joined(outer: Session) -> Iterator[None]:
+    """Not a savepoint, which costs two statements more for every part of a transaction."""
+    try:
+        yield
+        outer.flush()  # what the database refuses is said to whoever asked for it
+    except BaseException:
+        outer.info[_BROKEN] = True
+        raise

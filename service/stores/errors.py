@@ -2,6 +2,7 @@
 
 StoreError
 ├── ConflictError        somebody else changed it first: read again and retry
+├── HalfDoneError        a part of a transaction failed, and its caller went on
 ├── NotFoundError        no such row
 ├── QueueFullError       no more may wait: come back later
 └── SchemaMismatchError  the database is not at this software's revision
@@ -16,6 +17,10 @@ class StoreError(Exception):
 
 class ConflictError(StoreError, PrivacyConflictError):
     """The row changed since it was read, or exists already. What `privacy` expects of a store."""
+
+
+class HalfDoneError(StoreError):
+    """A part of a transaction failed, and whoever began it went on: nothing of it was kept."""
 
 
 class NotFoundError(StoreError):

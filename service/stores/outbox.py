@@ -1,6 +1,7 @@
 """The durable outbox of write-back: implements ``service.fhir.outbox.OutboxStore``."""
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
@@ -20,6 +21,10 @@ class SqlOutboxStore:
         self._database = database
         self._clock = clock
         self._audit = AuditStore(database)
+
+    def together(self) -> AbstractContextManager[object]:
+        """What is done within is one transaction."""
+        return self._database.write()
 
     def enqueue(self, key: str, payload: bytes) -> bool:
         now = self._clock()

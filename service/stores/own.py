@@ -124,8 +124,10 @@ class ResultStore:
         self._clock = clock
 
     def keep(self, run: str, sealed: bytes) -> None:
+        values = {"sealed_bundle": sealed, "created": self._clock()}
+        kept = self._database.insert(ResultRow).values(run=run, **values)
         with self._database.write() as session:
-            session.merge(ResultRow(run=run, sealed_bundle=sealed, created=self._clock()))
+            session.execute(kept.on_conflict_do_update(index_elements=[ResultRow.run], set_=values))
 
     def get(self, run: str) -> bytes | None:
         with self._database.read() as session:

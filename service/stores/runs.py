@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from privacy.pseudonyms import new_pseudonym
@@ -61,6 +61,14 @@ class ClaimedRun:
     run: Run
     owner: str
     sealed_request: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A run that was written down; `claimed` where it was taken in hand in the same step."""
+
+    id: str
+    claimed: ClaimedRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +130,39 @@ class RunStore:
         requested_by: str | None = None,
         run_id: str | None = None,
         room: Room | None = None,
+        beside: Callable[[str], None] | None = None,
     ) -> str:
         """Write a run down; from here on it is never lost. Returns its id.
 
-        `QueueFullError` where there is no room for one more: then nothing was written.
+        `QueueFullError` where there is no room for one more: then nothing was written. `beside` is
+        called with the id inside the transaction, for what must be written with it or not at all.
         """
+        return self.enter(
+            sealed_request,
+            kind=kind,
+            server=server,
+            requested_by=requested_by,
+            run_id=run_id,
+            room=room,
+            beside=beside,
+        ).id
+
+    def enter(
+        self,
+        sealed_request: bytes,
+        *,
+        kind: str,
+        server: str | None = None,
+        requested_by: str | None = None,
+        run_id: str | None = None,
+        room: Room | None = None,
+        beside: Callable[[str], None] | None = None,
+        lease_seconds: float | None = None,
+        stage: str | None = None,
+    ) -> Entered:
+        """The same for a caller with a worker that has nothing to do: with `lease_seconds` the run
+        is taken in hand at once, unless another one waits, or the transaction is part of a larger
+        one whose end only its owner knows."""
         row = RunRow(
             id=run_id or new_run_id(),
             kind=code(kind),
@@ -138,12 +174,18 @@ class RunStore:
             counts={},
             created=self._clock(),
         )
+        claimed = None
+        alone = not self._database.is_writing
         with self._database.write() as session:
             if room is not None:
                 self._database.lock(session, "runs")  # who counts must not be overtaken
                 _require_room(session, room, requested_by)
+            if alone and lease_seconds is not None and not session.scalar(_any_queued()):
+                claimed = _taken(row, self._clock(), lease_seconds, stage)
             session.add(row)
-        return row.id
+            if beside is not None:
+                beside(row.id)
+        return Entered(row.id, claimed)
 
     def note(
         self,
@@ -264,28 +306,21 @@ class RunStore:
 
     # -- workers' side -------------------------------------------------------------------------
 
-    def claim(self, *, lease_seconds: float) -> ClaimedRun | None:
-        """Take the oldest waiting run, or None. No other caller gets it while the lease lasts."""
-        now = self._clock()
+    def claim(self, *, lease_seconds: float, stage: str | None = None) -> ClaimedRun | None:
+        """Take the oldest waiting run, or None. No other caller gets it while the lease lasts.
+
+        `stage`: where its worker begins."""
         oldest = select(RunRow).where(RunRow.state == RunState.QUEUED)
         oldest = oldest.order_by(RunRow.created, RunRow.id).limit(1)
-        if not self._any_queued():  # most looks find nothing, and need not wait for writers
+        with self._database.read() as session:
+            waiting = session.scalar(_any_queued())
+        if not waiting:  # most looks find nothing, and need not wait for writers
             return None
         with self._database.write() as session:
             row = session.scalars(oldest.with_for_update(skip_locked=True)).first()
             if row is None or row.sealed_request is None:
                 return None
-            row.state = RunState.RUNNING
-            row.owner = owner = secrets.token_hex(16)
-            row.lease_until = now + timedelta(seconds=lease_seconds)
-            row.attempt += 1
-            row.started = row.started or now
-            return ClaimedRun(_run(row), owner, row.sealed_request)
-
-    def _any_queued(self) -> bool:
-        queued = select(RunRow.id).where(RunRow.state == RunState.QUEUED).limit(1)
-        with self._database.read() as session:
-            return session.scalar(queued) is not None
+            return _taken(row, self._clock(), lease_seconds, stage)
 
     def renew(self, run_id: str, owner: str, *, lease_seconds: float) -> bool:
         """Say that the worker still lives. False: the run is no longer its own."""
@@ -357,6 +392,22 @@ class RunStore:
         change = update(RunRow).where(where).values(**values).returning(RunRow.id)
         with self._database.write() as session:
             return session.execute(change).first() is not None
+
+
+def _any_queued() -> Select[str]:
+    return select(RunRow.id).where(RunRow.state == RunState.QUEUED).limit(1)
+
+
+def _taken(row: RunRow, now: datetime, lease_seconds: float, stage: str | None) -> ClaimedRun:
+    """Put a waiting run into one worker's hands."""
+    assert row.sealed_request is not None
+    row.state = RunState.RUNNING
+    row.owner = owner = secrets.token_hex(16)
+    row.lease_until = now + timedelta(seconds=lease_seconds)
+    row.attempt += 1
+    row.started = row.started or now
+    row.stage = code(stage) if stage else row.stage
+    return ClaimedRun(_run(row), owner, row.sealed_request)
 
 
 def _require_room(session: Session, room: Room, caller: str | None) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 
 from sqlalchemy import and_, delete, func, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.stores.database import Database
@@ -23,15 +22,15 @@ class SqlVaultStore:
             return None if row is None else (row.sealed_record, row.version)
 
     def save(self, index: str, sealed: bytes, expected: int) -> int:
-        try:
-            with self._database.write() as session:
-                if expected == 0:
-                    session.add(VaultRow(index=index, sealed_record=sealed, version=1))
-                    session.flush()
-                elif not _replaced(session, index, sealed, expected):
-                    raise ConflictError("vault: the record changed since it was read")
-        except IntegrityError as error:
-            raise ConflictError("vault: the record exists already") from error
+        first = self._database.insert(VaultRow).on_conflict_do_nothing()
+        first = first.values(index=index, sealed_record=sealed, version=1)
+        seen = and_(VaultRow.index == index, VaultRow.version == expected)
+        next_one = update(VaultRow).where(seen).values(sealed_record=sealed, version=expected + 1)
+        change = next_one if expected else first
+        with self._database.write() as session:
+            saved = session.execute(change.returning(VaultRow.index)).first()
+        if saved is None:  # nothing was changed: a larger transaction may go on
+            raise ConflictError("vault: the record is another one than was read")
         return expected + 1
 
     def delete(self, index: str) -> bool:
@@ -60,12 +59,6 @@ class SqlVaultStore:
             session.execute(delete(VaultKeyRow))
             for position, (name, wrapped) in enumerate(keys.items()):
                 session.add(VaultKeyRow(name=name, position=position, sealed_key=wrapped))
-
-
-def _replaced(session: Session, index: str, sealed: bytes, expected: int) -> bool:
-    seen = and_(VaultRow.index == index, VaultRow.version == expected)
-    change = update(VaultRow).where(seen).values(sealed_record=sealed, version=expected + 1)
-    return session.execute(change.returning(VaultRow.index)).first() is not None
 
 
 def _ring(session: Session) -> dict[str, bytes]:

@@ -184,6 +184,22 @@ def test_an_ended_item_is_no_longer_held(database: Database, clock: Clock) -> No
         assert len(store.claim(key="k")) == 1
 
 
+def test_that_an_item_was_read_back_is_written_with_the_next_or_at_the_end(
+    database: Database, clock: Clock
+) -> None:
+    store = SqlOutboxStore(database, clock)
+
+    def states() -> list[OutboxState]:
+        return [item.state for item in map(store.get, "ab") if item is not None]
+
+    with HeldOutbox(store, 60) as held:
+        for key in "ab":
+            (item,) = held.take(key, b"x")
+            assert held.mark(key, item.attempt, OutboxState.CONFIRMED)
+            assert states() == [OutboxState.CONFIRMED, OutboxState.SENDING][key == "a" :]
+    assert states() == [OutboxState.CONFIRMED] * 2
+
+
 def test_a_sweep_that_fails_is_followed_by_the_next() -> None:
     """The log says the type of the error and not what it quotes."""
     swept = []

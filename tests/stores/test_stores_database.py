@@ -5,7 +5,7 @@ from support.databases import Clock
 
 from service.stores import Database
 from service.stores.audit import AuditStore
-from service.stores.errors import ConflictError
+from service.stores.errors import ConflictError, HalfDoneError
 from service.stores.runs import RunStore
 from service.stores.vault import SqlVaultStore
 
@@ -38,6 +38,28 @@ def test_a_conflict_that_is_caught_undoes_its_own_part_only(
         audit.record(role="ehr", subject="key.1", action="run.end", outcome="conflict")
     assert len(audit.recent()) == 2
     assert vault.load("i") == (b"first", 1)
+
+
+def test_of_a_transaction_whose_part_failed_nothing_is_kept(
+    database: Database, clock: Clock
+) -> None:
+    """Also where whoever began it went on: it can't know how far the part had come."""
+    audit = AuditStore(database, clock)
+
+    def half_of_it() -> None:
+        with database.write():
+            audit.record(role="ehr", subject="key.1", action="run.start", outcome="ok")
+            raise OSError
+
+    def go_on() -> None:
+        with database.write():
+            with pytest.raises(OSError):
+                half_of_it()
+            audit.record(role="ehr", subject="key.1", action="run.end", outcome="ok")
+
+    with pytest.raises(HalfDoneError):
+        go_on()
+    assert audit.recent() == []
 
 
 def test_audit_events_are_kept_in_order(database: Database, clock: Clock) -> None:

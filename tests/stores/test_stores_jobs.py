@@ -228,6 +228,55 @@ def test_a_worker_that_lost_its_lease_is_told_and_records_nothing(
     assert run.state is RunState.RUNNING
 
 
+def test_an_idle_worker_gets_a_run_as_it_is_written_down(start: Start, store: RunStore) -> None:
+    """Also where it looks at the queue once a minute."""
+    runner = start(lambda _: Outcome(), poll_seconds=60)
+    for _ in range(20):
+        assert _ended(runner, runner.enqueue({})).state is RunState.DONE
+
+
+def test_what_waits_comes_first(start: Start, store: RunStore) -> None:
+    """A worker with nothing to do does not pass over a run that waited before it looked."""
+    carried: list[str] = []
+
+    def handler(context: RunContext) -> Outcome:
+        carried.append(context.run_id)
+        return Outcome()
+
+    runner = start(handler, poll_seconds=60)
+    threading.Event().wait(0.2)  # it has looked, and waits
+    early = "run-that-came-by-another-way"
+    store.enqueue(AesSealer().seal(b"{}", b"run:" + early.encode()), kind="run", run_id=early)
+    late = runner.enqueue({})
+    assert _ended(runner, late).state is RunState.DONE
+    assert carried == [early, late]
+
+
+def test_a_run_within_a_larger_transaction_is_begun_after_it(
+    start: Start, store: RunStore, database: Database
+) -> None:
+    runner = start(lambda _: Outcome(), poll_seconds=0.02)
+    with database.write():
+        run_id = runner.enqueue({})
+        run = store.get(run_id)
+        assert run is not None
+        assert run.state is RunState.QUEUED
+    assert _ended(runner, run_id).state is RunState.DONE
+
+
+def test_what_is_written_beside_a_run_is_written_with_it_or_not_at_all(
+    start: Start, store: RunStore
+) -> None:
+    def beside(_: str) -> None:
+        raise OSError
+
+    runner = start(lambda _: Outcome())
+    with pytest.raises(OSError):
+        runner.enqueue({}, beside=beside)
+    assert store.recent() == []
+    assert _ended(runner, runner.enqueue({})).state is RunState.DONE
+
+
 def test_an_unknown_kind_is_refused_before_anything_is_written(
     start: Start, store: RunStore
 ) -> None:

@@ -27,7 +27,7 @@ from service.stores.outbox import SqlOutboxStore
 Json = dict[str, Any]
 WORKER = Path(__file__).with_name("writeback_worker.py")
 FORGES = 6
-STEPS = ("enqueue", "take", "claim", "mark-sending", "write", "mark-end")
+STEPS = ("enqueue", "take", "claim", "mark-sending", "write", "mark-end", "write-down")
 CALM = Limits(
     connect_seconds=5,
     read_seconds=10,

@@ -20,7 +20,7 @@ from service.fhir.outbox import Note, OutboxItem, OutboxState
 from service.fhir.servers import Limits, ServerConfig
 from service.fhir.writeback import resume, write_back
 from service.pipeline.held import HeldOutbox
-from service.stores import open_database
+from service.stores import Database, open_database
 from service.stores.outbox import SqlOutboxStore
 
 T = TypeVar("T")
@@ -53,6 +53,16 @@ class Death:
         if due:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
+
+
+class MortalStore(SqlOutboxStore):
+    def __init__(self, database: Database, death: Death) -> None:
+        super().__init__(database)
+        self._death = death
+
+    def mark(self, *args: Any) -> bool:
+        """What was read back is written down later than it is told, and with something else."""
+        return self._death.at("write-down", lambda: super(MortalStore, self).mark(*args))
 
 
 class MortalOutbox(HeldOutbox):
@@ -120,7 +130,7 @@ def work(job: dict[str, Any]) -> None:
     def client(_: str = "") -> MortalClient:
         return MortalClient(job["base"], death, job["patience"])
 
-    with MortalOutbox(SqlOutboxStore(database), death) as outbox:
+    with MortalOutbox(MortalStore(database, death), death) as outbox:
         with client() as one:
             for parcel in chosen:
                 write_back(one, parcel["resources"], outbox, parcel["key"], plain)
