@@ -114,6 +114,8 @@ def lines(summary: Summary) -> Iterator[str]:
         f"{counts['refused']} resources refused"
     )
     yield f"  twin       {counts['readings']:,} readings; {counts['set-aside']} set aside"
+    if unaffected := counts["models-unaffected"]:
+        yield f"  models     {unaffected} unaffected since the version before: not asked again"
     for item in summary.assessments:
         yield from (f"  {line}" for line in answers(item))
     yield f"  written    {_written(summary)}"

@@ -42,7 +42,8 @@ from service.stores.twins import StoredTwin, TwinStore
 from twin_engine.document import Header, Twin, build, dump, next_version, read, with_assessments
 from twin_engine.document.octets import digest as digest_of
 from twin_engine.document.schema import is_question, schema
-from twin_engine.models.assess import Request, assess
+from twin_engine.models.assess import Request, assess_since
+from twin_engine.models.carry import Before
 from twin_engine.state import UNITS_PER_DAY, State
 
 SOFTWARE = version("twinport")
@@ -81,6 +82,7 @@ class Made:
     safety: tuple[tuple[str, str, int], ...]
     link: SubjectRecord = field(repr=False)
     day: date = field(repr=False)
+    carried: int = 0  # answers that stand since the version before: their models were not asked
     encounter: str = field(default="", repr=False)
 
     @property
@@ -187,20 +189,21 @@ class Maker:
         link, expected = self._link(record, wish.policy, day)
         facts = self._facts(record, link, wish.policy, day, stage)
         parent, done = self._parent(link.twin), facts.done
-        document = self._document(facts, self._header(link, done, wish), parent, wish.models, stage)
+        header = self._header(link, done, wish)
+        document, carried = self._document(facts, header, parent, wish.models, stage)
         del facts  # here and below: of a long record it is large, and all in the document
         context = (record, done, link, day)
         if parent is not None and _says_the_same(parent[0].document, document):
             self._vault.save(link, expected)
             self._consents.know(person, link.twin)
-            return _made(*parent, False, context)
+            return _made(*parent, False, context, carried)
         stage("gate")
         draft = _Draft.of(document)
         del document  # it is all in the bytes
         checked = self._gate(record, draft, link, done)
         stage("sign")
         stored = self._keep(link, expected, draft, done, checked, wish.request, person)
-        return _made(read(draft.payload), stored, True, context)
+        return _made(read(draft.payload), stored, True, context, carried)
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -247,11 +250,14 @@ class Maker:
         parent: tuple[Twin, StoredTwin] | None,
         models: Sequence[Request],
         stage: Stage,
-    ) -> Json:
+    ) -> tuple[Json, int]:
+        """The document, and how many of its answers stand since the version before."""
         stage("build")
         document = _built(facts, header, parent)
         stage("predict")
-        return with_assessments(document, assess(State(document), models))
+        before = None if parent is None else Before(parent[0].document)
+        found = assess_since(State(document), models, before)
+        return with_assessments(document, found.assessments), found.carried
 
     def deidentifier(self, policy_id: str) -> Deidentifier:
         load_policy(policy_id).require_twins()
@@ -458,7 +464,7 @@ def _content(document: Any) -> Json:
     return kept
 
 
-def _made(twin: Twin, stored: StoredTwin, new: bool, context: Context) -> Made:
+def _made(twin: Twin, stored: StoredTwin, new: bool, context: Context, carried: int) -> Made:
     record, done, link, day = context
     return Made(
         twin=twin,
@@ -469,4 +475,5 @@ def _made(twin: Twin, stored: StoredTwin, new: bool, context: Context) -> Made:
         safety=tuple((event.kind, event.type, event.count) for event in record.safety),
         link=link,
         day=day,
+        carried=carried,
     )

@@ -707,6 +707,8 @@ def tally(made: Made, pulled: int) -> dict[str, int]:
         "readings": sum(len(signal["t"]) for signal in document["signals"].values()),
         "set-aside": len(document["quality"]["setAside"]),
         "answers": sum(len(item["results"]) for item in document["assessments"]),
+        "models-asked": len(document["assessments"]) - made.carried,
+        "models-unaffected": made.carried,
         "safety-events": sum(count for _, _, count in made.safety),
         "new-version": int(made.new),
     }

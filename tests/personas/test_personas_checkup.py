@@ -166,11 +166,12 @@ def test_what_was_in_the_file_stays(home: Path) -> None:
     home.mkdir(mode=0o700)
     before = "# ours\n[project]\nname = 'study'  # kept"
     (home / "twinport.toml").write_text(before)
-    run("add", "main", "https://ehr.example/fhir", "--read-only")
+    run("add", "main", "https://ehr.example/fhir", "--read-only", "--write-refusals")
     assert (home / "twinport.toml").read_text().startswith(before)
     assert written(home)["servers"]["main"] == {
         "base_url": "https://ehr.example/fhir",
         "write_back": False,
+        "write_refusals": True,
     }
     assert load_config({"TWINPORT_HOME": str(home)}).project.name == "study"
 

@@ -214,3 +214,16 @@ def test_a_dry_run_corrects_nothing(clinic: Clinic) -> None:
     clinic.run("--dry-run")
     assert clinic.results() == before
     assert clinic.run()["corrected"] == {"withdrawn": 2}  # and the next one catches up
+
+
+def test_models_that_read_nothing_new_are_not_asked_again(clinic: Clinic) -> None:
+    day = ("--as-of", str(clinic.sandbox.store.now().date()))
+    models = len(clinic.run(*day)["assessments"])
+    again = clinic.run(*day)["counts"]
+    assert (again["models-asked"], again["models-unaffected"]) == (0, models)
+    creatinine = clinic.newest(CREATININE)
+    quantity = creatinine["valueQuantity"]
+    clinic.change(creatinine, valueQuantity={**quantity, "value": quantity["value"] * 1.5})
+    changed = clinic.run(*day)
+    assert 0 < changed["counts"]["models-asked"] < models
+    assert changed["corrected"] == {"superseded": 2}

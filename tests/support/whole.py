@@ -16,7 +16,7 @@ SUITES = {
     "deidentify": "files unrecorded",
     "dicomweb": "loop",
     "fhir": "sandbox signin since writeback",
-    "models": "commands local recalibrate validation",
+    "models": "carry commands local recalibrate validation",
     "pages": "http named officer officer_risk own printed review",
     "personas": "checkup hostile loop",
     "portable": "everything sphr",
@@ -36,6 +36,7 @@ SUITES = {
 ALWAYS = {
     "test_a_run_makes_a_twin_that_verifies_recomputes_and_is_on_the_server",
     "test_the_golden_transcript",
+    "test_one_new_reading_concerns_those_that_read_it",
     "test_every_kind_of_bundle_can_be_read",
     "test_fhir_is_accepted_and_holds_no_date",
     "test_a_folder_of_ndjson_comes_out_without_identity",

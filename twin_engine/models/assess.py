@@ -14,6 +14,7 @@ from twin_engine.equations.expression import FloatArray
 from twin_engine.models import uncertainty
 from twin_engine.models.canonical import digest
 from twin_engine.models.cards import card_digest
+from twin_engine.models.carry import Before, stated
 from twin_engine.models.contract import Input, Model, Prediction, Target
 from twin_engine.models.explain import contributions
 from twin_engine.models.helps import most_helpful
@@ -35,6 +36,9 @@ class Request(NamedTuple):
     silent: bool = False  # recorded in the twin, shown and written back nowhere
     unasked: bool = False  # run as a matter of course, not because somebody named it
 
+    def wanted(self) -> tuple[Target, ...]:
+        return self.model.reported() if self.targets is None else self.targets
+
 
 Asked: TypeAlias = Model | Request | str
 
@@ -49,11 +53,39 @@ def request(text: str) -> Request:
     return Request(model, variant or None)
 
 
+class Assessed(NamedTuple):
+    """Assessments in the order asked, and how many of them stand since the version before."""
+
+    assessments: list[dict[str, Any]]
+    carried: int
+
+
 def assess(state: State, models: Iterable[Asked] | None = None) -> list[dict[str, Any]]:
     """One assessment per model asked, in the order asked; by default all but those on request."""
+    return assess_since(state, models, None).assessments
+
+
+def assess_since(state: State, models: Iterable[Asked] | None, before: Before | None) -> Assessed:
+    """The same; a model all of whose inputs are as they were is not asked again."""
     usual = [Request(model, unasked=True) for model in default_models()]
     asked = map(_as_request, usual if models is None else models)
-    return [_assess(state, one) for one in asked if not (one.unasked and _idle(state, one.model))]
+    made, carried = [], 0
+    for one in asked:
+        if one.unasked and _idle(state, one.model):
+            continue
+        told = before and _told(before, state, one)
+        carried += told is not None
+        made.append(told or _assess(state, one))
+    return Assessed(made, carried)
+
+
+def _told(before: Before, state: State, one: Request) -> dict[str, Any] | None:
+    told = before.answer(state, one.model, one.variant, one.wanted(), one.settings)
+    return told and _silenced(told, one)
+
+
+def _silenced(written: dict[str, Any], asked: Request) -> dict[str, Any]:
+    return written | ({"silent": True} if asked.silent else {})
 
 
 def _idle(state: State, model: Model) -> bool:
@@ -88,14 +120,12 @@ class Case:
 
 
 def _assess(state: State, asked: Request) -> dict[str, Any]:
-    written = _written(open_case(state, asked))
-    return written | ({"silent": True} if asked.silent else {})
+    return _silenced(_written(open_case(state, asked)), asked)
 
 
 def open_case(state: State, asked: Request) -> Case:
     """Read the inputs and run the model; nothing is written yet."""
-    model = asked.model
-    targets = model.reported() if asked.targets is None else asked.targets
+    model, targets = asked.model, asked.wanted()
     gathered = gather(state, model, asked.settings)
     prepared = model.prepare(gathered.columns)
     prediction = (
@@ -376,7 +406,7 @@ def _compare(state: State, recorded: Mapping[str, Any]) -> Comparison:
     if recorded["at"] != state.now:
         return Comparison(model_id, version, "other-now")
     asked = Request(
-        model, recorded["model"].get("variant"), _asked(recorded), _stated(model, recorded)
+        model, recorded["model"].get("variant"), _asked(recorded), stated(model, recorded)
     )
     again = _assess(state, asked)
     same = _content(again) == _content(recorded)
@@ -389,7 +419,7 @@ def _beside(state: State, model: Model, recorded: Mapping[str, Any]) -> tuple[Be
     """Each number of either: what is recorded stays, the other stands next to it."""
     variant = recorded["model"].get("variant")
     known = variant if variant in model.variants else None
-    asked = Request(model, known, _asked(recorded) or None, _stated(model, recorded))
+    asked = Request(model, known, _asked(recorded) or None, stated(model, recorded))
     again = _assess(state, asked)
     old, new = _numbers(recorded), _numbers(again)
     return tuple(Beside(*key, old.get(key), new.get(key)) for key in old | new)
@@ -398,19 +428,6 @@ def _beside(state: State, model: Model, recorded: Mapping[str, Any]) -> tuple[Be
 def _numbers(assessment: Mapping[str, Any]) -> dict[tuple[str, float | None], float]:
     results = assessment["results"]
     return {(one["outcome"], one.get("horizonYears")): one["value"] for one in results}
-
-
-def _stated(model: Model, recorded: Mapping[str, Any]) -> dict[str, str]:
-    """The settings the installation that made it had: they stand among the inputs."""
-    stated = {
-        one["input"]: one["value"] for one in recorded["inputs"] if one["how"] == "configured"
-    }
-    return {
-        source["setting"]: stated[name]
-        for name, declared in model.inputs.items()
-        for source in declared.sources
-        if "setting" in source and name in stated
-    }
 
 
 def _asked(recorded: Mapping[str, Any]) -> tuple[Target, ...]:
