@@ -44,6 +44,7 @@ from mappings.vocabulary.medications import Medicine, ingredients, medication, m
 from mappings.vocabulary.rule_table import Rule, rules
 from mappings.vocabulary.systems import short_name, uri
 from mappings.vocabulary.tables import VocabularyError
+from mappings.vocabulary.type_table import TypeRule, type_rules
 from mappings.vocabulary.units import (
     Converted,
     Refused,
@@ -74,6 +75,7 @@ __all__ = [
     "Parameter",
     "Refused",
     "Rule",
+    "TypeRule",
     "UnitRule",
     "VocabularyError",
     "acquisition_parameters",
@@ -108,6 +110,7 @@ __all__ = [
     "rules",
     "short_name",
     "smoking_status",
+    "type_rules",
     "unit_label",
     "unit_rule",
     "unit_spellings",

@@ -213,6 +213,10 @@ def lines(found: Coverage, most: int | None) -> Iterator[str]:
     if found.out_of_scope:
         listed = ", ".join(f"{kind} {n:,}" for kind, n in found.out_of_scope.most_common(8))
         yield f"  not read    {listed}"
+        rules = vocabulary.type_rules()
+        yield from (
+            f"              {k}: {rules[k].sentence}" for k in rules if k in found.out_of_scope
+        )
     for (kind, reason), n in found.refused.most_common():
         yield f"  refused     {kind} {n:,}: {reason}"
     if found.share is not None:

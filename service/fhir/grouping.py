@@ -94,7 +94,9 @@ def records(pile: Pile, basis: str, claim: Claim) -> list[PatientRecord]:
     sorted_out = _sort(newest, {f"Patient/{p['id']}" for p in patients})
     medications = {r["id"]: r for r in newest if r["resourceType"] == "Medication"}
     return [
-        _Record(pile, patient, sorted_out, medications, superseded).build(basis, claim)
+        _Record(pile, patient, sorted_out, medications, superseded, len(patients) == 1).build(
+            basis, claim
+        )
         for patient in patients
     ]
 
@@ -168,10 +170,12 @@ class _Record:
         found: _Sorted,
         medications: dict[str, Resource],
         superseded: Counter[str],
+        alone: bool,
     ) -> None:
         self._pile, self._patient, self._found = pile, patient, found
         self._medications = medications
         self._superseded = superseded
+        self._alone = alone
         self._kept: list[Resource] = []
         self._withdrawn: dict[str, str] = {}
 
@@ -193,6 +197,7 @@ class _Record:
             completeness={"basis": basis, "slices": [s.as_dict() for s in slices]},
             safety=[SafetyEvent(FOREIGN, n, c) for n, c in sorted(foreign.items())],
             out_of_scope=dict(sorted(self._found.out_of_scope.items())),
+            not_read=dict(sorted(self._found.out_of_scope.items())) if self._alone else {},
             withdrawn=self._withdrawn,
         )
 

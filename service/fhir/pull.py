@@ -107,6 +107,7 @@ def _record(job: "Job", parts: list[TypePull]) -> Pulled:
         completeness={"basis": "server", "slices": [s.as_dict() for s in slices]},
         safety=person.safety + [event for part in parts for event in part.safety],
         out_of_scope=dict(sorted(job.out_of_scope.items())),
+        not_read=dict(sorted(job.out_of_scope.items())),
         withdrawn={name: why for part in parts for name, why in part.withdrawn().items()},
     )
 

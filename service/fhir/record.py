@@ -33,7 +33,10 @@ class PatientRecord:
     completeness: dict[str, Any]
     safety: list[SafetyEvent] = field(default_factory=list)
     out_of_scope: dict[str, int] = field(default_factory=dict)
-    """Resources of types nobody here reads, by type."""
+    """Resources of types nobody here reads, by type, in all that was read."""
+    not_read: dict[str, int] = field(default_factory=dict)
+    """Those of them that came with this patient; none where several share a file, in which nobody
+    looks into them to tell whose they are."""
     series: dict[str, list[Resource]] = field(default_factory=dict, repr=False)
     """DICOM metadata of images, by the `uid` of the series of an ImagingStudy."""
     deleted: Container[str] = field(default=frozenset(), repr=False)

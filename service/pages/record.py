@@ -334,6 +334,11 @@ def quality(document: Json) -> list[str]:
         (len(found["conflicts"]), "conflict between values", "conflicts between values"),
         (unmapped, "entry has a code outside our groups", "entries have codes outside our groups"),
         (found.get("codesRefused", 0), "code was malformed", "codes were malformed"),
+        (
+            sum(document["completeness"].get("notRead", {}).values()),
+            "item is of a kind that is not read",
+            "items are of kinds that are not read",
+        ),
     ]
     return [words.counted(n, one, many) for n, one, many in lines if n]
 

@@ -240,7 +240,7 @@ class Maker:
         mapped = map_unique(records, session.now, UNITS_PER_DAY[session.policy.time.unit])
         if mapped.subject is None:
             raise RunError("the Patient resource can't be used; see the refusals", "no-patient")
-        completeness = refused.told_in(record.completeness)
+        completeness = refused.told_in(record.completeness) | {"notRead": record.not_read}
         return _Facts(mapped, completeness, _gone(record, link), _Done.of(session))
 
     def _document(

@@ -93,12 +93,14 @@ def test_one_record_per_patient_and_nothing_in_the_wrong_one() -> None:
         entry(observation("b", "Patient/p2")),
         entry(observation("c", "Patient/p3")),
         entry({"resourceType": "Claim", "id": "c1"}),
+        entry({"resourceType": "Device", "id": "d", "patient": {"reference": "Patient/p2"}}),
     )
     first, second = read_bundle(data)
     assert subjects(first) == [("a", "Patient/p1")]
     assert subjects(second) == [("b", "Patient/p2")]
     assert first.safety == [SafetyEvent("foreign-subject", "Observation", 1)]
-    assert first.out_of_scope == {"Claim": 1}
+    assert first.out_of_scope == {"Claim": 1, "Device": 1}
+    assert (first.not_read, second.not_read) == ({}, {})
 
 
 def test_the_newest_version_counts_and_withdrawn_ones_do_not() -> None:
@@ -272,7 +274,7 @@ def test_what_is_only_counted_does_not_change_the_record() -> None:
     [beside] = read_bundle(with_claim(rb'"a":{"b":"\":"},"meta":{"tag":[{"code":"\u0022:"}]}'))
     [alone] = read_bundle(bundle("collection", entry(patient())))
     assert beside.resources == alone.resources
-    assert beside.out_of_scope == {"Claim": 1}
+    assert beside.out_of_scope == beside.not_read == {"Claim": 1}
 
 
 @pytest.mark.parametrize(("data", "match"), REFUSALS.values(), ids=REFUSALS.keys())

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import yaml
 
-from mappings.vocabulary import rules
+from mappings.vocabulary import rules, type_rules
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "mapping-rules.md"
@@ -31,18 +31,33 @@ What goes in and what comes out, made from the test cases themselves
 What goes in is behind de-identification: times are offsets, ids are pseudonyms, there is no text.
 Of what comes out only the fields that the case is about are shown.
 
+## What becomes of each type
+
+Every resource of these types that comes is a fact, is set aside or counted under a rule, was
+dropped or refused with a reason (`completeness.slices`), or is counted in `completeness.notRead`
+(where several patients share a file, `twinport coverage` counts these for the file).
+
+| type | part of the twin | |
+|---|---|---|
+{types}
 ## Why a value is set aside
 
 """
 
 
 def render() -> str:
-    parts = [HEAD, *_reasons()]
+    parts = [HEAD.format(types="".join(_types())), *_reasons()]
     for path in sorted(SPEC.glob("*.yaml"), key=lambda p: list(TITLES).index(p.stem)):
         parts.append(f"\n## {TITLES[path.stem]}\n")
         for case in yaml.safe_load(path.read_text("utf-8")):
             parts += _case(case)
     return "".join(parts)
+
+
+def _types() -> Iterator[str]:
+    for rule in type_rules().values():
+        parts = ", ".join(f"`{part}`" for part in rule.becomes) or "none"
+        yield f"| {rule.type} | {parts} | {rule.sentence} |\n"
 
 
 def _reasons() -> Iterator[str]:

@@ -501,21 +501,30 @@ def _genomic(fact: GenomicFact, _: _Codes) -> Document:
 
 
 def _completeness(completeness: Mapping[str, Any]) -> Document:
-    slices = [_slice(part) for part in completeness["slices"]]
-    return dict(completeness) | {"slices": slices}
+    made = dict(completeness) | {"slices": [_slice(part) for part in completeness["slices"]]}
+    if not made.get("notRead"):
+        made.pop("notRead", None)
+        return made
+    return made | {"notRead": _in_words(made["notRead"], "not-read")}
 
 
 def _slice(part: Mapping[str, Any]) -> Document:
     """Reasons are written in words of our list only; one that is not there becomes `other`."""
-    known = words()["drop-reason"].words
-    dropped: dict[str, int] = {}
-    for reason, count in sorted(part.get("dropped", {}).items()):
-        word = reason if reason in known else OTHER_REASON
-        dropped[word] = dropped.get(word, 0) + count
-    made = dict(part) | ({"dropped": dropped} if "dropped" in part else {})
+    made = dict(part)
+    if "dropped" in part:
+        made["dropped"] = _in_words(part["dropped"], "drop-reason")
     if "reason" in part and part["reason"] not in words()["shortfall"].words:
         made["reason"] = OTHER_REASON
     return {name: value for name, value in made.items() if value or name not in SILENT}
+
+
+def _in_words(counts: Mapping[str, int], of: str) -> dict[str, int]:
+    """Counts under the words of a list; what is none of them falls together."""
+    known, made = words()[of].words, dict[str, int]()
+    for name, count in sorted(counts.items()):
+        word = name if name in known else OTHER_REASON
+        made[word] = made.get(word, 0) + count
+    return made
 
 
 # --------------------------------------------------------------------------------------------

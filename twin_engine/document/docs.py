@@ -13,7 +13,7 @@ from twin_engine.document.schema import MEDIA_TYPE, SCHEMA_ID, schema
 Node = Mapping[str, Any]
 
 # Objects of which every name is a word of a list: the words stand elsewhere.
-ENUMERATED = frozenset({"dropped", "parameters"})
+ENUMERATED = frozenset({"dropped", "notRead", "parameters"})
 # Longer lists of words are not spelled out, nor counted: a new word is no reason for a new page.
 FEW = 16
 

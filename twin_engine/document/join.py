@@ -4,6 +4,7 @@ Two twins count time from two epochs that nobody may compare. What ties them is 
 between their moments, which somebody who knows both says.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -260,4 +261,8 @@ def _completeness(base: Mapping[str, Any], local: Mapping[str, Any]) -> Json:
         dict(part) | {"server": after + part.get("server", 0)}
         for part in local["completeness"]["slices"]
     ]
-    return dict(local["completeness"]) | {"slices": [*first, *second]}
+    made = dict(local["completeness"]) | {"slices": [*first, *second]}
+    counts = [one["completeness"].get("notRead", {}) for one in (base, local)]
+    if any(counts):
+        made["notRead"] = dict(sum(map(Counter, counts), Counter()))
+    return made

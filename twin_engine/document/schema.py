@@ -382,7 +382,8 @@ def _completeness() -> Node:
         "fullDaysAgo": _integer(),
     }
     slices = _list(_object(required, optional))
-    return _object({"basis": _word("completeness-basis"), "slices": slices})
+    required = {"basis": _word("completeness-basis"), "slices": slices}
+    return _object(required, {"notRead": _counts(words()["not-read"].words)})
 
 
 def _asked() -> str:
