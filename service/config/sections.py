@@ -418,6 +418,12 @@ class Watch:
     full_hours: int = setting(
         24, _whole(1, 720), "All of it is pulled again after so long, whatever was said to change."
     )
+    created_full_hours: int = setting(
+        4,
+        _whole(0, 720),
+        "The same where a server has no `_lastUpdated` and is asked for new records by their date: "
+        "until then no correction is seen. 0: all of it is pulled each time.",
+    )
     overlap_seconds: int = setting(
         300, _whole(0, 86_400), "Changes are asked for from so long before the last look."
     )

@@ -18,6 +18,8 @@ class Kind:
     """(search parameter, its values)"""
     include: tuple[str, ...] = ()
     """`_include` values that bring along what we would have to read one by one"""
+    created: tuple[tuple[str, int], ...] = ()
+    """(search parameter by which what is new can be found, days before the last look)"""
 
 
 def _kind(name: str, row: Mapping[str, Any]) -> Kind:
@@ -28,6 +30,7 @@ def _kind(name: str, row: Mapping[str, Any]) -> Kind:
         withdrawn={element: frozenset(codes) for element, codes in row["withdrawn"].items()},
         split=split[0] if split else None,
         include=tuple(row.get("include", ())),
+        created=tuple(row.get("created", {}).items()),
     )
 
 

@@ -27,7 +27,16 @@ from service.fhir.pointing import targets
 from service.fhir.record import SafetyEvent, Slice
 from service.fhir.references import rewriter
 from service.fhir.scopes import Grant
-from service.fhir.since import COUNTED, UNCOUNTED, KeptType, Terms, changed_at, server_time
+from service.fhir.since import (
+    COUNTED,
+    CREATED,
+    CREATED_COUNTED,
+    UNCOUNTED,
+    KeptType,
+    Terms,
+    changed_at,
+    server_time,
+)
 from service.fhir.subjects import FOREIGN, verdict_on_subject
 from service.fhir.versions import Key, key_of
 
@@ -38,6 +47,8 @@ NOT_GRANTED = "not-granted"
 IN_PARTS = "by-category"
 NO_SINCE = "no-last-updated"
 """Learned of a type: this server refuses `_lastUpdated`, ignores it, or does not mean it."""
+NO_CREATED = "no-created"
+"""Learned of a type: nor does it heed the date by which what is new could be found."""
 NO_COUNTING = "no-count"
 """Learned of a type: this server does not say how many there are."""
 Ask = Callable[[str, Params], Answer]
@@ -69,7 +80,8 @@ class TypePull:
         self._gone: dict[str, str] = {}
         self._asked: datetime | None = None
         self._timed = True
-        self._since_ignored = False
+        self._narrowed_by = ""
+        self._unheeded = False
         self._full: datetime | None = None
         self.slice = Slice(kind.name)
         self.safety: list[SafetyEvent] = []
@@ -86,12 +98,37 @@ class TypePull:
     def run_since(self, before: KeptType, terms: Terms) -> bool:
         """What has changed since, over what was kept. False: that is not to be relied on here, and
         all of it is to be asked for."""
+        asked = ("_lastUpdated", before.since(terms))
+        return self._run_narrowed(asked, NO_SINCE, before, terms, (UNCOUNTED, COUNTED))
+
+    def run_created(self, before: KeptType, terms: Terms) -> bool:
+        """What is new since, over what was kept. Corrections and withdrawals are not found."""
+        name, days = self._created()
+        asked = (name, before.created_since(days))
+        return self._run_narrowed(asked, NO_CREATED, before, terms, (CREATED, CREATED_COUNTED))
+
+    def tells_new(self) -> bool:
+        """Whether the server lists a date by which what is new can be found."""
+        return bool(self._created()[0])
+
+    def _created(self) -> tuple[str, int]:
+        listed = self._job.capability.of(self._kind.name).search_params
+        return next((one for one in self._kind.created if one[0] in listed), ("", 0))
+
+    def _run_narrowed(
+        self,
+        asked: tuple[str, str],
+        memory: str,
+        before: KeptType,
+        terms: Terms,
+        rests: tuple[str, str],
+    ) -> bool:
         self._begin_with(before)
-        changed: Params = (("_lastUpdated", before.since(terms)),)
+        self._narrowed_by = asked[0]
         for patient in self._job.spellings:
-            refusal = self._ask(patient, changed)
-            if refusal is not None or self._since_ignored:
-                self._learn_about_since(refusal)
+            refusal = self._ask(patient, (asked,))
+            if refusal is not None or self._unheeded:
+                self._learn_about(memory, refusal)
                 return False
         if self.slice.truncated or self.slice.lost:
             return False
@@ -100,7 +137,7 @@ class TypePull:
         if counted is not None and counted != here:
             return False  # something was deleted, or is on its way
         self.slice.matches, self.slice.server_total = here, counted
-        self.slice.rests = UNCOUNTED if counted is None else COUNTED
+        self.slice.rests = rests[counted is not None]
         self.slice.full_days_ago = (terms.now - before.full).days
         return True
 
@@ -111,9 +148,9 @@ class TypePull:
             self._keep(resource)
             self._earlier.add(resource["id"])
 
-    def _learn_about_since(self, refusal: FhirError | None) -> None:
-        if self._since_ignored or isinstance(refusal, Invalid | NotSupported | Unprocessable):
-            self._job.learned.add(f"{self._kind.name}:{NO_SINCE}")
+    def _learn_about(self, memory: str, refusal: FhirError | None) -> None:
+        if self._unheeded or isinstance(refusal, Invalid | NotSupported | Unprocessable):
+            self._job.learned.add(f"{self._kind.name}:{memory}")
 
     def _count(self) -> int | None:
         """How many the server says there are; None where it does not count."""
@@ -254,7 +291,7 @@ class TypePull:
     def _take(self, page: Page) -> bool:
         part = self.slice
         self._check_form_was_read(page)
-        self._since_ignored = self._since_ignored or "_lastUpdated" in page.ignored()
+        self._unheeded = self._unheeded or self._narrowed_by in page.ignored()
         part.pages += 1
         self._walked += 1
         self._on_page = page.count_of(part.type)

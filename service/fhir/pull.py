@@ -19,7 +19,7 @@ from service.fhir.hydrate import read_medications, read_members
 from service.fhir.kinds import ALL, KINDS, Kind
 from service.fhir.manners import Manners
 from service.fhir.merged import Person, find_person
-from service.fhir.of_type import NO_SINCE, TypePull
+from service.fhir.of_type import NO_CREATED, NO_SINCE, TypePull
 from service.fhir.packed import Packed, Packer, Shelf
 from service.fhir.paging import Page, read_pages
 from service.fhir.record import PatientRecord, Pulled, SafetyEvent, Slice
@@ -28,6 +28,8 @@ from service.fhir.subjects import FOREIGN
 
 BARE_ID = "patient:bare-id"
 """Learned: this server finds a patient's resources by `id`, not by `Patient/id`."""
+SPLIT = "split"
+"""Learned of a type: this server wants it asked for category by category."""
 NO_EVERYTHING = "no-everything"
 """Learned: what this server gives for `$everything` is not to be relied on."""
 
@@ -168,28 +170,40 @@ class Job:
         """What has changed, where that is enough; else all."""
         before = self._before.get(kind.name)
         asked: set[str] = set()
-        if before is not None and self._may_ask_since(kind, before):
-            assert self._terms is not None
-            part = TypePull(self, kind)
-            if part.run_since(before, self._terms):
-                return part
-            asked = part.slice.asked
+        if before is not None:
+            for way in (self._since, self._new):
+                part = TypePull(self, kind)
+                if way(part, before):
+                    return part
+                asked |= part.slice.asked
         part = TypePull(self, kind)
         part.slice.asked |= asked
         part.run()
         return part
 
-    def _may_ask_since(self, kind: Kind, before: KeptType) -> bool:
-        split, unheeded = f"{kind.name}:split", f"{kind.name}:{NO_SINCE}"
-        able = self.learned.isdisjoint((split, unheeded))
-        return able and self._terms is not None and before.serves(self._terms)
+    def _since(self, part: TypePull, before: KeptType) -> bool:
+        """By `_lastUpdated`."""
+        assert self._terms is not None
+        able = not self._knows(part, SPLIT) and not self._knows(part, NO_SINCE)
+        return able and before.serves(self._terms) and part.run_since(before, self._terms)
+
+    def _new(self, part: TypePull, before: KeptType) -> bool:
+        """By the date of recording, once it is known that there is no `_lastUpdated`."""
+        assert self._terms is not None
+        able = self._knows(part, NO_SINCE) and part.tells_new()
+        able = able and not self._knows(part, SPLIT) and not self._knows(part, NO_CREATED)
+        return able and before.serves_for_new(self._terms) and part.run_created(before, self._terms)
+
+    def _knows(self, part: TypePull, word: str) -> bool:
+        return f"{part.slice.type}:{word}" in self.learned
 
     def kept_of(self, part: TypePull) -> KeptType | None:
         """Once trust is lost it is lost: from then on all of the type is pulled each time."""
         assert self._terms is not None
         before = self._before.get(part.slice.type)
         trusted = before is None or before.trusted
-        if before is not None and part.slice.rests is None and part.slice.verdict == "complete":
+        full = part.slice.rests is None and part.slice.verdict == "complete"
+        if before is not None and full and not self._knows(part, NO_SINCE):
             missed = part.untold(before, self._terms)
             if missed and trusted:
                 part.safety.append(SafetyEvent("change-untold", part.slice.type, missed))

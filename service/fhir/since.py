@@ -3,6 +3,9 @@
 A type is asked by `_lastUpdated` where the server has shown that it means it, and its last answer
 was complete. What was deleted, no such search can say: the number of matches is compared where the
 server counts, and all is pulled again once in a while whatever was said.
+
+Where a server has no `_lastUpdated`, the date on which something was recorded, or happened, finds
+what is new. It finds no correction and no withdrawal: all is pulled again much sooner then.
 """
 
 import zlib
@@ -17,7 +20,9 @@ import orjson
 Resource = dict[str, Any]
 
 COUNTED, UNCOUNTED = "changes-counted", "changes"
-"""What a slice rests on that is not one full pull: changes since, with or without a count."""
+CREATED_COUNTED, CREATED = "created-counted", "created"
+"""What a slice rests on that is not one full pull: changes since, or only what is new since; with
+or without a count."""
 FORMAT = 1
 
 
@@ -29,6 +34,8 @@ class Terms:
     overlap: timedelta = timedelta(minutes=5)
     """Asked again from so long before: a search index may lag behind its writes."""
     full_after: timedelta = timedelta(hours=24)
+    created_full_after: timedelta = timedelta(hours=4)
+    """The same where only what is new can be asked for; 0: never ask so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,13 @@ class KeptType:
 
     def serves(self, terms: Terms) -> bool:
         return self.trusted and terms.now - self.full < terms.full_after
+
+    def serves_for_new(self, terms: Terms) -> bool:
+        return self.trusted and terms.now - self.full < terms.created_full_after
+
+    def created_since(self, days: int) -> str:
+        """The same by days: nobody knows in which zone a server reads one without."""
+        return f"ge{(self.asked - timedelta(days=days)).date().isoformat()}"
 
     def since(self, terms: Terms) -> str:
         """As a search value."""

@@ -151,6 +151,7 @@ class Watching:
             now=self.store.clock(),
             overlap=timedelta(seconds=config.overlap_seconds),
             full_after=timedelta(hours=config.full_hours),
+            created_full_after=timedelta(hours=config.created_full_hours),
         )
         return Look(None if whole or not config.keep_record else self._kept(name), terms)
 

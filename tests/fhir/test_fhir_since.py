@@ -3,6 +3,7 @@ happened in between; and where that cannot be relied on, everything is pulled.""
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from service.fhir.http import FhirClient
 from service.fhir.pull import pull_changes, pull_patient
 from service.fhir.record import Pulled
 from service.fhir.servers import from_url
-from service.fhir.since import COUNTED, UNCOUNTED, Kept, Terms
+from service.fhir.since import COUNTED, CREATED, CREATED_COUNTED, UNCOUNTED, Kept, Terms
 from service.sandbox.errors import FhirError
 from service.sandbox.persona import Pairs, Persona, Settings
 from service.sandbox.personas import PERSONAS
@@ -267,21 +268,116 @@ def test_without_a_count_it_rests_on_changes_alone_and_says_so() -> None:
         assert told(pulled)[0] == told(chart.everything())[0]
 
 
-@pytest.mark.parametrize("persona", [Refusing, Ignoring])
-def test_a_server_that_cannot_tell_is_asked_for_everything(persona: type[Persona]) -> None:
+class Timeless(Ignoring):
+    """Heeds no date either."""
+
+    def asked(self, kind: str, pairs: Pairs) -> Pairs:
+        kept = super().asked(kind, pairs)
+        return [pair for pair in kept if pair[0] not in ("date", "authoredon")]
+
+
+class Silent(Refusing):
+    """Lists no date by which anything new could be found."""
+
+    def capability(self, statement: Json) -> Json:
+        for row in statement["rest"][0]["resource"]:
+            row["searchParam"] = [one for one in row["searchParam"] if one["type"] != "date"]
+        return statement
+
+
+NEVER_BY_DATE = replace(TERMS, created_full_after=timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("persona", "terms"),
+    [
+        (Refusing, NEVER_BY_DATE),
+        (Ignoring, NEVER_BY_DATE),
+        (Timeless, TERMS),
+        (Silent, TERMS),
+    ],
+)
+def test_a_server_that_cannot_tell_is_asked_for_everything(
+    persona: type[Persona], terms: Terms
+) -> None:
     with start(persona) as sandbox:
         chart = Chart(sandbox)
-        chart.changes()
+        chart.changes(terms)
         tries = []
         for _ in range(2):
             chart.put(observation("o1", 7.0))
-            pulled = chart.changes()
+            pulled = chart.changes(terms)
             assert chart.rests(pulled) == dict.fromkeys(TYPES)
             assert told(pulled) == told(chart.everything())
             asked = [form for s in slices(pulled) for form in s["asked"]]
             assert any("_lastUpdated" in form for form in asked) is (not tries)
             tries.append(sum("_lastUpdated" in r.parameters for r in sandbox.requests))
         assert tries[0] == tries[1] > 0  # tried once, and then it is known
+
+
+def filed(identity: str, day: str = "2026-06-01") -> Json:
+    return observation(identity) | {"effectiveDateTime": day}
+
+
+@pytest.mark.parametrize("persona", [Refusing, Ignoring])
+def test_without_last_updated_what_is_new_is_found_by_its_date(persona: type[Persona]) -> None:
+    with start(persona) as sandbox:
+        chart = Chart(sandbox)
+        chart.changes()
+        chart.put(filed("late", "2026-05-20"))  # entered days after it was measured
+        chart.put(filed("o9"))
+        chart.put(order("r1", "m0") | {"authoredOn": "2026-06-01"})
+        found = chart.changes()
+        assert chart.rests(found) == dict.fromkeys(TYPES, CREATED_COUNTED)
+        assert told(found) == told(chart.everything())
+        forms = {form for s in slices(found) for form in s["asked"]}
+        assert {
+            "Observation?patient&date&_count",
+            "MedicationRequest?patient&authoredon&_count",
+        } <= {form.replace("&_include=MedicationRequest:medication", "") for form in forms}
+
+
+def test_by_its_date_no_correction_is_seen_until_all_is_pulled_again() -> None:
+    """As the slice says; and that is much sooner than where changes are told."""
+    with start(Refusing) as sandbox:
+        chart = Chart(sandbox)
+        chart.changes()
+        chart.put(observation("o1", 7.0))
+        found = chart.changes()
+        assert chart.rests(found)["Observation"] == CREATED_COUNTED
+        assert told(found) != told(chart.everything())
+        later = replace(TERMS, now=TERMS.now + TERMS.created_full_after)
+        found = chart.changes(later)
+        assert chart.rests(found) == dict.fromkeys(TYPES)
+        assert told(found) == told(chart.everything())
+        assert found.safety == []  # nobody had promised to tell
+
+
+def test_by_its_date_a_deletion_or_a_late_entry_is_seen_by_the_count() -> None:
+    with start(Refusing) as sandbox:
+        chart = Chart(sandbox)
+        chart.changes()
+        for change in (
+            lambda: chart.delete("Observation", "o1"),
+            lambda: chart.put(filed("old", "2019-01-01")),
+        ):
+            change()
+            found = chart.changes()
+            assert chart.rests(found)["Observation"] is None
+            assert told(found) == told(chart.everything())
+
+
+def test_by_its_date_without_a_count_it_says_so() -> None:
+    class Both(Refusing, Uncounting):
+        pass
+
+    with start(Both) as sandbox:
+        chart = Chart(sandbox)
+        chart.changes()
+        chart.put(filed("o9"))
+        found = chart.changes()
+        assert chart.rests(found) == dict.fromkeys(TYPES, CREATED)
+        assert told(found)[0] == told(chart.everything())[0]
 
 
 def test_a_server_without_a_clock_is_asked_for_everything(
