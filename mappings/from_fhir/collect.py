@@ -21,6 +21,10 @@ from mappings.vocabulary.facts import (
 
 Record: TypeAlias = dict[str, Any]
 
+# An Observation, when it holds, how exactly that is known, its status, and the rule by which
+# nothing of it can be used.
+Context: TypeAlias = tuple[Record, int | None, str, str, str]
+
 
 class Collector:
     """One run's lists. The mappers only ever append."""

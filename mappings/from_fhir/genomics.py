@@ -7,7 +7,7 @@ diplotype a PharmVar coding, the phenotype a LOINC answer. Nothing below the lev
 from collections.abc import Iterable
 from typing import Any
 
-from mappings.from_fhir.collect import Collector, Record
+from mappings.from_fhir.collect import Collector, Context, Record
 from mappings.from_fhir.read import codes
 from mappings.vocabulary import genomics
 from mappings.vocabulary.facts import GenomicFact
@@ -16,9 +16,7 @@ _WITHDRAWN = {"entered-in-error": "status-withdrawn", "cancelled": "status-cance
 _CARRIED = ("diplotype", "phenotype")
 
 
-def map_genomics(
-    record: Record, context: tuple[Record, int | None, str, str], out: Collector
-) -> bool:
+def map_genomics(record: Record, context: Context, out: Collector) -> bool:
     """Whether the record was about genes at all; its fact, or why there is none, is in `out`."""
     rule = _rule(codes(record.get("code")))
     if rule is None:
@@ -36,11 +34,9 @@ def _rule(given: Iterable[tuple[str, str]]) -> genomics.GenomicCode | None:
     return next((one for one in found if one is not None and one.kind in _CARRIED), None)
 
 
-def _fact(
-    record: Record, rule: genomics.GenomicCode, context: tuple[Record, int | None, str, str]
-) -> GenomicFact | str:
+def _fact(record: Record, rule: genomics.GenomicCode, context: Context) -> GenomicFact | str:
     """The fact, or the rule that sets the record aside."""
-    _, time, precision, status = context
+    _, time, precision, status, _ = context
     withdrawn = _WITHDRAWN.get(record.get("status", ""))
     if withdrawn:
         return withdrawn

@@ -15,6 +15,7 @@ from mappings.vocabulary.answers import BODY_SITES, LATERALITIES, MODALITIES
 from mappings.vocabulary.facts import ImagingFact, ImagingMeasure, ImagingSeries, Measurement
 
 LINKS = ("derivedFrom", "partOf", "focus")
+NOTED = frozenset({*LINKS, "hasMember", "bodySite"})
 MOST = 10**7
 """No study has as many images; a larger number is none."""
 _STUDY = "ImagingStudy/"
@@ -103,7 +104,7 @@ def map_report(record: Record, out: Collector) -> None:
 
 
 def note_links(record: Record, out: Collector) -> None:
-    """Called for every Observation: which studies it names, and where it was measured."""
+    """Of an Observation with any of `NOTED`: which studies it names, and where it was measured."""
     for element in LINKS:
         if element in record:
             for study in _targets(record[element], _STUDY):

@@ -61,18 +61,12 @@ def map_unique(records: Iterable[Record], now: int | None = None, per_day: int =
             out.medicines[f"Medication/{record['id']}"] = record
         elif kind in _WAITING:
             waiting.append(record)
-        else:
-            _map(record, out)
+        elif kind in MAPPERS:
+            MAPPERS[kind](record, out)
     for record in waiting:
-        _map(record, out)
+        MAPPERS[record["resourceType"]](record, out)
     out.birth = _earliest_birth(out, now, per_day)
     return settle(out)
-
-
-def _map(record: Record, out: Collector) -> None:
-    mapper = MAPPERS.get(record["resourceType"])
-    if mapper is not None:
-        mapper(record, out)
 
 
 def _earliest_birth(out: Collector, now: int | None, per_day: int) -> int | None:

@@ -1,17 +1,19 @@
 """Observation → measurements and coded answers. The hot path: plain dictionaries, no objects."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 from mappings.from_fhir.beside import beside
-from mappings.from_fhir.collect import Collector, Record
+from mappings.from_fhir.collect import Collector, Context, Record
 from mappings.from_fhir.genomics import map_genomics
-from mappings.from_fhir.imaging import note_links
+from mappings.from_fhir.imaging import NOTED, note_links
 from mappings.from_fhir.read import codes
 from mappings.vocabulary.answers import SMOKING, smoking_status
 from mappings.vocabulary.concept_table import CODES, CodeRule, concepts
 from mappings.vocabulary.concept_table import concept as concept_of
 from mappings.vocabulary.facts import CodedValue, Measurement
-from mappings.vocabulary.units import Converted, convert
+from mappings.vocabulary.units import Refused, conversion
 
 _WITHDRAWN = {"entered-in-error": "status-withdrawn", "cancelled": "status-cancelled"}
 _STATUSES = frozenset({"final", "amended", "corrected", "preliminary", "registered"})
@@ -27,23 +29,96 @@ _UNITLESS = frozenset(
 )
 _SYSTOLIC, _DIASTOLIC = "systolic-bp", "diastolic-bp"
 
-_NO_CODES: dict[str, CodeRule] = {}
+_RULES = {(system, code): rule for system, rules in CODES.items() for code, rule in rules.items()}
 _CONFLICT = CodeRule("", "conflict")
+
+# Beside a number, these ask for more than its own value.
+_SPECIAL = frozenset({"component", "interpretation", "referenceRange", *NOTED})
+
+# A named tuple without the step of Python that calling its class takes.
+_measurement: Callable[[tuple[Any, ...]], Measurement] = partial(tuple.__new__, Measurement)
 
 
 def map_observation(record: Record, out: Collector) -> None:
-    status = record.get("status", "")
-    time, precision = _effective(record)
-    context = (record, time, precision, status if status in _STATUSES else "unknown")
+    if not map_plain(record, out):
+        map_in_full(record, out)
+
+
+# What a number is with nothing special about it ---------------------------------------------------
+
+
+class _Reading(NamedTuple):
+    """What is the same for all numbers under one code in one unit."""
+
+    concept: str
+    origin: str
+    factor: float
+    offset: float
+    decimals: int
+    unit: str
+    low: float
+    high: float
+
+
+@lru_cache(maxsize=2**12)
+def _reading(
+    system: str, code: str, unit: str, unit_system: str, unit_code: str
+) -> _Reading | None:
+    """None where a number is not simply used."""
+    rule = _RULES.get((system, code))
+    if rule is None or rule.use != "map":
+        return None
+    found = conversion(rule.concept, unit_code, unit, unit_system)
+    if isinstance(found, Refused):
+        return None
+    return _Reading(rule.concept, rule.origin, *found, *_PLAUSIBLE[rule.concept])
+
+
+@lru_cache(maxsize=2**12)
+def _is_plain(keys: tuple[str, ...]) -> bool:
+    return _SPECIAL.isdisjoint(keys)
+
+
+def map_plain(record: Record, out: Collector) -> bool:
+    """Nine observations of ten: one code, a day, a number in a unit, nothing beside it. Whatever
+    is otherwise is left to `map_in_full`, which makes the same of these, and takes longer."""
+    if "valueQuantity" not in record:
+        return False
+    try:
+        status, [coding] = record["status"], record["code"]["coding"]
+        [time, precision], quantity = record["effectiveDateTime"], record["valueQuantity"]
+        reading = _reading(
+            coding["system"], coding["code"], quantity["unit"], quantity["system"], quantity["code"]
+        )
+        value = quantity["value"]
+    except (KeyError, TypeError, ValueError):
+        return False
+    if reading is None or value is None or len(quantity) > 4 or status not in _STATUSES:
+        return False
+    concept, origin, factor, offset, decimals, unit, low, high = reading
+    value = value * factor + offset
+    if not value.is_integer():  # to round takes a while, and makes of a whole number what it is
+        value = round(value, decimals)
+    if not low <= value <= high or not _is_plain(tuple(record)):
+        return False
+    fact = concept, time, value, record["id"], precision, "", status, origin, unit, "", (), ""
+    out.measurements.append(_measurement(fact))
+    return True
+
+
+# All there is -------------------------------------------------------------------------------------
+
+
+def map_in_full(record: Record, out: Collector) -> None:
     made: list[Measurement] = []
-    rule = _code_rule(record.get("code"))
-    components = record.get("component") or ()
+    context = _context(record)
+    rule, components = _code_rule(record.get("code")), record.get("component") or ()
     if rule is None and map_genomics(record, context, out):
         return
-    if rule is None and not components:
-        out.not_mapped(record, codes(record.get("code")))
-    elif rule is not None:
+    if rule is not None:
         _map_value(record, rule, context, made, out)
+    elif not components:
+        out.not_mapped(record, codes(record.get("code")))
     for component in components:
         component_rule = _code_rule(component.get("code"))
         if component_rule is None:
@@ -56,9 +131,18 @@ def map_observation(record: Record, out: Collector) -> None:
     note_links(record, out)
 
 
+def _context(record: Record) -> Context:
+    status, point = record.get("status", ""), record.get("effectiveDateTime")
+    time, precision = point or _effective(record)
+    problem = "time-missing" if time is None else ""
+    if status not in _STATUSES:
+        problem, status = _WITHDRAWN.get(status, problem), "unknown"
+    return record, time, precision, status, problem
+
+
 def _effective(record: Record) -> tuple[int | None, str]:
     """When the value applies: a period counts at its end, when the measuring was complete."""
-    point = record.get("effectiveDateTime") or record.get("effectiveInstant")
+    point = record.get("effectiveInstant")
     if not point:
         period = record.get("effectivePeriod")
         point = (period.get("end") or period.get("start")) if period else None
@@ -71,9 +155,9 @@ def _code_rule(codeable: Any) -> CodeRule | None:
     if not codings:
         return None
     if len(codings) == 1:
-        coding = codings[0]
-        return CODES.get(coding.get("system", ""), _NO_CODES).get(coding.get("code", ""))
-    found = [CODES.get(c.get("system", ""), _NO_CODES).get(c.get("code", "")) for c in codings]
+        [coding] = codings
+        return _RULES.get((coding.get("system"), coding.get("code")))
+    found = [_RULES.get((coding.get("system"), coding.get("code"))) for coding in codings]
     return _agreed([rule for rule in found if rule is not None])
 
 
@@ -91,19 +175,20 @@ def _agreed(rules: list[CodeRule]) -> CodeRule | None:
 def _map_value(
     element: Record,
     rule: CodeRule,
-    context: tuple[Record, int | None, str, str],
+    context: Context,
     made: list[Measurement],
     out: Collector,
 ) -> None:
     """One value under one code: of the observation itself, or of one of its components."""
-    if rule.use == "map":
-        problem = _map_number(element, rule, context, made)
-    elif rule.use == "coded" and rule.concept == SMOKING:
-        problem = _map_answer(element, rule, context, out)
-    elif rule.use == "panel":
+    use = rule.use
+    if use == "map":
+        problem = context[4] or _map_number(element, rule, context, made)
+    elif use == "coded" and rule.concept == SMOKING:
+        problem = context[4] or _map_answer(element, rule, context, out)
+    elif use == "panel":
         return
-    elif rule.use in _UNUSABLE:
-        problem = _UNUSABLE[rule.use]
+    elif use in _UNUSABLE:
+        problem = _UNUSABLE[use]
     else:  # known, but its answers are not among the facts we carry
         out.not_mapped(context[0], codes(element.get("code")))
         return
@@ -111,59 +196,46 @@ def _map_value(
         out.aside(problem, context[0], rule.concept, context[1])
 
 
-def _problem_of(context: tuple[Record, int | None, str, str]) -> str:
-    """Why nothing of a record can be used; empty when it can."""
-    record, time, _, _ = context
-    withdrawn = _WITHDRAWN.get(record.get("status", ""))
-    if withdrawn:
-        return withdrawn
-    return "time-missing" if time is None else ""
-
-
 def _map_number(
     element: Record,
     rule: CodeRule,
-    context: tuple[Record, int | None, str, str],
+    context: Context,
     made: list[Measurement],
 ) -> str:
     """Append the measurement, or return the rule that sets it aside."""
-    problem = _problem_of(context)
-    if problem:
-        return problem
-    record, time, precision, status = context
+    concept, origin = rule.concept, rule.origin
+    record, time, precision, status, _ = context
     quantity = element.get("valueQuantity")
     if quantity is None or quantity.get("value") is None:
-        quantity = _count(element, rule.concept)
+        quantity = _count(element, concept)
         if quantity is None:
             return _no_number(element)
     comparator = quantity.get("comparator", "")
     if comparator not in _COMPARATORS:
         return "comparator-unknown"
-    converted = convert(
-        rule.concept,
-        quantity["value"],
-        quantity.get("code", ""),
-        quantity.get("unit", ""),
-        quantity.get("system", ""),
+    found = conversion(
+        concept, quantity.get("code", ""), quantity.get("unit", ""), quantity.get("system", "")
     )
-    if not isinstance(converted, Converted):
-        return converted.rule
-    low, high = _PLAUSIBLE[rule.concept]
-    if not low <= converted.value <= high:
+    if isinstance(found, Refused):
+        return found.rule
+    factor, offset, decimals, unit = found
+    value = round(quantity["value"] * factor + offset, decimals)
+    low, high = _PLAUSIBLE[concept]
+    if not low <= value <= high:
         return "implausible"
     assert time is not None
     made.append(
         Measurement(
-            rule.concept,
+            concept,
             time,
-            converted.value,
+            value,
             record["id"],
             precision,
             comparator,
             status,
-            rule.origin,
-            converted.unit,
-            *beside(element, record, rule.concept),
+            origin,
+            unit,
+            *beside(element, record, concept),
         )
     )
     return ""
@@ -184,13 +256,8 @@ def _no_number(element: Record) -> str:
     return "" if element.get("component") else "value-absent"
 
 
-def _map_answer(
-    element: Record, rule: CodeRule, context: tuple[Record, int | None, str, str], out: Collector
-) -> str:
-    problem = _problem_of(context)
-    if problem:
-        return problem
-    record, time, precision, status = context
+def _map_answer(element: Record, rule: CodeRule, context: Context, out: Collector) -> str:
+    record, time, precision, status, _ = context
     given = codes(element.get("valueCodeableConcept"))
     if not given and _no_number(element) != "value-not-numeric":
         return "value-absent"

@@ -102,11 +102,12 @@ def _answer(fact: CodedValue) -> str:
 
 
 def _values(facts: Sequence[_Value], value_of: Callable[[_Value], Any]) -> _Settled:
-    settled = _Settled([], [], [])
+    kept: list[_Value] = []
+    settled = _Settled(kept, [], [])
     for _, group in groupby(sorted(facts), key=_MOMENT):
         same = list(group)
         if len(same) == 1:
-            settled.kept.append(same[0])
+            kept.append(same[0])
         else:
             _one_moment(same, value_of, settled)
     return settled

@@ -33,6 +33,16 @@ class Converted(NamedTuple):
     unit: str
 
 
+class Conversion(NamedTuple):
+    """value in the canonical unit = value * factor + offset, to so many decimals; `unit` is what
+    it came in, unless that is the canonical one."""
+
+    factor: float
+    offset: float
+    decimals: int
+    unit: str
+
+
 class Refused(NamedTuple):
     """Why a value cannot be used: an id of rules.csv."""
 
@@ -163,12 +173,8 @@ def unit_label(ucum: str) -> str:
 def convert(
     concept_id: str, value: float, unit_code: str, unit_text: str, system: str
 ) -> Converted | Refused:
-    """A value in the concept's canonical unit, or the rule that sets it aside.
-
-    The code counts when its system is UCUM or none is given; otherwise the text stands alone. Where
-    both are known and convert differently, neither is believed.
-    """
-    found = _conversion(concept_id, unit_code, unit_text, system)
+    """A value in the concept's canonical unit, or the rule that sets it aside."""
+    found = conversion(concept_id, unit_code, unit_text, system)
     if isinstance(found, Refused):
         return found
     factor, offset, decimals, unit = found
@@ -176,10 +182,13 @@ def convert(
 
 
 @lru_cache(maxsize=2**14)
-def _conversion(
+def conversion(
     concept_id: str, unit_code: str, unit_text: str, system: str
-) -> tuple[float, float, int, str] | Refused:
-    """Factor, offset, decimals, and the unit it came in unless that is the canonical one.
+) -> Conversion | Refused:
+    """How a value is converted, or the rule that sets it aside.
+
+    The code counts when its system is UCUM or none is given; otherwise the text stands alone. Where
+    both are known and convert differently, neither is believed.
 
     Kept: a record has a few dozen such questions and thousands of values, and a de-identified one
     holds only units of our tables.
@@ -199,4 +208,4 @@ def _conversion(
     if rule.refused:
         return _REFUSED
     told = "" if arrived == _CANONICAL[concept_id] else arrived
-    return rule.factor, rule.offset, _DECIMALS[concept_id], told
+    return Conversion(rule.factor, rule.offset, _DECIMALS[concept_id], told)

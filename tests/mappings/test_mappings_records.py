@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from mappings_path import mapped
 
 from mappings.from_fhir import MAPPERS, map_records, map_unique
+from mappings.from_fhir.collect import Collector
+from mappings.from_fhir.observation import map_in_full, map_plain
 from mappings.vocabulary import concept, rules
 from mappings.vocabulary.units import TABLES
 
@@ -128,6 +130,42 @@ def test_an_order_is_mapped_with_its_medicine_whichever_comes_first() -> None:
     assert fact.code
     assert map_unique(iter([medicine, order])) == map_unique([order, medicine])
     assert map_records([order, medicine]) == map_unique([order, medicine])
+
+
+ORDINARY = {
+    "resourceType": "Observation",
+    "id": "o",
+    "status": "final",
+    "code": {"coding": [{"system": LOINC, "code": "29463-7"}]},
+    "effectiveDateTime": [7, "day"],
+    "valueQuantity": {"value": 165.35, "unit": "lbs", "system": UCUM, "code": "[lb_av]"},
+}
+unusual = st.sampled_from(
+    [
+        {},
+        {"interpretation": [{"coding": [{"system": LOINC, "code": "H"}]}]},
+        {"referenceRange": [{"low": {"value": 3, "unit": "kg"}}]},
+        {"bodySite": {"coding": [{"system": "http://snomed.info/sct", "code": "368209003"}]}},
+        {"hasMember": [{"reference": "Observation/p"}]},
+        {"derivedFrom": [{"reference": "ImagingStudy/s"}]},
+        {"effectiveDateTime": None, "effectivePeriod": {"end": [9, "day"]}},
+        {"valueQuantity": {"value": None, "unit": "kg", "system": UCUM, "code": "kg"}},
+        {"valueQuantity": {"value": 9999, "unit": "kg", "system": UCUM, "code": "kg"}},
+        {"component": [{"code": {"coding": [{"system": LOINC, "code": "8480-6"}]}}]},
+    ]
+)
+
+
+@given(single, unusual, st.booleans())
+def test_the_short_way_of_plain_numbers_makes_what_the_long_one_makes(
+    record: dict[str, Any], change: dict[str, Any], ordinary: bool
+) -> None:
+    record = (ORDINARY if ordinary else record) | change
+    short, full = Collector(), Collector()
+    taken = map_plain(record, short)
+    map_in_full(record, full)
+    assert vars(short) == vars(full if taken else Collector())
+    assert taken or not ordinary or change
 
 
 def test_no_records() -> None:
