@@ -11,10 +11,9 @@ import orjson
 
 from privacy.policy import load_policy
 from privacy.pseudonyms import new_pseudonym
-from privacy.render import bundle
 from privacy.vault import Vault
 from service.deidentify.batch import Batch
-from service.deidentify.files import resources_of
+from service.deidentify.files import bundle_of, resources_of
 from service.deidentify.people import People
 from service.fhir.source import parse
 
@@ -57,6 +56,6 @@ def deidentified(vault: Vault, file: bytes, policy: str, day: date) -> bytes:
         load_policy(policy), vault, people, project="bench", today=day, keep_open=len(resources)
     )
     with batch:
-        made = [done for resource in resources if (done := batch.apply(resource))]
+        made = batch.apply(resources, bundled=True)
         batch.close()
-        return orjson.dumps(bundle(made))
+        return orjson.dumps(bundle_of(made))

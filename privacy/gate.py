@@ -33,17 +33,18 @@ compared with the hashes of all values; to vouch for it would be to trust what t
 """
 
 import base64
+import binascii
 import hashlib
 import json
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, compress, filterfalse
 from operator import itemgetter
-from typing import Any, AnyStr, TypeGuard
+from typing import Any, AnyStr
 from urllib.parse import quote
 
 SHORTEST_INSIDE = 6  # characters a value must have to be searched inside longer strings
@@ -63,11 +64,16 @@ _NO_MARKS = {code: None for code in range(128) if not chr(code).isalnum()}
 _NO_MARKS_IN_LINES = {code: None for code in _NO_MARKS if code != ord("\n")}
 _TAG = re.compile(r"<[^>]*>")
 _PART = re.compile(r"[/:|=]")
+_BETWEEN = re.compile(r"[/:\n]")
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{6,}")
 _ANY_HEX_RUN = re.compile(r"[0-9A-Fa-f]{8,}")
 _HEX_RUN = re.compile(r"[0-9a-f]{32,}")
 _ONE_ALPHABET = str.maketrans("-_", "+/")
 _HASHES = {"md5": 32, "sha1": 40, "sha256": 64}  # name -> hexadecimal digits
+SHORTEST_HASH = 32
+_PRINTABLE = re.compile(rb"[ -~]{3,}")
+_STRUCTURE = re.compile(rb"(?:[\s{}\[\]:,0-9.eE+-]++|true|false|null)*+")
+_NUMBER = re.compile(rb"-?[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?")
 
 # Keys whose strings name people and places, anywhere below them.
 _NAMES = frozenset({"name", "contact", "address", "alias"})
@@ -305,6 +311,15 @@ class _Needles:
         found |= dict.fromkeys(self._identifiers & texts, "identifier")
         return found | dict.fromkeys(self._values.words & texts, "name")
 
+    def wholly(self, given: Set[str]) -> set[str]:
+        """Those of our ids, and of references to them, that are a value or its mirror image: not
+        drawn, then, but taken over."""
+        values = self._identifiers | self._names
+        values |= {text[::-1] for text in values}
+        if values.isdisjoint(_ids_in(given)):
+            return set()
+        return {text for text in given if not values.isdisjoint(_ids_in([text]))}
+
     def beginning(self, heads: set[str]) -> dict[str, str]:
         """The values that begin with one of these, all `SHORTEST_INSIDE` long → rule."""
         found: dict[str, str] = {}
@@ -363,15 +378,15 @@ class _Needles:
         yield "identifier", self._identifiers
         yield "date", map("-".join, self._values.dates)
 
-    def showing(self, cores: set[bytes]) -> dict[bytes, str]:
-        """Those of `hidden` of which one of these shows; without spelling the others in bytes."""
-        plain = {core.decode() for core in cores if core.isascii()}
+    def showing(self, decoded: bytes) -> dict[bytes, str]:
+        """Those of `hidden` of which a part shows here; without spelling the others in bytes."""
+        cores = {core.decode() for core in _windows(_PRINTABLE.findall(decoded), CORE)}
         found: dict[bytes, str] = {}
-        for rule, some in self._texts() if cores else ():
+        for rule, some in self._texts() if decoded else ():
             texts = list(some)
-            for text in chain(_with_part(texts, _CORE, plain), filterfalse(str.isascii, texts)):
+            for text in chain(_with_part(texts, _CORE, cores), _not_printable(texts)):
                 raw = text.encode("utf-8", "surrogatepass")
-                if len(raw) >= SHORTEST_HIDDEN and raw[1 : 1 + CORE] in cores:
+                if len(raw) >= SHORTEST_HIDDEN and raw[1 : 1 + CORE] in decoded:
                     found.setdefault(raw, rule)
         return found
 
@@ -434,57 +449,34 @@ class _Needles:
         return self.numbers.get(whole) if len(whole) >= SHORTEST_NUMBER else None
 
 
-class _Indexed(_Needles):
-    """The same for many documents, by index: for a single one it is quicker to look through all."""
-
-    def beginning(self, heads: set[str]) -> dict[str, str]:
-        known = heads & self._by_head.keys()
-        return dict(chain.from_iterable(self._by_head[head] for head in known))
-
-    def showing(self, cores: set[bytes]) -> dict[bytes, str]:
-        known = cores & self._by_core.keys()
-        return dict(chain.from_iterable(self._by_core[core] for core in known))
-
-    @cached_property
-    def _by_head(self) -> dict[str, list[tuple[str, str]]]:
-        forwards = chain(self._values.words, self._identifiers, self._date_forms())
-        backwards = chain(self._names, self._identifiers, self._date_forms())
-        both = chain(forwards, (text[::-1] for text in backwards))
-        heads = {text[:SHORTEST_INSIDE] for text in both if len(text) >= SHORTEST_INSIDE}
-        return _grouped(super().beginning(heads), _HEAD)
-
-    @cached_property
-    def _by_core(self) -> dict[bytes, list[tuple[bytes, str]]]:
-        return _grouped(self.hidden, itemgetter(slice(1, 1 + CORE)))
-
-
-def _grouped(
-    rules: dict[AnyStr, str], part: Callable[[AnyStr], AnyStr]
-) -> dict[AnyStr, list[tuple[AnyStr, str]]]:
-    found: dict[AnyStr, list[tuple[AnyStr, str]]] = defaultdict(list)
-    for value, rule in rules.items():
-        found[part(value)].append((value, rule))
-    return dict(found)
-
-
 class _Suspects:
     """Of all values, those of which a part shows somewhere in these texts."""
 
     def __init__(self, needles: _Needles, texts: Collection[str]) -> None:
-        self._needles = needles
-        self._plain = {text: squash(text) for text in texts}
-        self._words = {text: [w for w in _WORD.findall(fold(text)) if len(w) > 2] for text in texts}
-        asked = set(chain(self._plain.values(), *self._words.values())) - {""}
-        self._whole = needles.among(asked)
+        self._needles, self._texts = needles, texts
+        self._plain = dict(_squash_all(texts))
+        asked = set(self._plain.values()) | _words_of(texts)
+        self._whole = needles.among(asked - {""})
         self._inside = needles.beginning(_windows(self._plain.values(), SHORTEST_INSIDE))
-        self._hidden = needles.showing(_windows(chain.from_iterable(map(_decoded, texts)), CORE))
+        self._hidden = needles.showing(_decoded(texts))
 
-    def in_string(self, text: str) -> str | None:
+    def strings(self) -> Iterator[tuple[str, str]]:
+        """Those that are hits, with the rule. Mostly no value shows: then few have to be judged."""
+        if self._whole or self._inside or self._hidden:
+            judged = self._texts
+        else:
+            judged = [text for text in self._texts if "%" in text or len(text) >= SHORTEST_HASH]
+        for text in judged:
+            rule = self._in_string(text)
+            if rule:
+                yield text, rule
+
+    def _in_string(self, text: str) -> str | None:
         """The rule by which a string of the document is a hit."""
         plain = self._plain[text]
         if not plain:
             return None
-        for part in (plain, *self._words[text]):
+        for part in (plain, *_words_of([text])) if self._whole else ():
             if part in self._whole:
                 return self._whole[part]
         for needle, rule in self._inside.items():
@@ -551,24 +543,49 @@ def _digits(code: str, plain: str) -> Iterator[str]:
         yield from _RUN.findall(code)
 
 
+def _not_printable(texts: Collection[str]) -> Iterator[str]:
+    """Those that are not printable ASCII throughout."""
+    simple = filter(str.isascii, texts)
+    return chain(filterfalse(str.isascii, texts), filterfalse(str.isprintable, simple))
+
+
 def _windows(texts: Iterable[AnyStr], size: int) -> set[AnyStr]:
     return {text[i : i + size] for text in texts for i in range(len(text) - size + 1)}
 
 
-def _decoded(text: str) -> Iterator[bytes]:
-    """What hexadecimal and base64 in a text may stand for, wherever in it they begin.
+def _words_of(texts: Collection[str]) -> set[str]:
+    """The words of three letters or more, folded."""
+    simple = "\n".join(filter(str.isascii, texts)).lower()
+    others = [fold(text) for text in texts if not text.isascii()]
+    found = chain.from_iterable(map(_WORD.findall, [simple, *others]))
+    return {word for word in found if len(word) > 2}
+
+
+def _ids_in(references: Iterable[str]) -> list[str]:
+    """The last parts among them, squashed."""
+    return _BETWEEN.split("\n".join(references).lower().replace("-", ""))
+
+
+def _decoded(texts: Iterable[str]) -> bytes:
+    """What hexadecimal and base64 in texts may stand for, wherever in them they begin.
 
     Of a value spelled there, all bytes but the first and the last are sure to show: in base64 these
     two share a character with what stands before and after.
     """
-    for run in _BASE64_RUN.findall(text):
-        plain = run.translate(_ONE_ALPHABET)
-        for shift in range(4):
-            padded = "A" * shift + plain + "AAA"
-            yield base64.b64decode(padded[: len(padded) // 4 * 4])
-    for run in _ANY_HEX_RUN.findall(text):
-        for shift in range(2):
-            yield bytes.fromhex(run[shift : shift + (len(run) - shift) // 2 * 2])
+    lines = "\n".join(texts)
+    found = []
+    runs = {run.translate(_ONE_ALPHABET) for run in _BASE64_RUN.findall(lines)}
+    for shift in range(4):
+        found += [binascii.a2b_base64("".join([_in_fours("A" * shift + run) for run in runs]))]
+    for run in set(_ANY_HEX_RUN.findall(lines)):
+        found += [bytes.fromhex(run[i : i + (len(run) - i) // 2 * 2]) for i in range(2)]
+    return b"\0".join(filter(None, found))
+
+
+def _in_fours(text: str) -> str:
+    """Its last group filled up; of what one character begins nothing can be read."""
+    padded = text + "AAA"
+    return padded[: len(padded) // 4 * 4]
 
 
 def encodings(raw: bytes) -> Iterator[tuple[str, str]]:
@@ -646,25 +663,52 @@ class Searcher:
     """
 
     def __init__(self, values: IdentifyingValues, allowed: Collection[str]) -> None:
-        self._needles, self._allowed = _Indexed(values), frozenset(allowed)
+        self._needles = _Needles(IdentifyingValues(values.words, values.codes))
+        self._allowed = frozenset(allowed)
         self._passed: set[str] = set()
 
-    def hits(self, data: bytes, besides: Collection[str] = ()) -> list[Hit]:
-        """`besides`: more whole strings that need not be judged."""
-        strings, numbers = _contents(data)
+    def search(self, documents: Sequence[bytes], given: Set[str] = frozenset()) -> "Identifying":
+        """What identifies in all of these JSON documents together.
+
+        Whether a string identifies depends on that string alone, so that in all of them nothing is
+        overlooked that would be found in one. `given`: ids drawn at random by us, and references to
+        them. Chance may spell a short name in one: it is compared as a whole, no part of it.
+        """
+        strings, numbers = _contents_of_all(documents)
         strings -= self._allowed
+        found = self._needles.wholly(strings & given)
+        strings -= given
         strings -= self._passed
-        strings.difference_update(besides)
-        found = _Found(
-            {text: rule for text, rule in _judge(strings, self._needles).items() if _own(rule)},
-            {text: rule for text in numbers if _own(rule := _judge_number(text, self._needles))},
-        )
+        found |= {text for text, rule in _Suspects(self._needles, strings).strings() if _own(rule)}
         if len(self._passed) < MOST_PASSED:  # a string is what it is wherever it stands
-            self._passed.update(strings - found.strings.keys())
-        return found.where(data)
+            self._passed.update(strings - found)
+        own = {text for text in numbers if _own(_judge_number(text, self._needles))}
+        return Identifying(frozenset(found), frozenset(own))
 
 
-def _own(rule: str | None) -> TypeGuard[str]:
+@dataclass(frozen=True, slots=True, repr=False)
+class Identifying:
+    """The strings and numbers of a document that identify. False if there are none."""
+
+    strings: frozenset[str]
+    numbers: frozenset[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.strings or self.numbers)
+
+    def stands_in(self, document: bytes) -> bool:
+        if b"\\" not in document and not any(text in document for text in self._written()):
+            return False
+        strings, numbers = _contents_of_all([document])
+        return not (strings.isdisjoint(self.strings) and numbers.isdisjoint(self.numbers))
+
+    def _written(self) -> Iterator[bytes]:
+        """As they stand in a document that escapes nothing."""
+        for text in chain(self.strings, self.numbers):
+            yield text.encode("utf-8", "surrogatepass")
+
+
+def _own(rule: str | None) -> bool:
     """Whether a hit is of a name or an identifier."""
     return rule is not None and rule.startswith(("name", "identifier"))
 
@@ -678,6 +722,25 @@ def _hits(document: bytes, needles: _Needles, allowed: Collection[str]) -> list[
         {text: rule for text in numbers if (rule := _judge_number(text, needles))},
     )
     return found.where(document)
+
+
+def _contents_of_all(documents: Sequence[bytes]) -> tuple[set[str], set[str]]:
+    """The same of several, mostly without parsing them.
+
+    As long as no string holds a quotation mark or a comma, what stands between commas can be looked
+    at by itself, and most of it repeats. Where that is not so, or anything stands outside strings
+    that is no number and no mark of JSON's, they are parsed after all.
+    """
+    members = set(b",".join(documents).split(b","))
+    parts = b",".join(members).split(b'"')
+    outside = b" ".join(set(parts[::2]))
+    if (
+        any(b"\\" in member or member.count(b'"') % 2 for member in members)
+        or _STRUCTURE.fullmatch(outside) is None
+    ):
+        return _contents(b"[" + b",".join(documents) + b"]")
+    numbers = {found.decode() for found in _NUMBER.findall(outside)}
+    return {text.decode() for text in set(parts[1::2])}, numbers
 
 
 def _contents(document: bytes) -> tuple[set[str], set[str]]:
@@ -747,9 +810,9 @@ def _judge(strings: set[str], needles: _Needles) -> dict[str, str]:
     """Those that are hits → the rule."""
     digests = {text: found[1] for text in strings if (found := _DIGEST.fullmatch(text))}
     texts = strings - digests.keys()
-    suspects = _Suspects(needles, texts)
     rules = {text: needles.is_digest(digits) for text, digits in digests.items()}
-    rules |= {text: suspects.in_string(text) or pattern_of(text) for text in texts}
+    rules |= {text: pattern_of(text) for text in texts}
+    rules |= dict(_Suspects(needles, texts).strings())
     return {text: rule for text, rule in rules.items() if rule}
 
 

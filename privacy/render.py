@@ -6,12 +6,13 @@ secret number of days, or the true date. What R4 requires and the policy has tak
 `data-absent-reason` = `masked`.
 """
 
-import base64
+import binascii
 import math
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from privacy import times
 from privacy.compile import UCUM
@@ -27,25 +28,21 @@ PSEUDONYMIZED = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
     "code": "PSEUDED",
 }
+# What we write of our own accord into anybody's resources.
+OUR_ADDRESSES = frozenset({ABSENT, AGE, UCUM, PSEUDONYMIZED["system"]})
 # Where values stand under a code that says how exact they are.
 OBSERVED = frozenset({"Observation", "Observation.component"})
 NUMBERS = frozenset({"decimal", "integer", "positiveInt", "unsignedInt"})
-_SPELLED = re.compile(r"[0-9a-f]{32}")
+_STANDARD = str.maketrans("-_", "+/")
 SHIFTS = 365  # days, at most, to either side
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
 
 Json = dict[str, Any]
 
 
 def fhir_id(pseudonym: str) -> str:
     """The same 128 bits, spelled as FHIR allows an id."""
-    return base64.urlsafe_b64decode(pseudonym + "==").hex()
-
-
-def of_fhir_id(text: str) -> str | None:
-    """The pseudonym that is spelled so; None for what is no such spelling."""
-    if _SPELLED.fullmatch(text) is None:
-        return None
-    return base64.urlsafe_b64encode(bytes.fromhex(text)).decode().rstrip("=")
+    return binascii.a2b_base64(pseudonym.translate(_STANDARD) + "==").hex()
 
 
 def urn(pseudonym: str) -> str:
@@ -106,24 +103,46 @@ def shifted(moment: Moment, by: timedelta) -> Moment:
 
 
 class Renderer:
-    """Renders the records of one session."""
+    """Renders records of one session, some at a time: what repeats among them is made once.
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    What is made is shared, as records are: it is read, never written to.
+    """
+
+    def __init__(self, session: Session, leads: Mapping[str, str] = _NOWHERE) -> None:
+        """`leads`: where references to other entries of a Bundle go; see `addresses`."""
+        self._session, self._leads = session, leads
         self._calendar = Calendar(session)
         self._digits = session.policy.files.digits
         self._codes: Codings = ()  # under which the values stand that are rendered now
+        self._ids: dict[str, str] = {}
+        self._references: dict[str, Json] = {}
+        self._times: dict[tuple[str, int, str], str | None] = {}
+
+    def spelled(self, given: Container[str]) -> set[str]:
+        """The ids, and what refers to them, that were made of these pseudonyms."""
+        found = {made for name, made in self._ids.items() if name in given}
+        return found | {
+            made["reference"]
+            for text, made in self._references.items()
+            if text.partition("/")[2] in given
+        }
+
+    def entry(self, record: Json) -> Json:
+        """Of the Bundle that the addresses are those of."""
+        address = self.reference({"reference": f"{record['resourceType']}/{record['id']}"})
+        return {"fullUrl": address["reference"], "resource": self.resource(record)}
 
     def resource(self, record: Json) -> Json:
         name = record["resourceType"]
         body = self.patient(record) if name == "Patient" else self.object(name, record)
-        meta = body.pop("meta", {})
-        labels = [*meta.get("security", []), PSEUDONYMIZED]
-        head = {"resourceType": name, "id": fhir_id(record["id"])} if "id" in record else {
-            "resourceType": name
-        }  # fmt: skip
-        body.pop("id", None)
-        return {**head, "meta": {**meta, "security": labels}, **body}
+        meta = body.pop("meta", None)
+        head: Json = {"resourceType": name}
+        if "id" in body:
+            head["id"] = body.pop("id")
+        labels = [*meta.get("security", []), PSEUDONYMIZED] if meta else [PSEUDONYMIZED]
+        head["meta"] = {**meta, "security": labels} if meta else {"security": labels}
+        head |= body
+        return head
 
     def patient(self, record: Json) -> Json:
         kept: Json = {
@@ -162,43 +181,47 @@ class Renderer:
         return made
 
     def plain(self, owner: str, record: Json) -> Json:
+        shape = shape_of(owner, tuple(record))
         made: Json = {}
-        for key, value in record.items():
-            if key == "resourceType":
-                continue
-            element = elements_of(owner)[key]
-            shown = self.many(owner, key, element, value)
+        for key, show in shape.shown:
+            shown = record[key] if show is None else show(self, record[key])
             if shown is not None:
                 made[key] = shown
-        return made | self.required(owner, made)
+        for keys in shape.required:
+            if not any(key in made for key in keys):
+                made |= absent(owner, keys[0])
+        return made
 
-    def many(self, owner: str, key: str, element: Element, value: Any) -> Any:
-        if not element.is_list:
-            return self.value(owner, key, element, value)
-        shown = [self.value(owner, key, element, item) for item in value]
-        return [item for item in shown if item is not None] or None
-
-    def value(self, owner: str, key: str, element: Element, value: Any) -> Any:
-        kind = element.type
-        if kind in {"date", "dateTime", "instant"}:
-            return self._calendar.text(value[0], value[1], kind)
-        if kind == "Age":
-            return self.age(value)
-        if kind == "Reference":
-            return self.reference(value)
-        if kind == "id":
-            return fhir_id(value)
-        if kind in QUANTITIES:
-            return self.quantity(value)
-        if kind in NUMBERS:
-            return significant(value, self._digits)
-        if kind[0].islower() or kind in {"Coding", "Address"}:
+    def concept(self, value: Json) -> Json | None:
+        """Mostly codes and nothing else: as the record has it."""
+        if len(value) == 1 and value.get("coding"):
             return value
-        return self.object(owner_of(owner, key, element), value) or None
+        return self.object("CodeableConcept", value) or None
+
+    def time(self, value: Sequence[Any], kind: str) -> str | None:
+        offset, precision = value
+        key = kind, offset, precision
+        if key not in self._times:
+            self._times[key] = self._calendar.text(offset, precision, kind)
+        return self._times[key]
+
+    def id(self, pseudonym: str) -> str:
+        found = self._ids.get(pseudonym)
+        if found is None:
+            found = self._ids[pseudonym] = fhir_id(pseudonym)
+        return found
 
     def reference(self, value: Json) -> Json:
-        name, _, pseudonym = value["reference"].partition("/")
-        return {"reference": f"{name}/{fhir_id(pseudonym)}"}
+        text = value["reference"]
+        found = self._references.get(text)
+        if found is None:
+            name, _, pseudonym = text.partition("/")
+            shown = self._leads.get(text) or f"{name}/{self.id(pseudonym)}"
+            found = self._references[text] = {"reference": shown}
+        return found
+
+    def number(self, value: float) -> float:
+        return significant(value, self._digits)
 
     def quantity(self, value: Json) -> Json:
         """To clinical precision: more digits would single the value out and mean nothing."""
@@ -216,12 +239,62 @@ class Renderer:
         number = {"value": max(years, 1), **comparator}
         return {**number, "unit": "years", "system": UCUM, "code": "a"}
 
-    def required(self, owner: str, made: Json) -> Json:
-        found: Json = {}
-        for keys in REQUIRED.get(owner, ()):
-            if not any(key in made for key in keys):
-                found |= absent(owner, keys[0])
-        return found
+
+Show = Callable[[Renderer, Any], Any]
+
+
+class Shape(NamedTuple):
+    """How objects with certain keys are shown, and what R4 requires of them."""
+
+    shown: tuple[tuple[str, Show | None], ...]  # None: as it is
+    required: tuple[tuple[str, ...], ...]
+
+
+@lru_cache(maxsize=4096)
+def shape_of(owner: str, keys: tuple[str, ...]) -> Shape:
+    """Keys are names of published elements: nothing else comes into a record."""
+    elements = elements_of(owner)
+    shown = tuple((key, _shown(owner, key, elements[key])) for key in keys if key != "resourceType")
+    # What is not shown after all, an instant without its day, is seen to be missing then.
+    sure = {key for key, show in shown if show is None or key == "id"}
+    required = REQUIRED.get(owner, ())
+    return Shape(shown, tuple(one for one in required if sure.isdisjoint(one)))
+
+
+def _shown(owner: str, key: str, element: Element) -> Show | None:
+    one = _one(owner, key, element)
+    if one is None or not element.is_list:
+        return one
+
+    def many(renderer: Renderer, value: Any) -> Any:
+        found = [one(renderer, item) for item in value]
+        return [item for item in found if item is not None] or None
+
+    return many
+
+
+def _one(owner: str, key: str, element: Element) -> Show | None:
+    kind = element.type
+    if kind in {"date", "dateTime", "instant"}:
+        return lambda renderer, value: renderer.time(value, kind)
+    if kind in _SHOWN:
+        return _SHOWN[kind]
+    if kind[0].islower():
+        return None
+    inner = owner_of(owner, key, element)
+    return lambda renderer, value: renderer.object(inner, value) or None
+
+
+_SHOWN: dict[str, Show | None] = {
+    "Age": Renderer.age,
+    "Reference": Renderer.reference,
+    "id": Renderer.id,
+    "CodeableConcept": Renderer.concept,
+    "Coding": None,
+    "Address": None,
+    **dict.fromkeys(QUANTITIES - {"Age"}, Renderer.quantity),
+    **dict.fromkeys(NUMBERS, Renderer.number),
+}
 
 
 def absent(owner: str, key: str) -> Json:
@@ -230,23 +303,12 @@ def absent(owner: str, key: str) -> Json:
     return {"_" + key: mark} if element.type[0].islower() else {key: mark}
 
 
-def bundle(entries: Collection[tuple[str, Json]]) -> Json:
-    """A collection of `(pseudonym, rendered resource)`; references lead to its entries."""
-    names = {f"{body['resourceType']}/{fhir_id(name)}": urn(name) for name, body in entries}
-    for _, body in entries:
-        _lead(body, names)
+def addresses(records: Iterable[Json]) -> dict[str, str]:
+    """The entries of a Bundle: references in records, and what they lead to there."""
+    return {f"{record['resourceType']}/{record['id']}": urn(record["id"]) for record in records}
+
+
+def bundle(entries: Collection[Any]) -> Json:
+    """A collection. Entries may also be JSON already, in `orjson.Fragment`."""
     made: Json = {"resourceType": "Bundle", "type": "collection"}
-    listed = [{"fullUrl": urn(pseudonym), "resource": body} for pseudonym, body in entries]
-    return {**made, "entry": listed} if listed else made  # FHIR has no empty lists
-
-
-def _lead(node: Any, names: Mapping[str, str]) -> None:
-    if type(node) is dict:
-        text = node.get("reference")
-        if type(text) is str:
-            node["reference"] = names.get(text, text)
-        for inner in node.values():
-            _lead(inner, names)
-    elif type(node) is list:
-        for inner in node:
-            _lead(inner, names)
+    return {**made, "entry": entries} if entries else made  # FHIR has no empty lists

@@ -42,7 +42,7 @@ from mappings.vocabulary.groups import (
 from mappings.vocabulary.guards import is_known_code
 from mappings.vocabulary.medications import Medicine, ingredients, medication, medication_labels
 from mappings.vocabulary.rule_table import Rule, rules
-from mappings.vocabulary.systems import short_name, uri
+from mappings.vocabulary.systems import short_name, system_addresses, uri
 from mappings.vocabulary.tables import VocabularyError
 from mappings.vocabulary.type_table import TypeRule, type_rules
 from mappings.vocabulary.units import (
@@ -110,6 +110,7 @@ __all__ = [
     "rules",
     "short_name",
     "smoking_status",
+    "system_addresses",
     "type_rules",
     "unit_label",
     "unit_rule",

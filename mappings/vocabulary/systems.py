@@ -28,3 +28,8 @@ def short_name(system: str) -> str:
 def uri(name: str) -> str:
     """The URI to write for a short name."""
     return _URI[name]
+
+
+def system_addresses() -> frozenset[str]:
+    """Every URI of a system we know."""
+    return frozenset(_SHORT)

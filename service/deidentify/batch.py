@@ -1,12 +1,12 @@
 """One run over any number of patients: their sessions, their pseudonyms, and what was done."""
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import orjson
 
@@ -17,12 +17,11 @@ from privacy.elements import BASES, elements_of
 from privacy.gate import Searcher
 from privacy.policy import Policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
-from privacy.render import Renderer, fhir_id, of_fhir_id
+from privacy.render import OUR_ADDRESSES, Renderer, addresses, fhir_id
 from privacy.subject import SubjectContext, draw_epoch
 from privacy.vault import SubjectRecord, Vault
 from service.deidentify.people import People, owner_of
 from service.deidentify.withheld import Withheld
-from service.fhir.references import levels
 from service.pipeline.guards import deidentifier_of
 
 Resource = dict[str, Any]
@@ -71,7 +70,15 @@ class Tally:
         }
 
 
-@dataclass(slots=True, repr=False)
+class Given(NamedTuple):
+    """A resource without identity, or its entry of a Bundle, as it was searched."""
+
+    name: str  # its pseudonym
+    type: str
+    data: bytes
+
+
+@dataclass(slots=True, repr=False, eq=False)
 class _Open:
     """A patient at work."""
 
@@ -80,10 +87,14 @@ class _Open:
     known: int | None  # pseudonyms sealed already: with no new one there is nothing to save
     search: Searcher
     given: set[str]  # pseudonyms that may stand in what this session made
+    renderer: Renderer  # of those that are made together
+
+
+_Kept = tuple[_Open, Resource]
 
 
 class Batch:
-    """De-identifies resource by resource. For one thread.
+    """De-identifies resources, any number at a time. For one thread.
 
     Nothing of it is in the vault before `close`, which belongs into the transaction of the entry:
     then all of it is.
@@ -113,8 +124,24 @@ class Batch:
     def __exit__(self, *_: object) -> None:
         self._sealed.close()
 
-    def apply(self, resource: Any) -> tuple[str, Resource] | None:
-        """The pseudonym of a resource and its de-identified form; None when it was refused."""
+    def apply(self, resources: Iterable[Any], *, bundled: bool = False) -> list[Given]:
+        """What may be given out of some resources, `bundled` as the entries of one Bundle.
+
+        They are searched together. What identifies somebody is left out, and what is left is made
+        and searched once more: a reference may not lead to what is not there.
+        """
+        kept = [found for resource in resources if (found := self._kept(resource))]
+        while True:
+            made = self._made(kept, bundled)
+            out = self._identified(kept, made)
+            if not out:
+                break
+            kept = [one for at, one in enumerate(kept) if at not in out]
+        self.tally.written.update(given.type for given in made)
+        return made
+
+    def _kept(self, resource: Any) -> _Kept | None:
+        """Its record, which has a pseudonym; None when it was refused."""
         self.tally.read += 1
         identity = owner_of(resource) if type(resource) is dict else None
         work = self._work(identity or NOBODY)
@@ -124,18 +151,32 @@ class Batch:
         if "id" not in record:
             self.tally.refusals[(record["resourceType"], "no-id")] += 1
             return None
-        made = Renderer(work.session).resource(record)
-        if self._identity_in(orjson.dumps(made), work):
-            self.tally.refusals[(record["resourceType"], "identity-found")] += 1
-            return None
-        self.tally.written[made["resourceType"]] += 1
-        return record["id"], made
+        return work, record
 
-    def _identity_in(self, data: bytes, work: _Open) -> bool:
-        """A random id may spell a short name, "ada": the second look leaves out our own ids."""
-        if not work.search.hits(data):
-            return False
-        return bool(work.search.hits(data, _own_ids(orjson.loads(data), work.given)))
+    def _made(self, kept: Sequence[_Kept], bundled: bool) -> list[Given]:
+        leads = addresses(record for _, record in kept) if bundled else {}
+        for work in {work for work, _ in kept}:
+            work.renderer = Renderer(work.session, leads)
+        made = []
+        for work, record in kept:
+            render = work.renderer.entry if bundled else work.renderer.resource
+            made.append(Given(record["id"], record["resourceType"], orjson.dumps(render(record))))
+        return made
+
+    def _identified(self, kept: Sequence[_Kept], made: Sequence[Given]) -> set[int]:
+        """Which of them hold what identifies their own patient."""
+        of_whom: dict[_Open, list[int]] = defaultdict(list)
+        for at, (work, _) in enumerate(kept):
+            of_whom[work].append(at)
+        found: set[int] = set()
+        for work, places in of_whom.items():
+            own = work.renderer.spelled(work.given)
+            identifying = work.search.search([made[at].data for at in places], own)
+            if identifying:
+                found.update(at for at in places if identifying.stands_in(made[at].data))
+        for at in found:
+            self.tally.refusals[(made[at].type, "identity-found")] += 1
+        return found
 
     def close(self) -> Tally:
         while self._open:
@@ -170,7 +211,7 @@ class Batch:
         session = self._deidentifier.session(subject)
         search = Searcher(person.values, fhir_words())
         known = None if found is None else len(found.ids)
-        return _Open(session, record, known, search, given)
+        return _Open(session, record, known, search, given, Renderer(session))
 
     def _fresh(self, base: str, patient: str) -> SubjectRecord:
         return SubjectRecord(
@@ -223,21 +264,12 @@ class Batch:
         }
 
 
-def _own_ids(node: Any, given: set[str]) -> set[str]:
-    """The ids and references in a rendered resource that we gave out."""
-    found: set[str] = set()
-    for objects in levels(node):
-        for text in (held.get(key) for held in objects for key in ("id", "reference")):
-            if type(text) is str and of_fhir_id(text.rpartition("/")[2]) in given:
-                found.add(text)
-    return found
-
-
 @cache
 def fhir_words() -> frozenset[str]:
-    """Names and closed codes of R4, and spellings of units: what a person may be called without
-    being recognised by it."""
-    found: set[str] = {"Bundle", "resourceType", *vocabulary.unit_spellings()}
+    """Names and closed codes of R4, addresses of code systems, spellings of units: what a person or
+    a clinic may be called without being recognised by it."""
+    found: set[str] = {"Bundle", "fullUrl", "resource", "resourceType"}
+    found |= vocabulary.unit_spellings() | vocabulary.system_addresses() | OUR_ADDRESSES
     for owner in BASES:
         for key, element in elements_of(owner).items():
             found |= {owner, key, "_" + key, element.type} | element.codes

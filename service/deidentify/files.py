@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from privacy.render import bundle
-from service.deidentify.batch import Batch
+from service.deidentify.batch import Batch, Given
 from service.deidentify.people import People
 from service.fhir.errors import SourceError
 from service.fhir.references import rewrite
@@ -20,6 +20,7 @@ Resource = dict[str, Any]
 
 NDJSON = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")
 JSON = (".json", ".json.gz")
+PORTION = 1 << 20  # bytes of lines that are searched together
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +99,44 @@ def write(
     it can be seen under its name: what cannot be recorded is not handed out."""
     with Folder(out) as folder:
         for path in inputs.by_line:
-            for line in lines(path, DEFAULT_CAP):
-                done = batch.apply(_line(line))
-                if done is not None:
-                    folder.line(done[1])
-                seen(1)
+            for some in _portions(lines(path, DEFAULT_CAP)):
+                for given in batch.apply(map(_line, some)):
+                    folder.line(given)
+                seen(len(some))
         for number, path in enumerate(inputs.whole, 1):
             found = read_json(path, DEFAULT_CAP)
-            folder.whole(f"{number:04}.json", rendered(found, batch))
+            folder.whole(f"{number:04}.json", *rendered(found, batch))
             seen(1)
         record(folder.outputs())
 
 
-def rendered(found: Any, batch: Batch) -> Resource | None:
-    """A Bundle as a Bundle, a resource as a resource; None when it was refused."""
-    made = [done for resource in resources_of(found) if (done := batch.apply(resource))]
-    if type(found) is not dict or found.get("resourceType") != "Bundle":
-        return made[0][1] if made else None
-    return bundle(made)
+def _portions(found: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """As many lines as are searched together: of a file of any size, a little at a time."""
+    some: list[bytes] = []
+    size = 0
+    for line in found:
+        some.append(line)
+        size += len(line)
+        if size >= PORTION:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def rendered(found: Any, batch: Batch) -> tuple[bytes, int]:
+    """A Bundle as a Bundle, a resource as a resource, nothing when it was refused; with how many
+    there are in it."""
+    bundled = type(found) is dict and found.get("resourceType") == "Bundle"
+    made = batch.apply(resources_of(found), bundled=bundled)
+    if bundled:
+        return orjson.dumps(bundle_of(made)), len(made)
+    return (made[0].data, 1) if made else (b"", 0)
+
+
+def bundle_of(made: Sequence[Given]) -> Resource:
+    """Of entries, for orjson to write down as they were searched."""
+    return bundle([orjson.Fragment(given.data) for given in made])
 
 
 class Folder:
@@ -135,14 +156,13 @@ class Folder:
         for output in self._files.values():
             output.close(keep=failed is None)
 
-    def line(self, resource: Resource) -> None:
-        name = f"{resource['resourceType']}.ndjson"
-        self._output(name).write(orjson.dumps(resource) + b"\n", 1)
+    def line(self, given: Given) -> None:
+        self._output(f"{given.type}.ndjson").write(given.data + b"\n", 1)
 
-    def whole(self, name: str, resource: Resource | None) -> None:
-        if resource is not None:
-            entries = resource.get("entry")
-            self._output(name).write(orjson.dumps(resource), 1 if entries is None else len(entries))
+    def whole(self, name: str, data: bytes, count: int) -> None:
+        """Of nothing there is no file."""
+        if data:
+            self._output(name).write(data, count)
 
     def outputs(self) -> list[Resource]:
         return [output.as_entry() for output in self._files.values()]

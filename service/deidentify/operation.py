@@ -18,7 +18,7 @@ from privacy.pseudonyms import new_pseudonym
 from privacy.signing import SigningKey
 from privacy.vault import Vault
 from service.auth.principals import Principal
-from service.deidentify.batch import Batch
+from service.deidentify.batch import Batch, Given
 from service.deidentify.people import People
 from service.pipeline.errors import RunError
 from service.stores import Database
@@ -28,8 +28,7 @@ from service.stores.ledger import SqlLedgerStore
 
 TRIES = 10  # two requests about one patient at once: the second works on what the first has kept
 
-Resource = dict[str, Any]
-Made = Sequence[tuple[str, Resource]]  # pseudonyms and resources
+Made = Sequence[Given]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,11 @@ class Operation:
         caller: Principal,
         body_of: Callable[[Made, Counter[tuple[str, str]]], bytes],
         request_id: str | None = None,
+        *,
+        bundled: bool = False,
     ) -> Done:
-        """`body_of` makes the answer, of which the ledger then holds the digest.
+        """`body_of` makes the answer, of which the ledger then holds the digest; of entries of a
+        Bundle if they are to be `bundled`, else of resources.
 
         A caller's patients without a Patient resource are told apart by that caller's ids alone.
         """
@@ -68,7 +70,9 @@ class Operation:
             people = People(new_pseudonym(), strangers=f"caller:{caller.subject}")
             people.read_all(resources)
             try:
-                return self._apply(resources, policy_id, caller, people, body_of, request_id)
+                return self._apply(
+                    resources, policy_id, caller, people, body_of, request_id, bundled
+                )
             except (ConflictError, StoreConflictError):
                 continue
         raise RunError("another request about the same patient is in the way; try again", "busy")
@@ -81,6 +85,7 @@ class Operation:
         people: People,
         body_of: Callable[[Made, Counter[tuple[str, str]]], bytes],
         request_id: str | None,
+        bundled: bool,
     ) -> Done:
         policy = load_policy(policy_id)
         batch = Batch(
@@ -88,7 +93,7 @@ class Operation:
             keep_open=max(1, len(resources)),
         )  # fmt: skip
         with batch:
-            made = [done for resource in resources if (done := batch.apply(resource))]
+            made = batch.apply(resources, bundled=bundled)
             with self._ledger.alone():
                 return self._recorded(batch, made, policy.short, caller, body_of, request_id)
 

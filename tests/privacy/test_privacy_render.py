@@ -22,6 +22,7 @@ from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.render import (
     Calendar,
     Renderer,
+    addresses,
     bundle,
     fhir_id,
     shift_of,
@@ -217,8 +218,8 @@ def test_references_inside_a_bundle_lead_to_its_entries() -> None:
     result = run.apply(observation(encounter={"reference": "Encounter/e"}))
     assert isinstance(patient, dict)
     assert isinstance(result, dict)
-    renderer = Renderer(run)
-    made = bundle([(record["id"], renderer.resource(record)) for record in (patient, result)])
+    renderer = Renderer(run, addresses([patient, result]))
+    made = bundle([renderer.entry(record) for record in (patient, result)])
     validate(made)
     first, second = made["entry"]
     assert second["resource"]["subject"]["reference"] == first["fullUrl"]

@@ -13,9 +13,8 @@ import orjson
 from flask import Blueprint, Response, g, request
 
 from privacy.policy import policy_ids
-from privacy.render import bundle
 from service.auth import Scope
-from service.deidentify.files import resources_of
+from service.deidentify.files import bundle_of, resources_of
 from service.deidentify.operation import Done, Made, Operation
 from service.fhir.errors import SourceError
 from service.fhir.source import parse, split_lines
@@ -55,8 +54,9 @@ def deidentify_blueprint(operation: Operation) -> Blueprint:
         asked = _asked()
         try:
             done = operation.apply(
-                asked.resources, asked.policy, principal(), _body_of(asked.form), g.request_id
-            )
+                asked.resources, asked.policy, principal(), _body_of(asked.form), g.request_id,
+                bundled=asked.form in {"bundle", "parameters"},
+            )  # fmt: skip
         except SourceError as error:  # two people under one id, and the like
             raise WebError("unprocessable", faults=[Fault("Bundle", str(error))]) from None
         except RunError:
@@ -149,15 +149,15 @@ def _lines(data: bytes) -> list[Any]:
 def _body_of(form: str) -> Any:
     forms = {
         "parameters": _parameters,
-        "bundle": lambda made, _: orjson.dumps(bundle(made)),
-        "resource": lambda made, _: orjson.dumps(made[0][1]) if made else b"",
-        "ndjson": lambda made, _: b"".join(orjson.dumps(body) + b"\n" for _, body in made),
+        "bundle": lambda made, _: orjson.dumps(bundle_of(made)),
+        "resource": lambda made, _: made[0].data if made else b"",
+        "ndjson": lambda made, _: b"".join(given.data + b"\n" for given in made),
     }
     return forms[form]
 
 
 def _parameters(made: Made, refusals: Refusals) -> bytes:
-    parts: list[Json] = [{"name": "de-identifiedData", "resource": bundle(made)}]
+    parts: list[Json] = [{"name": "de-identifiedData", "resource": bundle_of(made)}]
     if refusals:
         parts.append({"name": "outcome", "resource": _outcome(refusals)})
     return orjson.dumps({"resourceType": "Parameters", "parameter": parts})
