@@ -1,6 +1,7 @@
 """Writes docs/mapping-rules.md from the spec cases: `python tests/mappings/mappings_page.py`."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,18 @@ dropped or refused with a reason (`completeness.slices`), or is counted in `comp
 
 def render() -> str:
     parts = [HEAD.format(types="".join(_types())), *_reasons()]
-    for path in sorted(SPEC.glob("*.yaml"), key=lambda p: list(TITLES).index(p.stem)):
-        parts.append(f"\n## {TITLES[path.stem]}\n")
-        for case in yaml.safe_load(path.read_text("utf-8")):
+    for name, listed in cases().items():
+        parts.append(f"\n## {TITLES[name]}\n")
+        for case in listed:
             parts += _case(case)
     return "".join(parts)
+
+
+@cache
+def cases() -> dict[str, list[dict[str, Any]]]:
+    """The cases of each file, in the order of the page."""
+    files = sorted(SPEC.glob("*.yaml"), key=lambda p: list(TITLES).index(p.stem))
+    return {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in files}
 
 
 def _types() -> Iterator[str]:

@@ -6,8 +6,8 @@ from collections import Counter
 import mappings_page
 import orjson
 import pytest
-import yaml
-from mappings_golden import FOLDER, TYPES, golden
+from mappings_golden import DAY, FOLDER, TYPES, golden
+from mappings_path import mapped
 from support.twins import complete, everything, twin
 
 from mappings.from_fhir import MAPPERS
@@ -15,6 +15,8 @@ from mappings.vocabulary import type_rules
 from privacy.elements import IN_SCOPE
 from service.fhir.bundle import read_bundle
 from service.fhir.grouping import SCOPE
+from service.sandbox.population import generate
+from twin_engine.document import dump
 from twin_engine.document.schema import schema
 
 
@@ -35,10 +37,8 @@ def test_no_type_in_scope_is_silent() -> None:
     assert set(type_rules()) == IN_SCOPE
     assert told == MAPPERS.keys() | {"Medication"} == SCOPE
     assert told - {"Medication"} == set(TYPES)
-    cases = [
-        c for path in mappings_page.SPEC.glob("*.yaml") for c in yaml.safe_load(path.read_text())
-    ]
-    assert {record["resourceType"] for case in cases for record in case["records"]} == IN_SCOPE
+    records = [r for listed in mappings_page.cases().values() for c in listed for r in c["records"]]
+    assert {record["resourceType"] for record in records} == IN_SCOPE
     parts = {part for rule in type_rules().values() for part in rule.becomes}
     assert parts <= schema()["properties"].keys()
 
@@ -60,3 +60,13 @@ def test_every_resource_of_every_type_is_accounted_for() -> None:
     assert [kind for kind in kinds if seen[kind] != 1] == [*declared, "Claim"]
     made = twin(everything(), complete() | {"notRead": record.not_read})
     assert made["completeness"]["notRead"] == dict.fromkeys([*declared, "other"], 1)
+
+
+@pytest.mark.slow
+def test_the_facts_of_a_person_are_small_beside_the_record() -> None:
+    """At most 8 % of the compact source; answers of models come on top (see docs/explain.md)."""
+    for someone in generate(DAY)[:8]:
+        person, *others = sorted(someone.resources, key=lambda r: r["resourceType"] != "Patient")
+        source = orjson.dumps({"entry": [{"resource": one} for one in someone.resources]})
+        made = twin(mapped(*others, person=person))
+        assert len(dump(made)) < 0.08 * len(source)

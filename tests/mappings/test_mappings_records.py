@@ -198,3 +198,33 @@ def test_what_the_twin_needs_of_a_vaccine_passes_and_what_tells_the_batch_does_n
         assert fact.time is not None
         assert "ZK4711" not in repr(found)
         assert "Zorkmidt" not in repr(found)
+
+
+def test_a_waveform_or_a_text_is_no_value_and_is_not_passed_over() -> None:
+    """Their content never passes; that there was a result of this concept is still told."""
+    heart_rate = {"coding": [{"system": LOINC, "code": "8867-4"}]}
+    result = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": heart_rate,
+        "subject": {"reference": "Patient/p1"},
+        "effectiveDateTime": "2020-11-03",
+    }
+    wave = {"origin": {"value": 0}, "period": 10, "dimensions": 1, "data": "71 72 4711 E"}
+    unknown = {"coding": [{"system": LOINC, "code": "11524-6"}]}
+    found = mapped(
+        result | {"id": "a", "valueSampledData": wave},
+        result | {"id": "b", "valueString": "about 4711"},
+        result | {"id": "c", "code": unknown, "valueSampledData": wave},
+        result
+        | {
+            "id": "d",
+            "code": unknown,
+            "component": [{"code": heart_rate, "valueSampledData": wave}],
+        },
+    )
+    assert not found.measurements
+    asides = [(fact.concept, fact.rule) for fact in found.set_aside]
+    assert asides == [("heart-rate", "value-absent")] * 3
+    assert found.unmapped == (("Observation", "loinc", "11524-6", 1),)
+    assert "4711" not in repr(found)
