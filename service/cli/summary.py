@@ -30,6 +30,7 @@ class Summary:
     existing: tuple[str, ...]
     corrected: dict[str, int]
     review: tuple[str, ...]
+    unmarked: tuple[str, ...]
     dry: bool
     folder: str | None
 
@@ -56,6 +57,7 @@ class Summary:
             existing=tuple(_kinds(ref for item in done for ref in item.result.existing)),
             corrected=charted.counts() if charted else {},
             review=tuple(charted.review) if charted else (),
+            unmarked=tuple(charted.unmarked) if charted else (),
             dry=charted is None,
             folder=str(folder) if folder else None,
         )
@@ -73,6 +75,7 @@ class Summary:
             "existing": list(self.existing),
             "corrected": self.corrected,
             "review": list(self.review),
+            "unmarked": list(self.unmarked),
         }
 
 
@@ -126,6 +129,11 @@ def lines(summary: Summary) -> Iterator[str]:
         yield (
             "  REVIEW     accepted by a person, and an input no longer stands: "
             f"{', '.join(summary.review)}"
+        )
+    if summary.unmarked:
+        yield (
+            "  REVIEW     no longer holds, and the server refuses the mark; withdraw in the chart: "
+            f"{', '.join(summary.unmarked)}"
         )
     if summary.folder:
         yield f"  files      {summary.folder}"

@@ -39,6 +39,7 @@ class Row:
     headline: str
     refused: bool
     past: bool
+    stale: bool  # its chart holds a result that no longer does
 
 
 @pages.get("/clinic")
@@ -52,7 +53,8 @@ def clinic() -> str | Response:
     found = [(about, runs.document(about.pseudonym)) for about in runs.newest(LISTED)]
     cards = model_cards.cards(document for _, document in found)
     hidden = _hidden(found)
-    rows = [row(about, document, cards, hidden, now) for about, document in found]
+    stale = {one.twin for one in runs.reviews.stale(about.pseudonym for about, _ in found)}
+    rows = [row(about, document, cards, hidden, now, stale) for about, document in found]
     return render_template("clinic.html", rows=rows, limit=LISTED)
 
 
@@ -84,6 +86,7 @@ def _twin_page(pseudonym: str, version: int | None) -> str:
         made=record.since(about.created, datetime.now(UTC)),
         assessments=assessed.assessments(document, cards, runs.expiries(about, document)),
         standings=standings(pseudonym, document),
+        stale=stale(pseudonym),
         disputed=disputed.marks(pseudonym, document),
         lacks=lacking.lacking(document, cards),
         sections=signals.sections(document),
@@ -103,6 +106,23 @@ def _twin_page(pseudonym: str, version: int | None) -> str:
         versions=record.versions(known),
         changes=record.changes(document),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """A result in the patient's chart that no longer holds."""
+
+    title: str
+    marked: bool
+
+
+def stale(pseudonym: str) -> list[Outdated]:
+    models = all_models()
+    found = services().runs.reviews.stale([pseudonym])
+    return [
+        Outdated(models[one.model].title if one.model in models else one.model, one.marked)
+        for one in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +156,7 @@ def row(
     cards: Mapping[str, Json],
     hidden: Collection[About],
     now: datetime,
+    stale: Collection[str] = (),
 ) -> Row:
     head = record.header(document)
     text, refused = headline(document, cards, hidden)
@@ -151,6 +172,7 @@ def row(
         headline=text,
         refused=refused,
         past=any(end.past for end in ends.values()),
+        stale=about.pseudonym in stale,
     )
 
 

@@ -44,6 +44,7 @@ from service.pipeline.pulling import pull, pull_again, types_for
 from service.pipeline.runtime import Runtime, code_base
 from service.pipeline.sweeper import Sweeper
 from service.refresh.chart import Charted, update_chart
+from service.refresh.correct import Done
 from service.refresh.facade import past
 from service.review.chart import ChartWriter
 from service.review.desk import ReviewDesk
@@ -657,8 +658,13 @@ class Service:
             "twinport_runs_in_hand": backlog.running,
             "twinport_run_oldest_wait_seconds": backlog.oldest_seconds,
             "twinport_writes_unfinished": self.runtime.outbox.waiting(),
+            "twinport_results_to_review": self._closed_as(Done.REVIEW),
+            "twinport_results_unmarked": self._closed_as(Done.UNMARKED),
             **self.watching.levels(),
         }
+
+    def _closed_as(self, done: Done) -> int:
+        return len(self.runtime.outbox.closed_as(done.value))
 
     def _note(
         self,

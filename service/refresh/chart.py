@@ -43,7 +43,15 @@ class Charted:
     @property
     def review(self) -> list[str]:
         """Models whose accepted results rest on inputs that no longer stand."""
-        return sorted({c.model for c in self.changes if c.done is Done.REVIEW})
+        return self._models(Done.REVIEW)
+
+    @property
+    def unmarked(self) -> list[str]:
+        """Models whose results no longer hold, in a chart that refuses to be told so."""
+        return self._models(Done.UNMARKED)
+
+    def _models(self, done: Done) -> list[str]:
+        return sorted({change.model for change in self.changes if change.done is done})
 
     def counts(self) -> dict[str, int]:
         """Without the usual: a first-choice rung and nothing corrected."""
@@ -193,6 +201,8 @@ class Chart:
 
     def _still_to_review(self, item: OutboxItem, one: Earlier) -> Change | None:
         """Told again by every run until somebody has dealt with it; audited the first time."""
+        if item.detail == Done.UNMARKED.value:
+            return self._still_unmarked(item, one)
         if item.detail != Done.REVIEW.value:
             return None
         if self._corrector.accepted(item):
@@ -200,6 +210,15 @@ class Chart:
             return Change(one.model, one.cause, Done.REVIEW)
         self._runtime.outbox.close(item.key, "reviewed")
         return None
+
+    def _still_unmarked(self, item: OutboxItem, one: Earlier) -> Change | None:
+        """Tried again by every run: what the server refuses may be allowed one day, and a person
+        may have withdrawn it there."""
+        done = self._corrector.retire(item, one)
+        if done in (Done.UNMARKED, Done.OPEN):
+            return Change(one.model, one.cause, Done.UNMARKED)
+        self._runtime.outbox.close(item.key, done.value)
+        return self._noted(Change(one.model, one.cause, done))
 
     # -- notes ---------------------------------------------------------------------------------
 

@@ -16,9 +16,11 @@ import orjson
 from service.fhir.capability import Capability
 from service.fhir.errors import (
     BadAnswer,
+    Forbidden,
     Gone,
     Invalid,
     NotFound,
+    NotSupported,
     Precondition,
     Refused,
     TransportError,
@@ -37,6 +39,7 @@ TAG = "urn:twinport:lifecycle"
 _INPUTS = ("basis", "derivedFrom")
 _GONE = "No longer on this server"
 TRIES = 3
+_SAID_NO = (Forbidden, Invalid, NotSupported, Unprocessable)
 
 
 class Done(StrEnum):
@@ -48,6 +51,7 @@ class Done(StrEnum):
     REVIEW = "accepted-needs-review"
     GONE = "gone"  # not on the server any more: nothing to change
     OPEN = "open"  # could not be changed now; tried again by the next run
+    UNMARKED = "unmarked"  # the server refuses the change: it still stands there as it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,9 @@ class Corrector:
     def _all(self, item: OutboxItem, aims: _Aims, refused: bool) -> Done:
         try:
             done = [self._one(wanted, aims, refused) for wanted in self._results(item)]
+        except _SAID_NO:
+            # An outdated refusal holds no number that could mislead anybody.
+            return Done.GONE if refused else Done.UNMARKED
         except (TransportError, BadAnswer, Refused):
             return Done.OPEN
         for gravest in (Done.OPEN, Done.REVIEW, aims.machine.done):

@@ -27,6 +27,7 @@ from service.fhir.ladder import Rung, row_key
 from service.fhir.look import Found, Looker
 from service.fhir.outbox import OutboxItem, OutboxState
 from service.fhir.wanted import Wanted, wanted_from
+from service.refresh.correct import Done
 from service.stores.outbox import SqlOutboxStore
 
 Json = dict[str, Any]
@@ -56,6 +57,12 @@ class ChartWriter:
         unseal: Callable[[bytes], bytes],
     ) -> None:
         self._outbox, self._client_for, self._unseal = outbox, client_for, unseal
+
+    def to_deal_with(self) -> dict[str, bool]:
+        """Keys of results in a chart that no longer hold and wait for a person; whether the chart
+        says so itself."""
+        found = self._outbox.closed_as(Done.REVIEW.value, Done.UNMARKED.value)
+        return {row.partition(".")[0]: detail == Done.REVIEW.value for row, detail in found.items()}
 
     def write(self, key: str, review: Reviewed) -> Outcome:
         item = self._item(key)

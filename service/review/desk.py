@@ -8,7 +8,7 @@ came with high numbers alone would tell them.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from service.auth import Kind, Principal
 from service.config.sections import Reviews
@@ -48,6 +48,15 @@ class Standing:
     hidden: bool
     mine: Review | None = None
     decided: Review | None = None
+
+
+class Stale(NamedTuple):
+    """A result in a chart that no longer holds. `marked`: the chart says so itself; else its server
+    refused the mark."""
+
+    twin: str
+    model: str
+    marked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,13 @@ class ReviewDesk:
         decided = next((one for one in own if one.decided is not None), None)
         seen = decided is not None or (mine is not None and mine.shown is not None)
         return Standing(pauses(self._settings, asked.model) and not seen, mine, decided)
+
+    def stale(self, twins: Iterable[str]) -> list[Stale]:
+        """What stands in these patients' charts and no longer holds, until a person has dealt with
+        it there."""
+        waiting = self._chart.to_deal_with()
+        found = self._store.keys_of(twins, waiting) if waiting else []
+        return sorted({Stale(about.twin, about.model, waiting[key]) for about, key in found})
 
     # -- steps ---------------------------------------------------------------------------------
 

@@ -130,6 +130,14 @@ class SqlOutboxStore:
         return self._move(key, (OutboxState.PENDING, OutboxState.CONFIRMED, OutboxState.SUPERSEDED),
                           OutboxState.SUPERSEDED, detail)  # fmt: skip
 
+    def closed_as(self, *details: str) -> dict[str, str]:
+        """Key → detail of the closed items that have one of these."""
+        query = select(OutboxRow.key, OutboxRow.detail).where(
+            OutboxRow.state == OutboxState.SUPERSEDED, OutboxRow.detail.in_(details)
+        )
+        with self._database.read() as session:
+            return {row.key: row.detail for row in session.execute(query)}
+
     def reopen(self, key: str) -> bool:
         """A closed item holds again: it is looked for, and written where it is missing."""
         return self._move(key, (OutboxState.SUPERSEDED,), OutboxState.PENDING, "")

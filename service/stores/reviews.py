@@ -245,6 +245,15 @@ class ReviewStore:
             row = session.scalars(select(ResultKeyRow).where(ResultKeyRow.key == key)).first()
             return None if row is None else About(row.twin, row.model, row.snapshot)
 
+    def keys_of(self, twins: Iterable[str], among: Iterable[str]) -> list[tuple[About, str]]:
+        """Of these twins' results, those with one of these keys."""
+        query = select(ResultKeyRow).where(
+            ResultKeyRow.twin.in_(list(twins)), ResultKeyRow.key.in_(list(among))
+        )
+        with self._database.read() as session:
+            rows = session.scalars(query).all()
+            return [(About(row.twin, row.model, row.snapshot), row.key) for row in rows]
+
     def decisions(self, keys: Iterable[str]) -> dict[str, Review]:
         """The decisions on results, by the key of the result."""
         joint = and_(

@@ -17,6 +17,10 @@ LEVELS: Mapping[str, str] = {
     "twinport_runs_in_hand": "Runs that are worked on.",
     "twinport_run_oldest_wait_seconds": "How long the oldest waiting run has waited.",
     "twinport_writes_unfinished": "Results not yet confirmed in a chart.",
+    "twinport_results_to_review": "Accepted results in charts, marked as resting on what no longer "
+    "stands.",
+    "twinport_results_unmarked": "Results in charts that no longer hold, where the server refuses "
+    "the mark.",
     "twinport_watches": "Watched patients that are looked at, not paused.",
     "twinport_watches_failing": "Of these, those whose last look failed.",
     "twinport_watch_longest_overdue_seconds": "For how long the one due first has been due.",

@@ -8,6 +8,7 @@ import pytest
 from pages_site import DIED, FULL, HTML, PARTIAL, REFUSED, Site
 
 from service.auth import Role
+from service.stores.reviews import About, ReviewStore
 
 OFFICER_PAGES = (
     "/privacy",
@@ -263,3 +264,28 @@ def test_the_patients_page_gives_no_advice_and_raises_no_alarm(site: Site) -> No
         text = prose(site.patient(patient).get("/me").text).lower()
         for word in ALARMS:
             assert not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text), word
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        ("unmarked", "no longer holds and does not say so"),
+        ("accepted-needs-review", "rests on an input that no longer stands"),
+    ],
+)
+def test_what_no_longer_holds_in_the_chart_stands_above_everything_else(
+    acting: Site, detail: str, said: str
+) -> None:
+    """Until somebody has dealt with it there."""
+    (twin,) = acting.twins.values()
+    runtime, client = acting.service.runtime, acting.client(Role.EHR)
+    ReviewStore(runtime.database).note_keys({About(twin, "prevent", "sha256:1"): "key"})
+    runtime.outbox.enqueue("key.document", b"")
+    runtime.outbox.close("key.document", detail)
+    page, listed = client.get(f"/clinic/twins/{twin}").text, client.get("/clinic").text
+    assert said in page
+    assert page.index(said) < page.index('id="assessments"')
+    assert "review in the chart" in listed
+    runtime.outbox.close("key.document", "reviewed")
+    assert said not in client.get(f"/clinic/twins/{twin}").text
+    assert "review in the chart" not in client.get("/clinic").text
