@@ -149,7 +149,8 @@ class Session:
         for bundle, times in self.bundles.items():
             for slot in self._bundles[bundle]:
                 hits[slot] += times
-        found = Counter(dict(compress(zip(self._slots, hits, strict=True), hits)))
+        taken = zip(compress(self._slots, hits), filter(None, hits), strict=True)  # few of many
+        found = Counter(dict(taken))
         found.update(self.extensions)
         return found
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
-from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
@@ -371,20 +370,15 @@ def allowed(link: SubjectRecord, questions: frozenset[str] = frozenset()) -> fro
 
     Codes are not among them: one that equals an identifying value of the source is a hit.
     """
-    ours = (_own_words(), _policy_digests(), questions, (link.twin,), link.ids.given())
-    return frozenset(chain.from_iterable(ours))
+    return _ours().union(questions, (link.twin,), link.ids.given())
 
 
 def told_in(payload: bytes) -> frozenset[str]:
     """The same of a document whose ways back are not at hand, by what it says of itself."""
     document = orjson.loads(payload)
     names = {name for row in document["sources"] for name in row["ids"]}
-    return (
-        _own_words()
-        | _policy_digests()
-        | _questions(document)
-        | {document["twin"]["id"], document["twin"]["policy"]["digest"], *names}
-    )
+    heading = document["twin"]
+    return _ours().union(_questions(document), (heading["id"], heading["policy"]["digest"]), names)
 
 
 def _questions(document: Json) -> frozenset[str]:
@@ -394,9 +388,10 @@ def _questions(document: Json) -> frozenset[str]:
 
 
 @cache
-def _policy_digests() -> frozenset[str]:
-    """Those of the policies that come with us: older than any record, the same for everybody."""
-    return frozenset(load_policy(policy_id).digest for policy_id in twin_policy_ids())
+def _ours() -> frozenset[str]:
+    """Our own words, and the digests of the policies that come with us: older than any record, the
+    same for everybody."""
+    return _own_words().union(load_policy(policy_id).digest for policy_id in twin_policy_ids())
 
 
 def _blocked(link: SubjectRecord, done: _Done, result: gate.GateResult) -> Json:
