@@ -1,6 +1,5 @@
 """The resources as one transaction that can be sent again and creates nothing twice."""
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
@@ -11,15 +10,15 @@ Json = dict[str, Any]
 
 
 def transaction_bundle(resources: Iterable[Json]) -> Json:
-    """A transaction of conditional creates; a resource that occurs twice is sent once."""
+    """A transaction of conditional creates; a resource that occurs twice is sent once. Its entries
+    share what they hold with the resources."""
     unique = {url(resource): resource for resource in resources}
     entries = [_entry(full_url, resource) for full_url, resource in unique.items()]
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 
 
 def _entry(full_url: str, resource: Json) -> Json:
-    body = copy.deepcopy(resource)
-    del body["id"]  # the server's to give
+    body = {name: part for name, part in resource.items() if name != "id"}  # the server's to give
     request = {"method": "POST", "url": resource["resourceType"]}
     condition = _condition(resource)
     if condition:

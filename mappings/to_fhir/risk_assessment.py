@@ -56,7 +56,8 @@ def risk_assessment(
     basis = references(assessment, links)
     if basis:
         resource["basis"] = as_references(basis)
-    resource["prediction"] = [_prediction(r, assessment, view, links) for r in results]
+    said = inputs_sentence(assessment["inputs"])
+    resource["prediction"] = [_prediction(r, said, view, links) for r in results]
     resource["note"] = notes(assessment, view, links)
     return resource
 
@@ -74,9 +75,7 @@ def _sentence(result: Mapping[str, Any], view: CardView) -> str:
     )
 
 
-def _prediction(
-    result: Mapping[str, Any], assessment: Mapping[str, Any], view: CardView, links: Links
-) -> Json:
+def _prediction(result: Mapping[str, Any], inputs: str, view: CardView, links: Links) -> Json:
     outcome = view.outcome(result)
     coding = own(links, "outcome", outcome.id, outcome.label)
     prediction: Json = {
@@ -87,7 +86,7 @@ def _prediction(
     if "category" in result:
         prediction["qualitativeRisk"] = _category(result["category"], links)
     prediction["whenPeriod"] = _when(result, links)
-    prediction["rationale"] = _rationale(result, assessment)
+    prediction["rationale"] = _rationale(result, inputs)
     return prediction
 
 
@@ -106,9 +105,5 @@ def _when(result: Mapping[str, Any], links: Links) -> Json:
     return {"start": start.isoformat(), "end": end.isoformat()}
 
 
-def _rationale(result: Mapping[str, Any], assessment: Mapping[str, Any]) -> str:
-    return paragraph(
-        f"{spelled(result['value'])}.",
-        interval_sentence(result, spelled),
-        inputs_sentence(assessment["inputs"]),
-    )
+def _rationale(result: Mapping[str, Any], inputs: str) -> str:
+    return paragraph(f"{spelled(result['value'])}.", interval_sentence(result, spelled), inputs)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property, lru_cache
 from typing import Any
 
 import orjson
@@ -22,7 +23,7 @@ class TypeCapability:
     update_create: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Capability:
     """`stated` False: no usable statement, so nothing is ruled out and nothing promised."""
 
@@ -37,7 +38,7 @@ class Capability:
     not_exported: frozenset[str] = frozenset()
     """Types that the server says it leaves out of exports"""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of what is stated, less what changes with every answer (dates, counts)."""
         stated = (
@@ -85,7 +86,12 @@ def read_capability(client: FhirClient) -> Capability:
         answer = client.metadata()
     except (Refused, BadAnswer):
         return Capability()
-    return parse_capability(answer.resource)
+    return _parsed(orjson.dumps(answer.resource))
+
+
+@lru_cache(maxsize=32)  # a server states the same for a long time
+def _parsed(statement: bytes) -> Capability:
+    return parse_capability(orjson.loads(statement))
 
 
 def parse_capability(statement: Any) -> Capability:

@@ -1,6 +1,5 @@
 """The resources to be written, and how they refer to one another before they exist."""
 
-import copy
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -109,18 +108,17 @@ def resolved(wanted: Wanted, known: Mapping[str, str], others: Iterable[Wanted])
     `known` maps urn:uuid to `Type/id`. What is in neither stays: a transaction resolves it.
     """
     logical = {o.url: o for o in others if o.identifier is not None}
-    body = copy.deepcopy(wanted.body)
-    stack: list[Any] = [body]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            _resolve(node, known, logical)
-        stack.extend(v for v in _children(node) if isinstance(v, dict | list))
+    body: Resource = _copied(wanted.body, known, logical)
     return body
 
 
-def _children(node: Any) -> Iterable[Any]:
-    return node.values() if isinstance(node, dict) else node
+def _copied(node: Any, known: Mapping[str, str], logical: Mapping[str, Wanted]) -> Any:
+    if isinstance(node, dict):
+        copy = {name: _copied(value, known, logical) for name, value in node.items()}
+        if "reference" in copy:
+            _resolve(copy, known, logical)
+        return copy
+    return [_copied(item, known, logical) for item in node] if isinstance(node, list) else node
 
 
 def _resolve(node: Resource, known: Mapping[str, str], logical: Mapping[str, Wanted]) -> None:

@@ -6,7 +6,7 @@ one leaves the others written, and a set stays small enough for any server's tra
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
@@ -111,8 +111,10 @@ class Deliverer:
             reasons={reason.id: reason.sentence for reason in REASONS.values()},
         )
 
-    def held(self, outbox: SqlOutboxStore) -> HeldOutbox:
-        return HeldOutbox(outbox, self._lease)
+    def held(
+        self, outbox: SqlOutboxStore, meanwhile: Callable[[], None] | None = None
+    ) -> HeldOutbox:
+        return HeldOutbox(outbox, self._lease, meanwhile)
 
     def deliver(
         self,

@@ -19,8 +19,16 @@ from service.stores.outbox import SqlOutboxStore
 class HeldOutbox:
     """`service.fhir.outbox.OutboxStore`, for the length of a `with` block."""
 
-    def __init__(self, store: SqlOutboxStore, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        store: SqlOutboxStore,
+        lease_seconds: float,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> None:
+        """`meanwhile` is called once, when the first item is in hand and the server is about to be
+        asked."""
         self._store, self._lease = store, lease_seconds
+        self._meanwhile = meanwhile
         self._held: dict[str, int] = {}
         self._read_back: dict[str, Callable[[], object]] = {}
         self._lock = threading.Lock()
@@ -63,6 +71,8 @@ class HeldOutbox:
             self._held |= {item.key: item.attempt for item in items}
         if items and not self._heart.is_alive():
             self._heart.start()
+            if self._meanwhile is not None:
+                self._meanwhile()
         return items
 
     def mark(

@@ -77,11 +77,17 @@ class Runtime:
         scale: str = "percent",
         *,
         refusals: bool = False,
-        beside: Callable[[list[Parcel]], None] | None = None,
     ) -> list[Parcel]:
         """What a run answers with and may write back; our own façade shows it from now on.
-        `refusals`: also where a model made no estimate. `beside` is called inside the same
-        transaction."""
+        `refusals`: also where a model made no estimate."""
+        parcels = self.deliverer.parcels(made, scale, refusals=refusals)
+        self.show(made, refusals=refusals)
+        return parcels
+
+    def show(
+        self, made: Made, *, refusals: bool = False, beside: Callable[[], None] | None = None
+    ) -> None:
+        """The same on our own façade. `beside` is called inside the same transaction."""
         reviews, twin = ReviewStore(self.database), made.twin.id
         keys = {
             About(twin, item["model"]["id"], item["snapshot"]): self.deliverer.key(made, item)
@@ -89,15 +95,13 @@ class Runtime:
             if item["results"]
         }
         own = own_resources(made, self.deliverer, refusals=refusals)
-        parcels = self.deliverer.parcels(made, scale, refusals=refusals)
         with self.database.write():
             reviews.note_keys(keys)
             decided, base = reviews.decisions(keys.values()), code_base(self.config)
             decisions = {key: reviewed_of(one, base) for key, one in decided.items()}
             OwnStore(self.database).keep(with_decisions(own, decisions))
             if beside is not None:
-                beside(parcels)
-        return parcels
+                beside()
 
     def server(self, name: str) -> ServerConfig:
         entry = self.config.servers.get(name)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -30,7 +31,7 @@ from service.fhir.errors import (
 from service.fhir.http import FhirClient
 from service.fhir.pull import Progress
 from service.fhir.record import PatientRecord
-from service.fhir.servers import ServerConfig, from_url
+from service.fhir.servers import from_url
 from service.fhir.since import Kept
 from service.fhir.writeback import resume
 from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFailedError
@@ -39,6 +40,7 @@ from service.patient.disputes import Disputes
 from service.pipeline.deliver import Delivered, Parcel, as_bundle
 from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
+from service.pipeline.meanwhile import meanwhile
 from service.pipeline.meters import RunMeters, Stages
 from service.pipeline.pulling import pull, pull_again, types_for
 from service.pipeline.runtime import Runtime, code_base
@@ -366,10 +368,10 @@ class Service:
             self._note_safety(context.run_id, made)
             counts = tally(made, len(record.resources))
             stages.begin(WRITE_BACK)
-            self._keep_answer(context, made, server, counts)
+            context.check()
             client.clock.let_finish()
             wished = server.write_back if wanted["writeBack"] is None else wanted["writeBack"]
-            charted = update_chart(self.runtime, made, client) if wished else Charted()
+            charted = self._deliver(context, made, client, counts, wished)
         if not charted.confirmed:
             raise WriteBackFailed("not every result is confirmed on the server")
         in_chart = written(charted.delivered) | charted.counts()
@@ -411,19 +413,42 @@ class Service:
                 object=run_id,
             )
 
+    def _deliver(
+        self,
+        context: RunContext,
+        made: Made,
+        client: FhirClient,
+        counts: Mapping[str, int],
+        wished: bool,
+    ) -> Charted:
+        """Into the chart, where that is wished. Meanwhile what the run answers is kept: neither
+        needs the other, both can be repeated, and one of them waits for the server."""
+        server = client.server
+        scale, refusals = server.probability_scale, server.write_refusals
+        parcels = self.runtime.deliverer.parcels(made, scale, refusals=refusals)
+        keep = partial(self._keep_answer, context, made, parcels, refusals, counts)
+        with meanwhile(keep) as begin:
+            if not wished:
+                return Charted()
+            return update_chart(self.runtime, made, client, ready=parcels, meanwhile=begin)
+
     def _keep_answer(
-        self, context: RunContext, made: Made, server: ServerConfig, counts: Mapping[str, int]
+        self,
+        context: RunContext,
+        made: Made,
+        parcels: list[Parcel],
+        refusals: bool,
+        counts: Mapping[str, int],
     ) -> None:
         """What the run answers, what our façade shows of it, and how far the run is, in one."""
+        run_id = context.run_id
+        answer = self.runtime.sealer.seal(orjson.dumps(as_bundle(parcels)), _context(run_id))
 
-        def beside(parcels: list[Parcel]) -> None:
-            answer, run_id = orjson.dumps(as_bundle(parcels)), context.run_id
-            self._results.keep(run_id, self.runtime.sealer.seal(answer, _context(run_id)))
+        def beside() -> None:
+            self._results.keep(run_id, answer)
             context.progress(WRITE_BACK, counts)
 
-        self.runtime.results(
-            made, server.probability_scale, refusals=server.write_refusals, beside=beside
-        )
+        self.runtime.show(made, refusals=refusals, beside=beside)
 
     # -- twins ---------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ finished by the next run, because each step looks before it acts.
 """
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,14 +70,18 @@ class Chart:
         made: Made,
         client: FhirClient,
         capability: Capability | None = None,
+        ready: Iterable[Parcel] = (),
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         self._runtime, self._made, self._client = runtime, made, client
+        self._meanwhile = meanwhile
         self._capability = capability or read_capability(client)
         self._corrector = Corrector(client, self._capability, runtime.sealer.open)
         self._audit = AuditStore(runtime.database)
         self._start = Rung(client.server.write_as)
         self._known: set[str] = set()  # rows of the outbox that are worth a look
         self._made_up: dict[tuple[str, Rung, tuple[str, ...]], Parcel] = {}
+        self._ready = {parcel.key: parcel for parcel in ready}
 
     def update(self) -> Charted:
         charted = Charted()
@@ -87,7 +92,7 @@ class Chart:
         self._look_up([*(deliverer.key(self._made, one) for one in given),
                        *(one.key for one in earlier)])  # fmt: skip
         earlier = in_chart(earlier, self._is_written)
-        with deliverer.held(self._runtime.outbox) as held:
+        with deliverer.held(self._runtime.outbox, self._meanwhile) as held:
             for assessment in given:
                 self._deliver(assessment, earlier, charted, held)
         self._look_up([one.key for one in earlier])  # another run may have written since
@@ -150,7 +155,8 @@ class Chart:
         deliverer, server = self._runtime.deliverer, self._client.server
         links = deliverer.links(self._made, assessment, server.probability_scale)
         links = replace(links, revises=revises)
-        parcel = deliverer.parcel(self._made, assessment, links, rung)
+        ready = None if revises else self._ready.get(row_key(links.identifier[1], rung))
+        parcel = ready or deliverer.parcel(self._made, assessment, links, rung)
         if not server.model_cards or rung is Rung.FACADE:
             return parcel
         content = self._runtime.versions.card(assessment["model"])
@@ -270,7 +276,14 @@ def _rung_word(model: str, choice: Choice) -> str:
 
 
 def update_chart(
-    runtime: Runtime, made: Made, client: FhirClient, capability: Capability | None = None
+    runtime: Runtime,
+    made: Made,
+    client: FhirClient,
+    capability: Capability | None = None,
+    ready: Iterable[Parcel] = (),
+    meanwhile: Callable[[], None] | None = None,
 ) -> Charted:
-    """Everything this twin has to say to its server. `capability` saves asking for it again."""
-    return Chart(runtime, made, client, capability).update()
+    """Everything this twin has to say to its server. `capability` saves asking for it again,
+    `ready` (what `Deliverer.parcels` made for this server) putting it into words again;
+    `meanwhile` is called when the server is about to be asked for the first time, if ever."""
+    return Chart(runtime, made, client, capability, ready, meanwhile).update()

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, insert, select
 
-from service.stores.database import Database, utc_now
+from service.stores.database import Database, execute, utc_now
 from service.stores.tables import AuditRow
 
 # A pseudonym may start with any letter of base64url.
@@ -98,7 +98,7 @@ class AuditStore:
             if value is not None and not _WORD.fullmatch(value):
                 raise ValueError(f"audit: {name} must be a code or a pseudonym")
         with self._database.write() as session:
-            session.add(AuditRow(time=self._clock(), **parts))
+            execute(session, insert(AuditRow), [{"time": self._clock(), **parts}])
 
     def recent(self, limit: int = 100, *, before: int | None = None) -> list[AuditEvent]:
         """Latest first; ``before`` continues an earlier page."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.stores.database import Database, utc_now
+from service.stores.database import Database, execute, utc_now
 from service.stores.tables import Base, Serial
 
 _UNKNOWN = "twin:"
@@ -54,8 +54,8 @@ class ConsentStore:
         add = self._database.insert(ConsentPersonRow).values(twin=twin, person=person)
         before = ConsentRow.person == unknown(twin)
         with self._database.write() as session:
-            session.execute(add.on_conflict_do_nothing())
-            session.execute(update(ConsentRow).where(before).values(person=person))
+            execute(session, add.on_conflict_do_nothing())
+            execute(session, update(ConsentRow).where(before).values(person=person))
 
     def person(self, twin: str) -> str:
         """Of a twin that was made before this was kept, itself until its next run."""

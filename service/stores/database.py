@@ -4,13 +4,21 @@ import importlib
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
@@ -141,6 +149,15 @@ class Database:
 
     def _current(self) -> Session | None:
         return getattr(self._open, "session", None)
+
+
+def execute(
+    session: Session, statement: Executable, rows: Sequence[Mapping[str, Any]] | None = None
+) -> CursorResult[Any]:
+    """A statement that changes rows nobody holds as objects. Past the unit of work, which would
+    look for them among its own: half the time of a small statement."""
+    session.flush()
+    return session.connection().execute(statement, rows)
 
 
 @contextmanager

@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from privacy.errors import LedgerError
 from privacy.ledger import Head
-from service.stores.database import Database, utc_now
+from service.stores.database import Database, execute, utc_now
 from service.stores.errors import ConflictError
 from service.stores.ledger_index import index_line
 from service.stores.tables import LedgerRow
@@ -51,8 +51,9 @@ class SqlLedgerStore:
             with self._database.write() as session:
                 if part:
                     _require_alone(session)
-                session.add(LedgerRow(seq=seq, digest=digest, line=line))
-                session.flush()  # the number is ours, or somebody else's, from here on
+                # The number is ours, or somebody else's, from here on.
+                line_of = {"seq": seq, "digest": digest, "line": line}
+                execute(session, insert(LedgerRow), [line_of])
                 index_line(self._database, session, seq, line, self._clock())
         except IntegrityError as error:
             raise ConflictError("ledger: this number is taken") from error

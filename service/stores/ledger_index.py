@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any, TypeVarTuple
 
 import orjson
-from sqlalchemy import Exists, Index, Select, String, delete, exists, func, select
+from sqlalchemy import Exists, Index, Select, String, delete, exists, func, insert, select
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from privacy.explain import Amount, amounts_to
 from privacy.ledger import split
-from service.stores.database import Database
+from service.stores.database import Database, execute
 from service.stores.tables import Base, LedgerRow, TwinRow
 
 _BATCH = 200
@@ -128,7 +128,8 @@ def index_line(
     entry = entry_of(line)
     leaves = leaves_of(entry)
     session.add(_row(seq, entry, leaves, recorded))
-    session.add_all(MentionRow(twin=twin, seq=seq) for twin in mentioned(entry))
+    if twins := mentioned(entry):
+        execute(session, insert(MentionRow), [{"twin": twin, "seq": seq} for twin in twins])
     if leaves:
         _add_leaves(database, session, seq, leaves)
 
@@ -149,7 +150,7 @@ def _add_leaves(database: Database, session: Session, seq: int, leaves: Counter[
     add = add.on_conflict_do_update(
         index_elements=["policy", "type"], set_={"content": add.excluded.content}
     )
-    session.connection().execute(add, rows)
+    execute(session, add, rows)
 
 
 def _summed(content: bytes, places: Iterable[tuple[str, int]], seq: int) -> bytes:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 
 from service.fhir.outbox import FINAL_STATES, Note, OutboxItem, OutboxState
 from service.stores.audit import AuditStore
-from service.stores.database import Database, utc_now
+from service.stores.database import Database, execute, utc_now
 from service.stores.tables import OutboxRow
 
 _CLAIMED = (OutboxState.SENDING, OutboxState.SENT)
@@ -45,7 +46,7 @@ class SqlOutboxStore:
             where=OutboxRow.state == OutboxState.FAILED,
         )
         with self._database.write() as session:
-            return session.execute(added.returning(OutboxRow.key)).first() is not None
+            return execute(session, added.returning(OutboxRow.key)).first() is not None
 
     def get(self, key: str) -> OutboxItem | None:
         with self._database.read() as session:
@@ -59,9 +60,21 @@ class SqlOutboxStore:
             return set(session.scalars(query))
 
     def take(self, key: str, payload: bytes, *, lease_seconds: float = 300) -> list[OutboxItem]:
-        with self._database.write():
+        now = self._clock()
+        mine = and_(OutboxRow.key == key, _claimable(now))
+        taken = (
+            update(OutboxRow)
+            .where(mine)
+            .values(
+                state=OutboxState.SENDING,
+                attempt=OutboxRow.attempt + 1,
+                lease_until=now + timedelta(seconds=lease_seconds),
+                updated=now,
+            )
+        )
+        with self._database.write() as session:
             self.enqueue(key, payload)
-            return self.claim(lease_seconds=lease_seconds, key=key)
+            return [_item(row) for row in execute(session, taken.returning(*_COLUMNS))]
 
     def claim(
         self, *, limit: int = 1, lease_seconds: float = 300, key: str | None = None
@@ -100,7 +113,7 @@ class SqlOutboxStore:
         )
         moved = update(OutboxRow).where(mine).values(values).returning(OutboxRow.key)
         with self._database.write() as session:
-            done = session.execute(moved).first() is not None
+            done = execute(session, moved).first() is not None
             if done and note is not None:
                 self._tell(note)
             return done
@@ -164,12 +177,23 @@ class SqlOutboxStore:
             return len(session.scalars(unfinished).all())
 
 
+_COLUMNS = (
+    OutboxRow.key,
+    OutboxRow.state,
+    OutboxRow.sealed_payload,
+    OutboxRow.attempt,
+    OutboxRow.detail,
+    OutboxRow.sealed_result,
+)
+
+
 def _claimable(now: datetime) -> ColumnElement[bool]:
     abandoned = and_(OutboxRow.state.in_(_CLAIMED), OutboxRow.lease_until < now)
     return or_(OutboxRow.state == OutboxState.PENDING, abandoned)
 
 
-def _item(row: OutboxRow) -> OutboxItem:
+def _item(row: Any) -> OutboxItem:
+    """Of a row, or of its columns."""
     return OutboxItem(
         key=row.key,
         state=OutboxState(row.state),

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Index, String, and_, func, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.stores.database import Database, utc_now
+from service.stores.database import Database, execute, utc_now
 from service.stores.tables import Base
 
 
@@ -127,7 +127,8 @@ class ResultStore:
         values = {"sealed_bundle": sealed, "created": self._clock()}
         kept = self._database.insert(ResultRow).values(run=run, **values)
         with self._database.write() as session:
-            session.execute(kept.on_conflict_do_update(index_elements=[ResultRow.run], set_=values))
+            update = kept.on_conflict_do_update(index_elements=[ResultRow.run], set_=values)
+            execute(session, update)
 
     def get(self, run: str) -> bytes | None:
         with self._database.read() as session:

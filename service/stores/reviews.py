@@ -13,7 +13,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, Float, Index, String, UniqueConstraint, and_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.stores.database import Database, utc_now
+from service.stores.database import Database, execute, utc_now
 from service.stores.tables import Base
 
 
@@ -232,7 +232,7 @@ class ReviewStore:
         if rows:
             added = self._database.insert(ResultKeyRow).values(rows).on_conflict_do_nothing()
             with self._database.write() as session:
-                session.execute(added)
+                execute(session, added)
 
     def key_of(self, about: About) -> str | None:
         with self._database.read() as session:

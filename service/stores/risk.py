@@ -9,7 +9,7 @@ from sqlalchemy import JSON, Index, String, Text, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.elements import SQLCoreOperations
 
-from service.stores.database import Database, utc_now
+from service.stores.database import Database, execute, utc_now
 from service.stores.tables import Base, Serial
 
 Row = tuple[Any, ...]
@@ -102,7 +102,7 @@ class RiskStore:
         }
         insert = self._database.insert(TraitRow).values(twin=twin, **values)
         with self._database.write() as session:
-            session.execute(insert.on_conflict_do_update(index_elements=["twin"], set_=values))
+            execute(session, insert.on_conflict_do_update(index_elements=["twin"], set_=values))
 
     def classes(self, policy: str, names: Sequence[str]) -> dict[Row, int]:
         """How many twins share each combination of what is known."""

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from privacy.pseudonyms import new_pseudonym
-from service.stores.database import Database, utc_now
+from service.stores.database import Database, execute, utc_now
 from service.stores.errors import NotFoundError, QueueFullError
 from service.stores.tables import RunRow
 
@@ -298,7 +298,7 @@ class RunStore:
             waiting = and_(RunRow.id == run_id, RunRow.state == RunState.QUEUED)
             _move(session, waiting, RunState.CANCELLED, now, cancel_asked=True)
             running = and_(RunRow.id == run_id, RunRow.state == RunState.RUNNING)
-            session.execute(update(RunRow).where(running).values(cancel_asked=True))
+            execute(session, update(RunRow).where(running).values(cancel_asked=True))
             state = session.scalar(select(RunRow.state).where(RunRow.id == run_id))
         if state is None:
             raise NotFoundError("runs: no such run")
@@ -391,7 +391,7 @@ class RunStore:
     def _change(self, where: ColumnElement[bool], **values: Any) -> bool:
         change = update(RunRow).where(where).values(**values).returning(RunRow.id)
         with self._database.write() as session:
-            return session.execute(change).first() is not None
+            return execute(session, change).first() is not None
 
 
 def _any_queued() -> Select[str]:
@@ -448,7 +448,7 @@ def _move(
     """End runs. The sealed request has served its purpose and is destroyed with it."""
     ending = {"state": state, "finished": now, "owner": None, "lease_until": None, **values}
     change = update(RunRow).where(where).values(sealed_request=None, **ending)
-    return len(session.execute(change.returning(RunRow.id)).all())
+    return len(execute(session, change.returning(RunRow.id)).all())
 
 
 def _run(row: RunRow) -> Run:

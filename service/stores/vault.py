@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from service.stores.database import Database
+from service.stores.database import Database, execute
 from service.stores.errors import ConflictError
 from service.stores.tables import VaultKeyRow, VaultRow
 
@@ -28,7 +28,7 @@ class SqlVaultStore:
         next_one = update(VaultRow).where(seen).values(sealed_record=sealed, version=expected + 1)
         change = next_one if expected else first
         with self._database.write() as session:
-            saved = session.execute(change.returning(VaultRow.index)).first()
+            saved = execute(session, change.returning(VaultRow.index)).first()
         if saved is None:  # nothing was changed: a larger transaction may go on
             raise ConflictError("vault: the record is another one than was read")
         return expected + 1

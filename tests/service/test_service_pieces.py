@@ -19,6 +19,7 @@ from service.fhir.outbox import OutboxState
 from service.fhir.record import PatientRecord
 from service.pipeline.asof import last_record
 from service.pipeline.held import HeldOutbox
+from service.pipeline.meanwhile import meanwhile
 from service.pipeline.origin import IDENTIFIER_SYSTEM, is_own, without_own
 from service.pipeline.refusals import Refusals
 from service.pipeline.runtime import open_runtime
@@ -198,6 +199,44 @@ def test_that_an_item_was_read_back_is_written_with_the_next_or_at_the_end(
             assert held.mark(key, item.attempt, OutboxState.CONFIRMED)
             assert states() == [OutboxState.CONFIRMED, OutboxState.SENDING][key == "a" :]
     assert states() == [OutboxState.CONFIRMED] * 2
+
+
+def test_what_is_done_meanwhile_is_done_at_the_end_of_the_block_in_any_case() -> None:
+    done, go = [], Event()
+    with meanwhile(lambda: done.append(go.wait(30))) as begin:
+        begin()
+        assert done == []  # beside: this block has not ended
+        go.set()
+    assert done == [True]
+    with meanwhile(lambda: done.append(False)):
+        assert done == [True]
+    assert done == [True, False]
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+def test_an_error_of_what_was_done_meanwhile_is_not_lost(is_begun: bool) -> None:
+    def fail() -> None:
+        raise OSError
+
+    def block() -> None:
+        with meanwhile(fail) as begin:
+            if is_begun:
+                begin()
+
+    with pytest.raises(OSError):
+        block()
+
+
+def test_a_block_that_fails_leaves_what_was_not_begun() -> None:
+    done: list[int] = []
+
+    def block() -> None:
+        with meanwhile(lambda: done.append(1)):
+            raise OSError
+
+    with pytest.raises(OSError):
+        block()
+    assert done == []
 
 
 def test_a_sweep_that_fails_is_followed_by_the_next() -> None:
