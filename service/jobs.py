@@ -173,6 +173,7 @@ class JobRunner:
         # down for, and what was claimed for them.
         self._idle = self._promised = 0
         self._handed: deque[ClaimedRun] = deque()
+        self._ours: set[str] = set()  # runs that our workers have, or are about to get
         self._workers: list[threading.Thread] = []
         self._heart: list[threading.Thread] = []
         self._in_hand: dict[str, RunContext] = {}
@@ -210,6 +211,7 @@ class JobRunner:
                 stage=self._begins_with,
             )
             if entered.claimed is not None:
+                self._ours.add(run_id)
                 self._handed.append(entered.claimed)
         return run_id
 
@@ -235,17 +237,13 @@ class JobRunner:
         end = time.monotonic() + seconds
         while True:
             done, rest = self._done, end - time.monotonic()
-            if rest <= 0 or not self._has(run_id):  # a worker of ours tells when it is done
+            if rest <= 0 or run_id not in self._ours:  # a worker of ours tells when it is done
                 run = self._store.get(run_id)
                 if run is None or run.ended or rest <= 0:
                     return run
             with self._work_done:
                 if done == self._done:
                     self._work_done.wait(min(rest, self._config.poll_seconds))
-
-    def _has(self, run_id: str) -> bool:
-        with self._in_hand_lock:
-            return any(context.run_id == run_id for context in self._in_hand.values())
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -315,6 +313,7 @@ class JobRunner:
             left = list(self._handed)
             self._handed.clear()
         for claimed in left:
+            self._ours.discard(claimed.run.id)
             self._safely(partial(self._store.hand_back, claimed.run.id, claimed.owner))
 
     def _beat(self, stop: "_Stop") -> None:
@@ -351,8 +350,12 @@ class JobRunner:
         claimed = self._claimed()
         if claimed is None:
             return False
-        self._carry_out(claimed, stop)
-        self._tell_done()
+        self._ours.add(claimed.run.id)
+        try:
+            self._carry_out(claimed, stop)
+        finally:
+            self._ours.discard(claimed.run.id)
+            self._tell_done()
         return True
 
     def _claimed(self) -> ClaimedRun | None:

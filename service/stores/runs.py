@@ -179,8 +179,10 @@ class RunStore:
         with self._database.write() as session:
             if room is not None:
                 self._database.lock(session, "runs")  # who counts must not be overtaken
-                _require_room(session, room, requested_by)
-            if alone and lease_seconds is not None and not session.scalar(_any_queued()):
+            waiting, mine = _waiting(session, requested_by)
+            if room is not None:
+                _require_room(room, waiting, mine)
+            if alone and lease_seconds is not None and not waiting:
                 claimed = _taken(row, self._clock(), lease_seconds, stage)
             session.add(row)
             if beside is not None:
@@ -410,14 +412,18 @@ def _taken(row: RunRow, now: datetime, lease_seconds: float, stage: str | None) 
     return ClaimedRun(_run(row), owner, row.sealed_request)
 
 
-def _require_room(session: Session, room: Room, caller: str | None) -> None:
-    waiting = select(func.count()).select_from(RunRow).where(RunRow.state == RunState.QUEUED)
-    if (session.scalar(waiting) or 0) >= room.together:
+def _waiting(session: Session, caller: str | None) -> tuple[int, int]:
+    """How many runs wait, and how many of them are the caller's."""
+    mine = func.count().filter(RunRow.requested_by == caller)
+    found = session.execute(select(func.count(), mine).where(RunRow.state == RunState.QUEUED)).one()
+    return found[0], found[1] if caller is not None else 0
+
+
+def _require_room(room: Room, waiting: int, mine: int) -> None:
+    if waiting >= room.together:
         raise QueueFullError("together")
-    if caller is not None:
-        mine = session.scalar(waiting.where(RunRow.requested_by == caller))
-        if (mine or 0) >= room.each:
-            raise QueueFullError("each")
+    if mine >= room.each:
+        raise QueueFullError("each")
 
 
 def new_run_id() -> str:
