@@ -85,10 +85,10 @@ class Desk:
         made = self._maker.make(record, wish)
         shown = self._shown(made, medicines, chosen)
         found = self._made_cards(made, shown, chosen, public_base)
-        self._store.shown(
-            [ShownCard(c.body["uuid"], caller.server, made.twin.id, c.model) for c in found]
-        )
-        self._note(caller, made.twin.id, f"cards-{len(found)}")
+        shown_to = [ShownCard(c.body["uuid"], caller.server, made.twin.id, c.model) for c in found]
+        with self._runtime.database.write():
+            self._store.shown(shown_to)
+            self._note(caller, made.twin.id, f"cards-{len(found)}")
         return [one.body for one in found]
 
     def _shown(
