@@ -101,6 +101,7 @@ class Value(NamedTuple):
     flag: str = ""  # what the source called it
     range: Mapping[str, float] | None = None  # the reference range that stood beside it
     site: str = ""  # our label of the body site
+    method: str = ""  # our label of how it was measured
 
 
 class Entry(NamedTuple):
@@ -279,6 +280,7 @@ class _Explainer:
                 flag=fact.get("flag", ""),
                 range=fact.get("range"),
                 site=vocabulary.body_site_labels().get(fact.get("site", ""), ""),
+                method=vocabulary.method_labels().get(fact.get("method", ""), ""),
             )
 
     def _use(self, fact: Mapping[str, Any], latest: Reading | CodedReading | Missing | None) -> Use:

@@ -1,4 +1,5 @@
-"""What stands beside a number: what the laboratory called it, its reference range, the body site.
+"""What stands beside a number: what the laboratory called it, its reference range, where on the
+body and by which method it was measured.
 
 None of it changes the number, and no model reads it; it is for whoever looks at the number. What
 can't be read is left out: the number stands without it. For whom a range holds (sex, age, text) is
@@ -10,29 +11,33 @@ from typing import Any, NamedTuple
 
 from mappings.from_fhir.collect import Record
 from mappings.from_fhir.read import code_in
-from mappings.vocabulary.answers import body_site_labels, hl7_codes
+from mappings.vocabulary.answers import body_site_labels, hl7_codes, method_labels
 from mappings.vocabulary.units import Converted, convert
 
 _FLAGS = hl7_codes("interpretation")
 _SITES = frozenset(body_site_labels())
+_METHODS = frozenset(method_labels())
 
 
 class Beside(NamedTuple):
     flag: str = ""
     range: tuple[float, ...] = ()
     site: str = ""
+    method: str = ""
 
 
 _NOTHING = Beside()
 
 
 def beside(element: Record, record: Record, concept: str) -> Beside:
-    """`element` is the observation or one of its components; the body site is the record's."""
+    """`element` is the observation or one of its components; site and method are the record's."""
     told, ranges = element.get("interpretation"), element.get("referenceRange")
-    site = record.get("bodySite")
-    if not (told or ranges or site):
+    site, method = record.get("bodySite"), record.get("method")
+    if not (told or ranges or site or method):
         return _NOTHING
-    return Beside(_flag(told), _range(ranges, concept), _site(site))
+    return Beside(
+        _flag(told), _range(ranges, concept), _one_of(_SITES, site), _one_of(_METHODS, method)
+    )
 
 
 def _flag(told: Any) -> str:
@@ -41,9 +46,9 @@ def _flag(told: Any) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def _site(site: Any) -> str:
-    code = code_in(site, "snomed")
-    return code if code in _SITES else ""
+def _one_of(known: frozenset[str], codeable: Any) -> str:
+    code = code_in(codeable, "snomed")
+    return code if code in known else ""
 
 
 def _range(ranges: Any, concept: str) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from mappings.from_fhir.beside import beside
+from mappings.from_fhir.beside import Beside, beside
 from mappings.from_fhir.collect import Collector, Context, Record
 from mappings.from_fhir.genomics import map_genomics
 from mappings.from_fhir.imaging import NOTED, note_links
@@ -33,7 +33,9 @@ _RULES = {(system, code): rule for system, rules in CODES.items() for code, rule
 _CONFLICT = CodeRule("", "conflict")
 
 # Beside a number, these ask for more than its own value.
-_SPECIAL = frozenset({"component", "interpretation", "referenceRange", *NOTED})
+_SPECIAL = frozenset({"component", "interpretation", "referenceRange", "method", *NOTED})
+
+_NOTHING_BESIDE = tuple(Beside())
 
 # A named tuple without the step of Python that calling its class takes.
 _measurement: Callable[[tuple[Any, ...]], Measurement] = partial(tuple.__new__, Measurement)
@@ -101,7 +103,7 @@ def map_plain(record: Record, out: Collector) -> bool:
         value = round(value, decimals)
     if not low <= value <= high or not _is_plain(tuple(record)):
         return False
-    fact = concept, time, value, record["id"], precision, "", status, origin, unit, "", (), ""
+    fact = concept, time, value, record["id"], precision, "", status, origin, unit, *_NOTHING_BESIDE
     out.measurements.append(_measurement(fact))
     return True
 

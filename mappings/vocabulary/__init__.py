@@ -11,6 +11,7 @@ from mappings.vocabulary.answers import (
     body_site_labels,
     coded_answers,
     hl7_codes,
+    method_labels,
     modality_labels,
     smoking_status,
 )
@@ -103,6 +104,7 @@ __all__ = [
     "is_known_unit",
     "medication",
     "medication_labels",
+    "method_labels",
     "modality_labels",
     "preferred_code",
     "procedure_groups",

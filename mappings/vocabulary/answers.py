@@ -30,6 +30,15 @@ def _read_imaging() -> dict[str, dict[str, str]]:
     return found
 
 
+def _read_methods() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line, row in read_table("methods.csv"):
+        if not SHAPES[row["system"]](row["code"]) or row["code"] in found:
+            raise VocabularyError("methods.csv", line, "a code twice, or of the wrong shape")
+        found[row["code"]] = row["label"]
+    return found
+
+
 def _read_hl7() -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for line, row in read_table("hl7.csv"):
@@ -42,6 +51,7 @@ def _read_hl7() -> dict[str, frozenset[str]]:
 _SMOKING = _read_smoking()
 _IMAGING = _read_imaging()
 _HL7 = _read_hl7()
+_METHODS = _read_methods()
 MODALITIES = frozenset(_IMAGING["modality"])
 BODY_SITES = frozenset(_IMAGING["body-site"])
 LATERALITIES = {code: label.lower() for code, label in _IMAGING["laterality"].items()}
@@ -66,6 +76,11 @@ def modality_labels() -> dict[str, str]:
 def body_site_labels() -> dict[str, str]:
     """SNOMED CT code of a body site -> our label."""
     return dict(_IMAGING["body-site"])
+
+
+def method_labels() -> dict[str, str]:
+    """SNOMED CT code of a way of measuring -> our label."""
+    return dict(_METHODS)
 
 
 def hl7_codes(system: str) -> frozenset[str]:

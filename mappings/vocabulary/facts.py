@@ -25,6 +25,7 @@ class Measurement(NamedTuple):
     flag: str = ""  # what the source called it: H, L, N ... of HL7's list
     range: tuple[float, ...] = ()  # the source's reference range; an open end is infinite
     site: str = ""  # SNOMED CT code of a body site that we know
+    method: str = ""  # SNOMED CT code of a way of measuring that we know
 
 
 class CodedValue(NamedTuple):

@@ -151,7 +151,7 @@ def _value(value: Value, one: Explanation) -> Iterator[str]:
         told.append(value.origin)
     if value.status != "final":
         told.append(value.status)
-    told += filter(None, [value.site, _called(value), NOT_USED[value.use]])
+    told += filter(None, [value.site, value.method, _called(value), NOT_USED[value.use]])
     mark = "*" if value.use == "latest" else " "
     yield f" {mark}value      {shown}, {', '.join(told)}; {_source(value.source)}"
     if value.conversion is not None:

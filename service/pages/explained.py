@@ -199,7 +199,11 @@ def _fact(value: Value, one: Explanation, clock: TwinClock, slices: Sequence[Any
         use={"latest": "the latest", "earlier": "earlier"}.get(value.use, "")
         or courses.NOT_USED[value.use],
         used=value.use in {"latest", "earlier"},
-        lines=[*_arrival(value, one), *_slice_lines(value.source.type, slices)],
+        lines=[
+            *_arrival(value, one),
+            *_beside(value, one),
+            *_slice_lines(value.source.type, slices),
+        ],
     )
 
 
@@ -222,6 +226,21 @@ def _arrival(value: Value, one: Explanation) -> Iterator[tuple[str, str]]:
         yield "Conversion", "none"
 
 
+def _beside(value: Value, one: Explanation) -> Iterator[tuple[str, str]]:
+    """What the source said besides. For whom its range holds is not told, so it judges nothing."""
+    if value.flag:
+        yield "The source called it", value.flag
+    if value.range:
+        ends = (value.range.get("low"), value.range.get("high"))
+        low, high = ("" if e is None else words.measured(e, "1") for e in ends)
+        span = f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}"
+        yield "Reference range of the source", f"{span} {words.unit(one.unit)}".strip()
+    if value.site:
+        yield "Where on the body", value.site
+    if value.method:
+        yield "How it was measured", value.method
+
+
 def _conversion(rule: Conversion, one: Explanation) -> str:
     unit = words.unit(one.unit)
     places = words.counted(rule.decimals, "decimal")
@@ -242,7 +261,8 @@ def _slice_lines(kind: str, slices: Sequence[record.Slice]) -> Iterator[tuple[st
 def _entry(entry: Entry, clock: TwinClock, slices: Sequence[Any]) -> Fact:
     fact = entry.fact
     code = f"{fact['system']} {fact['code']}" if "code" in fact else "no code we read"
-    precision = fact.get("onsetPrecision") or fact.get("startPrecision") or "day"
+    keys = ("onsetPrecision", "startPrecision", "precision")
+    precision = next((fact[key] for key in keys if key in fact), "day")
     said = [fact[key] for key in ("clinical", "verification", "status") if key in fact]
     return Fact(
         source=_source(entry.source),

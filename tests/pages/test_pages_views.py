@@ -355,3 +355,16 @@ def test_vaccines_come_newest_first_with_their_dose_and_what_was_not_given() -> 
         ("Hepatitis B", "dose 2 of 3", True),
     ]
     assert all(item.when and item.code and item.concept for item in found)
+
+
+def test_what_the_source_said_besides_stands_with_its_value() -> None:
+    told = Measurement(
+        "systolic-bp", 801, 148.0, pseudonym("a"),
+        flag="H", range=(90.0, 140.0), site="76752008", method="31813000",
+    )  # fmt: skip
+    (fact,) = explained_of(twin(facts(measurements=[told])), "systolic-bp").facts
+    lines = dict(fact.lines)
+    assert lines["The source called it"] == "H"
+    assert lines["Reference range of the source"] == "90 to 140 mmHg"
+    assert lines["How it was measured"] == "oscillometry"
+    assert lines["Where on the body"]

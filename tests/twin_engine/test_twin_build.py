@@ -204,6 +204,7 @@ MEASUREMENTS = st.builds(
     flag=st.sampled_from(["", "H", "L"]),
     range=st.sampled_from([(), (60.0, 90.0), (-inf, 90.5), (60.0, inf)]),
     site=st.sampled_from(["", "76752008"]),
+    method=st.sampled_from(["", "31813000"]),
 )
 CONDITIONS = st.builds(
     ConditionFact,

@@ -253,6 +253,7 @@ def _signal(facts: Sequence[Measurement], index: Mapping[str, int]) -> Document:
         "flag": _sparse(columns["flag"], ""),
         "range": _ranges(columns["range"]),
         "site": _sparse(columns["site"], ""),
+        "method": _sparse(columns["method"], ""),
     }
     return {
         "t": list(columns["time"]),

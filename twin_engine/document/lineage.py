@@ -22,7 +22,7 @@ ENTRIES = (
 )
 # Absent where there are none: documents made before the part existed do not have it.
 LATER = frozenset({"immunizations"})
-SPARSE = ("precision", "comparator", "status", "origin", "from", "flag", "range", "site")
+SPARSE = ("precision", "comparator", "status", "origin", "from", "flag", "range", "site", "method")
 NO_LONGER = "no-longer-returned"
 
 

@@ -164,6 +164,7 @@ def _signal(terms: Terms) -> Node:
         "flag": _sparse(_enum(terms.flags)),
         "range": _sparse(_object({}, {"low": _number(), "high": _number()}) | {"minProperties": 1}),
         "site": _sparse(_enum(terms.body_sites)),
+        "method": _sparse(_enum(terms.methods)),
     }
     return _object(required, optional)
 

@@ -29,6 +29,7 @@ class Terms(NamedTuple):
     rules: tuple[str, ...]
     modalities: tuple[str, ...]
     body_sites: tuple[str, ...]
+    methods: tuple[str, ...]
     flags: tuple[str, ...]
     acquisition: Mapping[str, vocabulary.Parameter]
     relationships: tuple[str, ...]
@@ -67,6 +68,7 @@ def load() -> Terms:
         rules=tuple(sorted(vocabulary.rules())),
         modalities=tuple(sorted(vocabulary.modality_labels())),
         body_sites=tuple(sorted(vocabulary.body_site_labels())),
+        methods=tuple(sorted(vocabulary.method_labels())),
         flags=tuple(sorted(vocabulary.hl7_codes("interpretation"))),
         acquisition=vocabulary.acquisition_parameters(),
         relationships=tuple(sorted(vocabulary.hl7_codes("relationship"))),
