@@ -1,6 +1,6 @@
 """What is read of a model's card, tolerant of what else it holds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ class CardView:
         self.about = tuple(map(_coding, card.get("codings", ())))
         self.ai_kinds: tuple[str, ...] = tuple(card.get("ai_kinds", ()))
         self._kind = card.get("kind", "")
+        self._card = card
         self._bands: Json = card.get("bands", {})
         self._outcomes = _by_id(card.get("outcomes") or ())
 
@@ -53,6 +54,18 @@ class CardView:
             about=_coding(declared["about"]) if declared.get("about") else None,
         )
 
+    def life_days(self, assessment: Json, per_day: int) -> int | None:
+        """How many days after the record was read it may be shown as current: the model's shelf
+        life, or until an input is older than it accepts. None: nothing ends it, or nobody knows."""
+        windows = {one["input"]: one for one in self._card.get("inputs", ()) if one["window_days"]}
+        ends = [
+            windows[used["input"]]["window_days"] - (assessment["at"] - used["t"]) // per_day
+            for used in assessment["inputs"]
+            if used["input"] in windows and _ages(used, windows[used["input"]]["from"])
+        ]
+        shelf = self._card.get("shelf_life_days")
+        return min(ends if shelf is None else [*ends, shelf], default=None)
+
     def said(self, category: Json) -> str:
         """The sentence, strength and source of a named band, where the card holds them."""
         band = self._bands.get(category["scheme"], {}).get(category["code"])
@@ -66,6 +79,14 @@ class CardView:
         own = declared.get("codes", {}).get(self.variant)
         given = [*declared.get("codings", ()), *([own] if own else [])]
         return tuple(map(_coding, given))
+
+
+_READINGS = frozenset({"measured", "derived", "reported"})
+
+
+def _ages(used: Json, sources: Iterable[Json]) -> bool:
+    """A reading or an answer grows old; a diagnosis, whose `t` is its start, does not."""
+    return "t" in used and (used["how"] in _READINGS or all("coded" in one for one in sources))
 
 
 def paragraph_of(title: str, variant: str, version: str) -> str:

@@ -19,6 +19,8 @@ from mappings.to_fhir.wording import percent, plain
 from mappings.vocabulary.units import unit_label
 
 Assessment = Mapping[str, Any]
+_PER_DAY = {"d": 1, "min": 1440}
+LIFECYCLE, NO_LONGER_CURRENT = "urn:twinport:lifecycle", "no-longer-current"
 
 
 def answers(
@@ -26,20 +28,38 @@ def answers(
     frame: Frame,
     cards: Mapping[str, Mapping[str, Any]],
     made_of: Mapping[int, Sequence[Json]],
+    days_since: int | None = None,
 ) -> Iterator[Json]:
     """`cards` by model id; a model without a card is named by its id alone. `made_of`: which
-    resources of the Bundle were made of a source."""
+    resources of the Bundle were made of a source. `days_since` the record was last read, where
+    that is known; a file cannot know what day it is opened on, and says how long it holds."""
     age = None if document["subject"].get("ageTopCoded") else document["subject"].get("age")
     for assessment in document["assessments"]:
         if not assessment["results"] or assessment.get("silent"):
             continue
         view = CardView(cards.get(assessment["model"]["id"], {}), assessment)
+        life = view.life_days(assessment, _PER_DAY[document["twin"]["timeUnit"]])
         basis = _basis(assessment, made_of)
         risks = [r for r in assessment["results"] if view.outcome(r).kind == PROBABILITY]
         if risks:
-            yield _risk(assessment, risks, view, frame, basis, age)
+            yield _lasting(_risk(assessment, risks, view, frame, basis, age), life, days_since)
         for i, result in enumerate(r for r in assessment["results"] if r not in risks):
-            yield _quantity(assessment, result, view, frame, basis, i)
+            made = _quantity(assessment, result, view, frame, basis, i)
+            yield _lasting(made, life, days_since)
+
+
+def _lasting(resource: Json, life: int | None, days_since: int | None) -> Json:
+    """How long it holds; and that it no longer does."""
+    if life is None:
+        return resource
+    days = f"{life} day{'' if life == 1 else 's'}"
+    note = f"Holds for {days} after the record was read; after that it is past its shelf life."
+    made = resource | {"note": [{"text": note}]}
+    if days_since is None or days_since <= life:
+        return made
+    meta = {**resource["meta"], "tag": [{"system": LIFECYCLE, "code": NO_LONGER_CURRENT}]}
+    past = f"No longer current: the record was read {days_since} days ago, and it held for {days}."
+    return made | {"meta": meta, "note": [{"text": past}]}
 
 
 def _basis(assessment: Assessment, made_of: Mapping[int, Sequence[Json]]) -> list[Json]:

@@ -62,9 +62,10 @@ SLICES: Mapping[str, tuple[str, ...]] = {
 Cards = Mapping[str, Mapping[str, Any]]
 
 
-def twin_bundle(document: Mapping[str, Any], cards: Cards) -> Json:
-    """Everything the twin says, as a Bundle of type `collection`."""
-    resources = _Resources(document, cards)
+def twin_bundle(document: Mapping[str, Any], cards: Cards, days_since: int | None = None) -> Json:
+    """Everything the twin says, as a Bundle of type `collection`. `days_since` the record was last
+    read, where that is known: an answer past its shelf life says so."""
+    resources = _Resources(document, cards, days_since)
     return {
         "resourceType": "Bundle",
         "id": resource_id(document["twin"]["id"], "Bundle", str(document["twin"]["version"])),
@@ -75,10 +76,15 @@ def twin_bundle(document: Mapping[str, Any], cards: Cards) -> Json:
     }
 
 
-def ips_bundle(document: Mapping[str, Any], cards: Cards, written: datetime | None = None) -> Json:
+def ips_bundle(
+    document: Mapping[str, Any],
+    cards: Cards,
+    written: datetime | None = None,
+    days_since: int | None = None,
+) -> Json:
     """The twin as a patient summary. `written` puts a calendar date on the document, which lets
     its receiver work out the dates inside; without it the required dates are marked absent."""
-    resources = _Resources(document, cards)
+    resources = _Resources(document, cards, days_since)
     dated = {"timestamp": timestamp(written)} if written else {"_timestamp": masked()}
     composition, kept = _composition(document, resources, written)
     return {
@@ -105,7 +111,7 @@ def _closed(resources: Sequence[Json]) -> Iterator[Json]:
 class _Resources:
     """The resources of one twin, made once."""
 
-    def __init__(self, document: Mapping[str, Any], cards: Cards) -> None:
+    def __init__(self, document: Mapping[str, Any], cards: Cards, days_since: int | None) -> None:
         twin = document["twin"]["id"]
         pseudonyms = [name for row in document["sources"] for name in row["ids"]]
         self.patient = _patient(document)
@@ -121,7 +127,7 @@ class _Resources:
             for resource in make(document.get(part, ()), self._frame)
         ]
         made_of = self._made_of()
-        self.answers = list(answers(document, self._frame, cards, made_of))
+        self.answers = list(answers(document, self._frame, cards, made_of, days_since))
 
     def everything(self) -> Iterator[Json]:
         yield from (self.patient, self.device, self.provenance)

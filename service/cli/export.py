@@ -23,7 +23,7 @@ from service.cli.locks import ENDING, lock_options, locker
 from service.cli.output import emit, say
 from service.cli.purposes import purpose_option
 from service.cli.trust import trusted_keys
-from service.cli.verify import check_bytes, check_file
+from service.cli.verify import check_bytes, check_file, expiries
 from service.config import load_config
 from service.patient.consent import NotConsentedError
 from service.patient.everything import as_archive, everything
@@ -31,10 +31,12 @@ from service.pipeline.package import package
 from service.pipeline.runtime import open_runtime
 from service.portable import sphr
 from service.stores import open_database
+from service.stores.runs import RunStore
 from service.stores.twins import TwinStore
 from twin_engine.document import MEDIA_TYPE, Twin
 from twin_engine.models.cards import card
 from twin_engine.models.registry import all_models
+from twin_engine.models.shelf import Expiry
 from twin_engine.tables import (
     LONG,
     OmopError,
@@ -61,6 +63,7 @@ class Given(NamedTuple):
 
     twin: Twin
     file: bytes
+    days_since: int | None = None  # the record was last looked at, where that is known here
 
 
 @click.command("export")
@@ -192,12 +195,14 @@ def _stored(pseudonym: str, number: int | None) -> Given:
     database = open_database(load_config().database_url)
     try:
         found = TwinStore(database).get(pseudonym, number)
+        if found is None:
+            raise CommandError("no such twin, or no such version of it, is kept here", Exit.INPUT)
+        about = found.about
+        days = RunStore(database).days_since(pseudonym, about.version, about.created)
     finally:
         database.close()
-    if found is None:
-        raise CommandError("no such twin, or no such version of it, is kept here", Exit.INPUT)
     file = envelope(found.payload, {"jws": found.proof.decode()})
-    return Given(check_bytes(file, trusted_keys(None)).twin, file)
+    return Given(check_bytes(file, trusted_keys(None)).twin, file, days)
 
 
 # -- forms -----------------------------------------------------------------------------------------
@@ -229,7 +234,10 @@ def _cards() -> Mapping[str, Mapping[str, Any]]:
 def _fhir(given: Sequence[Given], _: bool) -> list[Written]:
     cards = _cards()
     return [
-        Written(f"{_name(one, given)}fhir.json", _json(twin_bundle(one.twin.document, cards)))
+        Written(
+            f"{_name(one, given)}fhir.json",
+            _json(twin_bundle(one.twin.document, cards, one.days_since)),
+        )
         for one in given
     ]
 
@@ -237,7 +245,10 @@ def _fhir(given: Sequence[Given], _: bool) -> list[Written]:
 def _ips(given: Sequence[Given], dated: bool) -> list[Written]:
     cards, now = _cards(), datetime.now(UTC).replace(microsecond=0) if dated else None
     return [
-        Written(f"{_name(one, given)}ips.json", _json(ips_bundle(one.twin.document, cards, now)))
+        Written(
+            f"{_name(one, given)}ips.json",
+            _json(ips_bundle(one.twin.document, cards, now, one.days_since)),
+        )
         for one in given
     ]
 
@@ -250,11 +261,16 @@ def _pdf(given: Sequence[Given], _: bool) -> list[Written]:
     return [
         Written(
             f"{_name(one, given)}summary.pdf",
-            summary_pdf(one.twin.document, cards, one.twin.digest),
+            summary_pdf(one.twin.document, cards, one.twin.digest, _ends(one)),
             "application/pdf",
         )
         for one in given
     ]
+
+
+def _ends(one: Given) -> Mapping[str, Expiry]:
+    """Of a file nobody knows how old it is: it says nothing on paper that may be untrue."""
+    return {} if one.days_since is None else expiries(one.twin.document, one.days_since)
 
 
 def _csv_files(given: Sequence[Given], _: bool) -> list[Written]:

@@ -1,12 +1,14 @@
 """One run in numbers and sentences. Holds codes, counts and the twin's pseudonym: nothing else."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mappings.to_fhir.wording import unseen
+from service.cli.verify import expiries
 from service.fhir.record import PatientRecord
 from service.pages import words
 from service.pipeline.make import Made
@@ -26,6 +28,7 @@ class Summary:
     verdicts: dict[str, str]
     counts: dict[str, int]
     assessments: tuple[Json, ...]
+    ends: dict[str, int]
     written: tuple[str, ...]
     existing: tuple[str, ...]
     corrected: dict[str, int]
@@ -53,6 +56,7 @@ class Summary:
             verdicts={part["type"]: part["verdict"] for part in slices},
             counts=tally(made, pulled.total()) | written(done),
             assessments=tuple(made.assessments),
+            ends=_ends(made),
             written=tuple(_kinds(ref for item in done for ref in item.result.written)),
             existing=tuple(_kinds(ref for item in done for ref in item.result.existing)),
             corrected=charted.counts() if charted else {},
@@ -62,6 +66,9 @@ class Summary:
             folder=str(folder) if folder else None,
         )
 
+    def _ending(self, model: str) -> Json:
+        return {"holdsDays": self.ends[model]} if model in self.ends else {}
+
     def as_dict(self) -> Json:
         return {
             "twin": self.twin,
@@ -70,13 +77,23 @@ class Summary:
             "pulled": self.pulled,
             "completeness": self.verdicts,
             "counts": self.counts,
-            "assessments": [_short(item) for item in self.assessments],
+            "assessments": [
+                _short(item) | self._ending(item["model"]["id"]) for item in self.assessments
+            ],
             "written": list(self.written),
             "existing": list(self.existing),
             "corrected": self.corrected,
             "review": list(self.review),
             "unmarked": list(self.unmarked),
         }
+
+
+def _ends(made: Made) -> dict[str, int]:
+    """By model, how many days its results may still be shown as current; below 0: past."""
+    days = max(0, (datetime.now(UTC).date() - made.day).days)
+    found = expiries(made.twin.document, days)
+    return {one["model"]["id"]: found[one["model"]["id"]].days_left for one in made.assessments
+            if one["model"]["id"] in found}  # fmt: skip
 
 
 def kinds_of(record: PatientRecord) -> Counter[str]:
@@ -103,6 +120,17 @@ def _short(assessment: Json) -> Json:
     }
 
 
+def _holding(ends: Mapping[str, int]) -> str:
+    by_days: dict[int, list[str]] = {}
+    for model, left in sorted(ends.items(), key=lambda end: (end[1], end[0])):
+        by_days.setdefault(left, []).append(model)
+    return "; ".join(f"{', '.join(models)} {_left(left)}" for left, models in by_days.items())
+
+
+def _left(left: int) -> str:
+    return f"for {left} days" if left >= 0 else f"NO LONGER CURRENT since {-left} days"
+
+
 # -- for people --------------------------------------------------------------------------------
 
 
@@ -121,6 +149,8 @@ def lines(summary: Summary) -> Iterator[str]:
         yield f"  models     {unaffected} unaffected since the version before: not asked again"
     for item in summary.assessments:
         yield from (f"  {line}" for line in answers(item))
+    if summary.ends:
+        yield f"  holds      {_holding(summary.ends)}"
     yield f"  written    {_written(summary)}"
     if summary.corrected:
         done = ", ".join(f"{word} {count}" for word, count in summary.corrected.items())

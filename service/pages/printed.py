@@ -4,12 +4,15 @@ The page says by what it can be checked: a print is no proof, the signed twin is
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from service.office.blocks import Block, Facts, Report, Section, Table, Text
 from service.pages import plainly, record, signals, words
+from twin_engine.models.shelf import Expiry
 
 Json = Mapping[str, Any]
+_NONE: Mapping[str, Expiry] = MappingProxyType({})
 TITLE = "Summary of a twin"
 ABOUT = (
     "A twin is a copy of the health facts in a record, without a name, an address or a date. "
@@ -29,14 +32,19 @@ NOT_READ = "Nothing in the record that was read. Some parts of it did not come i
 NONE = "None in the record that was read."
 
 
-def summary_pdf(document: Json, cards: Mapping[str, Json], digest: str) -> bytes:
-    """The same twin gives the same bytes."""
+def summary_pdf(
+    document: Json, cards: Mapping[str, Json], digest: str, ends: Mapping[str, Expiry] = _NONE
+) -> bytes:
+    """The same twin gives the same bytes on the same day. `ends`: by model, until when an answer
+    holds."""
     from service.office.pdf import as_pdf  # 20 MB that no other page, and no command, needs
 
-    return as_pdf(report(document, cards, digest))
+    return as_pdf(report(document, cards, digest, ends))
 
 
-def report(document: Json, cards: Mapping[str, Json], digest: str) -> Report:
+def report(
+    document: Json, cards: Mapping[str, Json], digest: str, ends: Mapping[str, Expiry] = _NONE
+) -> Report:
     head, about = record.header(document), document["twin"]
     sections = [
         Section("What this is", [Text(ABOUT), *_person(document, head.complete)]),
@@ -46,7 +54,7 @@ def report(document: Json, cards: Mapping[str, Json], digest: str) -> Report:
         *_optional("Operations and treatments", record.procedures(document), document),
         *_optional("Vaccines", record.vaccines(document), document),
         Section("Newest values", list(_values(document))),
-        Section("What calculators say", [Text(ESTIMATES), *_answers(document, cards)]),
+        Section("What calculators say", [Text(ESTIMATES), *_answers(document, cards, ends)]),
         Section("How to check it", [Text(PROOF), Facts([(DIGEST, digest)], frozenset({DIGEST}))]),
     ]
     return Report(TITLE, f"Twin {about['id']}, version {about['version']}", sections)
@@ -86,9 +94,13 @@ def _values(document: Json) -> Iterator[Block]:
         yield Table(section.title, ("What", "Value", "When"), rows, (5, 3, 3))
 
 
-def _answers(document: Json, cards: Mapping[str, Json]) -> Iterator[Block]:
-    for found in plainly.calculators(document, cards):
+def _answers(
+    document: Json, cards: Mapping[str, Json], ends: Mapping[str, Expiry]
+) -> Iterator[Block]:
+    for found in plainly.calculators(document, cards, ends):
         yield Text(found.title, strong=True)
+        if found.stays:
+            yield Text(found.stays)
         for block in found.blocks:
             for answer in block.answers:
                 told = (answer.sentence, answer.other_side, answer.range)

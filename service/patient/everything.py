@@ -23,6 +23,7 @@ from service.stores.audit import AuditStore
 from service.stores.ledger import SqlLedgerStore
 from service.stores.ledger_index import LedgerIndex
 from service.stores.reviews import Review, ReviewStore
+from service.stores.runs import RunStore
 from service.stores.twins import StoredTwin, TwinStore
 from twin_engine.document import read
 from twin_engine.tables import LONG, long_rows
@@ -70,8 +71,10 @@ def _readable(runtime: Runtime, newest: StoredTwin) -> Iterator[tuple[str, bytes
     """The newest version in the forms that others read."""
     document = read(newest.payload).document
     cards = runtime.versions.cards(document)
-    yield "fhir.json", _spelled(twin_bundle(document, cards))
-    yield "ips.json", _spelled(ips_bundle(document, cards))
+    about = newest.about
+    days = RunStore(runtime.database).days_since(about.pseudonym, about.version, about.created)
+    yield "fhir.json", _spelled(twin_bundle(document, cards, days))
+    yield "ips.json", _spelled(ips_bundle(document, cards, days_since=days))
     yield "long.csv", _csv(document)
 
 

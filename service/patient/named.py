@@ -21,6 +21,7 @@ from service.fhir.http import FhirClient
 from service.fhir.servers import ServerConfig, from_config
 from service.pipeline.runtime import Runtime
 from service.stores.database import utc_now
+from service.stores.runs import RunStore
 from service.stores.twins import TwinStore
 from service.stores.vault import SqlVaultStore
 from twin_engine.document import read
@@ -59,7 +60,10 @@ class Named:
         patient = _asked(self._server(record.base), record.patient)
         document = read(stored.payload).document
         written = utc_now().replace(microsecond=0)
-        bundle = ips_bundle(document, self.runtime.versions.cards(document), written)
+        runs, about = RunStore(self.runtime.database), stored.about
+        days = runs.days_since(twin, about.version, about.created)
+        cards = self.runtime.versions.cards(document)
+        bundle = ips_bundle(document, cards, written, days)
         return orjson.dumps(named(bundle, patient, document, record.epoch, written))
 
     def _behind(self, twin: str) -> Iterator[SubjectRecord]:

@@ -52,7 +52,6 @@ from service.review.chart import ChartWriter
 from service.review.desk import ReviewDesk
 from service.stores import current_revision, head_revision
 from service.stores.audit import AuditEvent, AuditFilter, AuditStore
-from service.stores.database import utc_now
 from service.stores.errors import QueueFullError
 from service.stores.ledger import SqlLedgerStore
 from service.stores.ledger_index import LedgerIndex, entry_of
@@ -476,7 +475,7 @@ class Service:
         return [dict(item) for item in found if not item.get("silent")]
 
     def expiries(self, about: TwinVersion, document: Mapping[str, Any]) -> Mapping[str, Expiry]:
-        models, days = all_models(), self._days_since(about)
+        models, days = all_models(), self.days_since(about)
         per_day = UNITS_PER_DAY[document["twin"]["timeUnit"]]
         found = {
             item["model"]["id"]: expiry(item, models[item["model"]["id"]], per_day, days)
@@ -485,11 +484,8 @@ class Service:
         }
         return {model: end for model, end in found.items() if end is not None}
 
-    def _days_since(self, about: TwinVersion) -> int:
-        """Since the record was last looked at: a run that finds nothing new makes no version."""
-        confirmed = self._runs.last_done(about.pseudonym, about.version)
-        held = max(filter(None, (about.created, confirmed)))
-        return max(0, (utc_now().date() - held.date()).days)
+    def days_since(self, about: TwinVersion) -> int:
+        return self._runs.days_since(about.pseudonym, about.version, about.created)
 
     def ledger(self, pseudonym: str) -> Sequence[Json]:
         self.versions(pseudonym)  # a twin nobody knows is not found, rather than without entries

@@ -278,6 +278,11 @@ class RunStore:
         with self._database.read() as session:
             return session.scalar(newest)
 
+    def days_since(self, twin: str, version: int, created: datetime) -> int:
+        """Since the record was last looked at: a run that finds nothing new makes no version."""
+        held = max(filter(None, (created, self.last_done(twin, version))))
+        return max(0, (self._clock().date() - held.date()).days)
+
     def counts_by_state(self) -> dict[str, int]:
         query = select(RunRow.state, func.count().label("number")).group_by(RunRow.state)
         with self._database.read() as session:

@@ -238,6 +238,10 @@ class RunService(Protocol):
         """The assessments of the newest version, as the twin document holds them."""
         ...
 
+    def days_since(self, about: TwinVersion) -> int:
+        """How many days ago the record of a version was last looked at."""
+        ...
+
     def expiries(self, about: TwinVersion, document: Mapping[str, Any]) -> Mapping[str, Expiry]:
         """By model: until when an assessment of this version may be shown as current."""
         ...

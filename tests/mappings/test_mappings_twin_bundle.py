@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.twins import complete, everything, facts, pseudonym, twin
 
 from mappings.from_fhir import map_records
+from mappings.to_fhir.card import CardView
 from mappings.to_fhir.relative import ANCHOR_PATH, DATA_ABSENT, RELATIVE
 from mappings.to_fhir.twin_bundle import ips_bundle, twin_bundle
 from mappings.vocabulary.facts import (
@@ -31,6 +32,7 @@ from twin_engine.document.docs import example
 from twin_engine.models.assess import assess, request
 from twin_engine.models.cards import card
 from twin_engine.models.registry import all_models, default_models
+from twin_engine.models.shelf import expiry
 from twin_engine.state import State
 
 Json = dict[str, Any]
@@ -446,3 +448,39 @@ def test_a_vaccine_keeps_its_code_what_it_is_against_and_its_place_in_the_series
     )
     assert section["code"]["coding"][0]["code"] == "11369-6"
     assert len(section["entry"]) == 2
+
+
+# -- how long an answer holds ----------------------------------------------------------------------
+
+
+def lasting(bundle: Json) -> dict[str, Json]:
+    found = [*of(bundle, "RiskAssessment"), *of(bundle, "Observation")]
+    return {r["method"]["coding"][0]["code"]: r for r in found if "note" in r}
+
+
+def test_every_answer_says_how_long_it_holds_as_its_model_declares() -> None:
+    """The card says the same as the model."""
+    document, models = assessed(), all_models()
+    found = lasting(twin_bundle(document, CARDS))
+    for one in document["assessments"]:
+        end = expiry(one, models[one["model"]["id"]], 1, 0)
+        view = CardView(CARDS[one["model"]["id"]], one)
+        assert view.life_days(one, 1) == (end and end.days_left)
+        if one["results"] and end is not None:
+            text = found[view.code]["note"][0]["text"]
+            assert text.startswith(f"Holds for {end.days_left} day")
+            assert "tag" not in found[view.code]["meta"]
+    assert "prevent-base" in found
+
+
+def test_what_is_past_its_shelf_life_says_so_where_the_day_is_known() -> None:
+    document = assessed()
+    for made in (
+        twin_bundle(document, CARDS, 400),
+        ips_bundle(document, CARDS, days_since=400),
+    ):
+        prevent = lasting(made)["prevent-base"]
+        assert prevent["meta"]["tag"][0]["code"] == "no-longer-current"
+        assert prevent["note"][0]["text"].startswith("No longer current: the record was read 400")
+        assert prevent["status"] == "preliminary"
+    Bundle.model_validate(ips_bundle(document, CARDS, days_since=400))

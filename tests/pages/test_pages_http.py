@@ -8,6 +8,9 @@ import pytest
 from pages_site import DIED, FULL, HTML, PARTIAL, REFUSED, Site
 
 from service.auth import Role
+from service.cli.verify import expiries
+from service.pages.plainly import stays
+from service.pages.printed import report
 from service.stores.reviews import About, ReviewStore
 
 OFFICER_PAGES = (
@@ -289,3 +292,15 @@ def test_what_no_longer_holds_in_the_chart_stands_above_everything_else(
     runtime.outbox.close("key.document", "reviewed")
     assert said not in client.get(f"/clinic/twins/{twin}").text
     assert "review in the chart" not in client.get("/clinic").text
+
+
+def test_a_summary_on_paper_says_how_long_an_answer_holds(site: Site) -> None:
+    document = site.service.document(site.twins[FULL])
+    cards = site.service.runtime.versions.cards(document)
+    for days, said in ((0, "answer.stays"), (4000, "answer.past")):
+        ends = expiries(document, days)
+        told = [stays(end) for end in ends.values()]
+        printed = str(report(document, cards, "sha256:0", ends))
+        assert told
+        assert all(text in printed for text in told), said
+    assert all(text not in str(report(document, cards, "sha256:0")) for text in told)

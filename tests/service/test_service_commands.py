@@ -363,3 +363,13 @@ def test_an_output_that_cannot_be_is_said_before_anything_is_done(
     assert ran.code == Exit.SETUP
     assert ran.error
     assert sandbox.requests == []
+
+
+def test_a_run_says_how_long_its_results_hold(shell: Shell, bundle: Bundle, record: Json) -> None:
+    """And that those of an old record do not, any more."""
+    ran = shell("run", "--bundle", bundle(record), "--as-of", "2024-01-02", "--json")
+    given = [one for one in ran.json["assessments"] if one["results"]]
+    assert given
+    assert all(one["holdsDays"] < 0 for one in given if "holdsDays" in one)
+    text = shell("run", "--bundle", bundle(record), "--as-of", "2024-01-02").out
+    assert "NO LONGER CURRENT since" in text

@@ -38,8 +38,9 @@ def _twin(twin: str) -> bytes:
 
 
 def _summary(twin: str) -> bytes:
-    document = services().runs.document(twin)
-    return orjson.dumps(ips_bundle(document, model_cards.cards([document])))
+    runs = services().runs
+    document, days = runs.document(twin), runs.days_since(runs.versions(twin)[0])
+    return orjson.dumps(ips_bundle(document, model_cards.cards([document]), days_since=days))
 
 
 def _package(twin: str) -> bytes:
@@ -52,8 +53,9 @@ def _everything(twin: str) -> bytes:
 
 def _paper(twin: str) -> bytes:
     runs = services().runs
-    document = runs.document(twin)
-    return summary_pdf(document, model_cards.cards([document]), runs.versions(twin)[0].digest)
+    document, about = runs.document(twin), runs.versions(twin)[0]
+    ends = runs.expiries(about, document)
+    return summary_pdf(document, model_cards.cards([document]), about.digest, ends)
 
 
 def _named(twin: str) -> bytes:
