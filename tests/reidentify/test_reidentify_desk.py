@@ -227,12 +227,21 @@ def test_erasure_destroys_every_way_back_to_the_person_and_no_other(held: Held) 
     assert TwinStore(held.database).get(held.twin) is not None  # it stays, and is nobody's
 
 
-def test_what_was_or_is_to_be_written_back_is_forgotten_too(held: Held) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"results": [{"outcome": "cvd"}], "refusals": []},
+        {"results": [], "refusals": [{"outcome": "cvd", "reason": "missing", "input": "sbp"}]},
+    ],
+    ids=["a result", "a refusal"],
+)
+def test_what_was_or_is_to_be_written_back_is_forgotten_too(
+    held: Held, answer: dict[str, object]
+) -> None:
     """An item of the outbox names the patient, sealed, and the result of the twin."""
-    outbox, assessment = SqlOutboxStore(held.database), {
-        "model": {"id": "prevent", "version": "1", "variant": "base"}, "snapshot": "sha256:5"
-    }  # fmt: skip
-    keys = {}
+    outbox, keys = SqlOutboxStore(held.database), {}
+    model = {"id": "prevent", "version": "1", "variant": "base"}
+    assessment = {"model": model, "snapshot": "sha256:5", **answer}
     for project, patient in (("p/safe-harbor", WHO), ("p/safe-harbor", "Patient/other")):
         index = held.vault.index(project, BASE, patient)
         keys[patient] = row_key(result_key(index, assessment), Rung.OBSERVATION)
