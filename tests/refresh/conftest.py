@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from refresh_clinic import Clinic, Open, patient
+from support import databases
 from support.shell import Shell
 
 from service.config import load_config
@@ -23,11 +24,19 @@ def _made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(_made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(
+    _made_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Path:
+    """With its embedded database, or on PostgreSQL where the tests run on it."""
     place = tmp_path / "home"
     shutil.copytree(_made_home, place)
     monkeypatch.setenv("TWINPORT_HOME", str(place))
     monkeypatch.setenv("TWINPORT_JOBS__LEASE_SECONDS", "5")
+    if databases.SERVER:
+        monkeypatch.setenv("TWINPORT_DATABASE__URL", request.getfixturevalue("database_url"))
     return place
 
 

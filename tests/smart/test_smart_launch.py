@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import orjson
 import pytest
+import requests
 from conftest import Browser, Site, environment
 from joserfc.jwk import RSAKey
 from smart_ehr import PATIENT, SECRET, Login
@@ -103,6 +104,39 @@ def test_other_ways_to_prove_who_the_program_is(login: Login, tmp_path: Path, ho
     assert [key["kid"] for key in published] == (["app-1"] if how == "key" else [])
     site.services.stop()
     runtime.close()
+
+
+def written(login: Login) -> dict[str, Any]:
+    """The machine's results in the chart, by id."""
+    found = {}
+    for kind in ("RiskAssessment", "Observation"):
+        asked = {"patient": PATIENT, "_count": "1000"}
+        bundle = requests.get(f"{login.base}/{kind}", asked, timeout=120).json()
+        found |= {e["resource"]["id"]: e["resource"] for e in bundle.get("entry", ())}
+    return {name: one for name, one in found.items() if "AIAST" in str(one.get("meta"))}
+
+
+def test_results_of_a_launch_name_the_encounter_it_came_from(login: Login, tmp_path: Path) -> None:
+    """Told with the token; named only where the record shows it to be this patient's."""
+    visits = requests.get(f"{login.base}/Encounter", {"patient": PATIENT}, timeout=120).json()
+    visit = visits["entry"][0]["resource"]["id"]
+    for told, named in ((visit, f"Encounter/{visit}"), ("of-somebody-else", None)):
+        before = written(login)
+        login.bad, login.how = {"answer": {"encounter": told}}, "secret"
+        more = {  # of this patient the models make no estimate, and say so in the chart
+            "TWINPORT_SERVERS__EHR__WRITE_BACK": "true",
+            "TWINPORT_SERVERS__EHR__WRITE_REFUSALS": "true",
+        }
+        runtime = open_runtime(load_config(environment(tmp_path / told, login, **more)))
+        site = Site(runtime, login)
+        site.services.start()
+        assert site.browser().through().status_code == 303
+        site.services.stop()
+        runtime.close()
+        made = {name: one for name, one in written(login).items() if name not in before}
+        assert made
+        assert {one.get("encounter", {}).get("reference") for one in made.values()} == {named}
+    login.bad = {}
 
 
 # -- who is let in no further ----------------------------------------------------------------------

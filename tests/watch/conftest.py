@@ -1,11 +1,13 @@
 """A home with keys, made once and copied."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
+from support import databases
 from watch_scene import Open, Scene, scene
 
 from service.config import load_config
@@ -27,10 +29,15 @@ def home(_made_home: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_scene(home: Path) -> Iterator[Open]:
+def open_scene(home: Path, request: pytest.FixtureRequest) -> Iterator[Open]:
+    """On the embedded database, or on PostgreSQL where the tests run on it."""
+    there: dict[str, str] = {}
+    if databases.SERVER:
+        there["TWINPORT_DATABASE__URL"] = request.getfixturevalue("database_url")
     with ExitStack() as stack:
 
-        def start(**more: object) -> Scene:
-            return stack.enter_context(scene(home, **more))  # type: ignore[arg-type]
+        def start(more: Mapping[str, str] = MappingProxyType({}), **others: object) -> Scene:
+            settings = {**there, **more}
+            return stack.enter_context(scene(home, more=settings, **others))  # type: ignore[arg-type]
 
         yield start
