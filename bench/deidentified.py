@@ -15,7 +15,7 @@ from privacy.vault import Vault
 from service.deidentify.batch import Batch
 from service.deidentify.files import bundle_of, resources_of
 from service.deidentify.people import People
-from service.fhir.source import parse
+from service.fhir.source import parsed
 
 
 class _Forgetful:
@@ -49,7 +49,8 @@ def forgetful_vault() -> Vault:
 
 def deidentified(vault: Vault, file: bytes, policy: str, day: date) -> bytes:
     """What the operation does with the body of one request, but for writing its record down."""
-    resources = resources_of(parse(file))
+    found = parsed(file)
+    resources = resources_of(found.value, found.referring)
     people = People(new_pseudonym(), strangers="caller:bench")
     people.read_all(resources)
     batch = Batch(

@@ -314,9 +314,11 @@ class _Needles:
     def wholly(self, given: Set[str]) -> set[str]:
         """Those of our ids, and of references to them, that are a value or its mirror image: not
         drawn, then, but taken over."""
-        values = self._identifiers | self._names
+        ids = set(_ids_in(given)) if given else set()
+        sizes = set(map(len, ids))
+        values = {text for text in chain(self._identifiers, self._names) if len(text) in sizes}
         values |= {text[::-1] for text in values}
-        if values.isdisjoint(_ids_in(given)):
+        if values.isdisjoint(ids):
             return set()
         return {text for text in given if not values.isdisjoint(_ids_in([text]))}
 

@@ -33,7 +33,6 @@ OUR_ADDRESSES = frozenset({ABSENT, AGE, UCUM, PSEUDONYMIZED["system"]})
 # Where values stand under a code that says how exact they are.
 OBSERVED = frozenset({"Observation", "Observation.component"})
 NUMBERS = frozenset({"decimal", "integer", "positiveInt", "unsignedInt"})
-_STANDARD = str.maketrans("-_", "+/")
 SHIFTS = 365  # days, at most, to either side
 _NOWHERE: Mapping[str, str] = MappingProxyType({})
 
@@ -42,13 +41,13 @@ Json = dict[str, Any]
 
 def fhir_id(pseudonym: str) -> str:
     """The same 128 bits, spelled as FHIR allows an id."""
-    return binascii.a2b_base64(pseudonym.translate(_STANDARD) + "==").hex()
+    standard = pseudonym.replace("-", "+").replace("_", "/")
+    return binascii.a2b_base64(standard + "==").hex()
 
 
 def urn(pseudonym: str) -> str:
     text = fhir_id(pseudonym)
-    parts = (text[:8], text[8:12], text[12:16], text[16:20], text[20:])
-    return "urn:uuid:" + "-".join(parts)
+    return f"urn:uuid:{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def shift_of(epoch: datetime) -> int:
@@ -116,7 +115,7 @@ class Renderer:
         self._codes: Codings = ()  # under which the values stand that are rendered now
         self._ids: dict[str, str] = {}
         self._references: dict[str, Json] = {}
-        self._times: dict[tuple[str, int, str], str | None] = {}
+        self._times: dict[tuple[Any, ...], str | None] = {}
 
     def spelled(self, given: Container[str]) -> set[str]:
         """The ids, and what refers to them, that were made of these pseudonyms."""
@@ -182,13 +181,16 @@ class Renderer:
 
     def plain(self, owner: str, record: Json) -> Json:
         shape = shape_of(owner, tuple(record))
-        made: Json = {}
+        made = record.copy()
+        made.pop("resourceType", None)
         for key, show in shape.shown:
-            shown = record[key] if show is None else show(self, record[key])
-            if shown is not None:
+            shown = show(self, record[key])
+            if shown is None:
+                del made[key]
+            else:
                 made[key] = shown
         for keys in shape.required:
-            if not any(key in made for key in keys):
+            if made.keys().isdisjoint(keys):
                 made |= absent(owner, keys[0])
         return made
 
@@ -198,12 +200,19 @@ class Renderer:
             return value
         return self.object("CodeableConcept", value) or None
 
+    def concepts(self, value: list[Json]) -> list[Json] | None:
+        if len(value) == 1 and len(value[0]) == 1 and value[0].get("coding"):
+            return value
+        found = map(self.concept, value)
+        return [item for item in found if item is not None] or None
+
     def time(self, value: Sequence[Any], kind: str) -> str | None:
         offset, precision = value
         key = kind, offset, precision
-        if key not in self._times:
-            self._times[key] = self._calendar.text(offset, precision, kind)
-        return self._times[key]
+        try:
+            return self._times[key]
+        except KeyError:
+            return self._times.setdefault(key, self._calendar.text(offset, precision, kind))
 
     def id(self, pseudonym: str) -> str:
         found = self._ids.get(pseudonym)
@@ -244,9 +253,9 @@ Show = Callable[[Renderer, Any], Any]
 
 
 class Shape(NamedTuple):
-    """How objects with certain keys are shown, and what R4 requires of them."""
+    """How objects with certain keys are shown, and what R4 requires of them besides."""
 
-    shown: tuple[tuple[str, Show | None], ...]  # None: as it is
+    shown: tuple[tuple[str, Show], ...]  # other than as the record has it
     required: tuple[tuple[str, ...], ...]
 
 
@@ -254,17 +263,20 @@ class Shape(NamedTuple):
 def shape_of(owner: str, keys: tuple[str, ...]) -> Shape:
     """Keys are names of published elements: nothing else comes into a record."""
     elements = elements_of(owner)
-    shown = tuple((key, _shown(owner, key, elements[key])) for key in keys if key != "resourceType")
-    # What is not shown after all, an instant without its day, is seen to be missing then.
-    sure = {key for key, show in shown if show is None or key == "id"}
+    found = {key: _shown(owner, key, elements[key]) for key in keys if key != "resourceType"}
+    changed = tuple((key, show) for key, show in found.items() if show is not None)
+    # Of what is shown in another way, nothing may be left: an instant without its day.
+    sure = found.keys() - dict(changed).keys()
     required = REQUIRED.get(owner, ())
-    return Shape(shown, tuple(one for one in required if sure.isdisjoint(one)))
+    return Shape(changed, tuple(one for one in required if sure.isdisjoint(one)))
 
 
 def _shown(owner: str, key: str, element: Element) -> Show | None:
     one = _one(owner, key, element)
     if one is None or not element.is_list:
         return one
+    if one is Renderer.concept:
+        return Renderer.concepts
 
     def many(renderer: Renderer, value: Any) -> Any:
         found = [one(renderer, item) for item in value]

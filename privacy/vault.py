@@ -103,7 +103,7 @@ class SubjectRecord:
             "ids": self.ids.as_dict(),
             "identity": self.identity,
         }
-        return zlib.compress(orjson.dumps(table))
+        return zlib.compress(orjson.dumps(table), zlib.Z_BEST_SPEED)  # what it holds is random
 
     @staticmethod
     def from_bytes(data: bytes) -> "SubjectRecord":

@@ -13,8 +13,8 @@ from privacy.render import bundle
 from service.deidentify.batch import Batch, Given
 from service.deidentify.people import People
 from service.fhir.errors import SourceError
-from service.fhir.references import rewrite
-from service.fhir.source import DEFAULT_CAP, lines, parse, read_json
+from service.fhir.references import replace
+from service.fhir.source import DEFAULT_CAP, Parsed, lines, parse, read_parsed
 
 Resource = dict[str, Any]
 
@@ -46,7 +46,8 @@ class Inputs:
         for path in self.by_line:
             yield from (_line(line) for line in lines(path, cap))
         for path in self.whole:
-            yield from resources_of(read_json(path, cap))
+            found = read_parsed(path, cap)
+            yield from resources_of(found.value, found.referring)
 
 
 def _line(line: bytes) -> Any:
@@ -56,17 +57,18 @@ def _line(line: bytes) -> Any:
         return None  # refused and counted like everything that is no resource
 
 
-def resources_of(found: Any) -> list[Any]:
-    """The resources of a Bundle, or the one there is, with `Type/id` references throughout."""
+def resources_of(found: Any, referring: Iterable[Resource]) -> list[Any]:
+    """The resources of a Bundle, or the one there is, with `Type/id` references throughout.
+
+    `referring`: the objects in it that hold a `reference`, as parsing has found them.
+    """
     if type(found) is not dict or found.get("resourceType") != "Bundle":
         return [found]
     entries = found.get("entry", [])
     if type(entries) is not list or not all(type(entry) is dict for entry in entries):
         raise SourceError("has a malformed entry list", "Give a valid FHIR R4 Bundle.")
     urls = dict(filter(None, map(_named, entries)))
-    for entry in entries:
-        if type(entry.get("resource")) is dict:
-            rewrite(entry["resource"], lambda text: urls.get(text.split("/_history/")[0]))
+    replace(referring, lambda text: urls.get(text.partition("/_history/")[0]))
     return [entry["resource"] for entry in entries if "resource" in entry]
 
 
@@ -104,7 +106,7 @@ def write(
                     folder.line(given)
                 seen(len(some))
         for number, path in enumerate(inputs.whole, 1):
-            found = read_json(path, DEFAULT_CAP)
+            found = read_parsed(path)
             folder.whole(f"{number:04}.json", *rendered(found, batch))
             seen(1)
         record(folder.outputs())
@@ -124,11 +126,11 @@ def _portions(found: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield some
 
 
-def rendered(found: Any, batch: Batch) -> tuple[bytes, int]:
+def rendered(found: Parsed, batch: Batch) -> tuple[bytes, int]:
     """A Bundle as a Bundle, a resource as a resource, nothing when it was refused; with how many
     there are in it."""
-    bundled = type(found) is dict and found.get("resourceType") == "Bundle"
-    made = batch.apply(resources_of(found), bundled=bundled)
+    bundled = type(found.value) is dict and found.value.get("resourceType") == "Bundle"
+    made = batch.apply(resources_of(found.value, found.referring), bundled=bundled)
     if bundled:
         return orjson.dumps(bundle_of(made)), len(made)
     return (made[0].data, 1) if made else (b"", 0)

@@ -17,7 +17,7 @@ from service.auth import Scope
 from service.deidentify.files import bundle_of, resources_of
 from service.deidentify.operation import Done, Made, Operation
 from service.fhir.errors import SourceError
-from service.fhir.source import parse, split_lines
+from service.fhir.source import Parsed, parse, parsed, split_lines
 from service.pipeline.errors import RunError
 from service.web.audiences import closed
 from service.web.errors import FHIR_JSON, Fault, WebError
@@ -78,20 +78,21 @@ def _asked() -> Asked:
     agree_on_format()
     if kind not in FHIR_TYPES:
         raise WebError("unsupported-media-type")
-    value = _parsed(request.get_data())
+    found = _parsed(request.get_data())
+    value = found.value
     name = value.get("resourceType") if isinstance(value, dict) else None
     if name == "Parameters":
-        return _of_parameters(value)
+        return _of_parameters(found)
     if not isinstance(name, str):
         raise WebError("malformed", next_step="Send a resource, a Bundle or Parameters.")
     form = "bundle" if name == "Bundle" else "resource"
-    return Asked(_resources(value), _named(), form)
+    return Asked(_resources(value, found), _named(), form)
 
 
-def _of_parameters(value: Any) -> Asked:
+def _of_parameters(sent: Parsed) -> Asked:
     if request.args:
         raise WebError("not-supported", next_step="Send the parameters in the body.")
-    found = read_parameters(value, DEIDENTIFY)
+    found = read_parameters(sent.value, DEIDENTIFY)
     if found[FILES]:
         step = "Addresses are not fetched: send the data itself, as identifiableData or as NDJSON."
         raise WebError("not-supported", next_step=step)
@@ -99,7 +100,7 @@ def _of_parameters(value: Any) -> Asked:
         what = "The parameter identifiableData is missing."
         raise WebError("required", faults=[Fault("Parameters.parameter", what)])
     policy = _policy(found[_POLICY][0], "Parameters.parameter.where(name = 'policy')")
-    return Asked(_resources(found["identifiableData"][0]), policy, "parameters")
+    return Asked(_resources(found["identifiableData"][0], sent), policy, "parameters")
 
 
 def _named() -> str:
@@ -118,16 +119,16 @@ def _policy(name: str, where: str) -> str:
     return found
 
 
-def _parsed(data: bytes) -> Any:
+def _parsed(data: bytes) -> Parsed:
     try:
-        return parse(data)
+        return parsed(data)
     except SourceError as error:
         raise WebError("malformed", faults=[Fault("", str(error))]) from None
 
 
-def _resources(value: Any) -> list[Any]:
+def _resources(value: Any, sent: Parsed) -> list[Any]:
     try:
-        return resources_of(value)
+        return resources_of(value, sent.referring)
     except SourceError as error:
         raise WebError("malformed", faults=[Fault("Bundle.entry", str(error))]) from None
 
