@@ -41,13 +41,18 @@ class Inputs:
             raise SourceError("holds no FHIR", "Give *.json or *.ndjson, .gz too, or a folder.")
         return found
 
-    def resources(self, cap: int = DEFAULT_CAP) -> Iterator[Any]:
-        """Every resource, references made plain; a line that is no JSON is None."""
+    def patients(self, cap: int = DEFAULT_CAP) -> Iterator[Any]:
+        """Every resource that may be a Patient, references made plain."""
         for path in self.by_line:
-            yield from (_line(line) for line in lines(path, cap))
+            yield from (_line(line) for line in lines(path, cap) if _may_be_a_patient(line))
         for path in self.whole:
             found = read_parsed(path, cap)
             yield from resources_of(found.value, found.referring)
+
+
+def _may_be_a_patient(line: bytes) -> bool:
+    """The word, or characters that are spelled otherwise: most lines need not be read for this."""
+    return b'"Patient"' in line or b"\\u" in line
 
 
 def _line(line: bytes) -> Any:
@@ -85,7 +90,7 @@ def _named(entry: Resource) -> tuple[str, str] | None:
 def people_of(inputs: Inputs, batch: str) -> People:
     """The first pass."""
     people = People(batch)
-    people.read(inputs.resources())
+    people.read(inputs.patients())
     return people
 
 

@@ -1,8 +1,7 @@
 """Every form of a reference to something we have becomes `Type/id`; other forms stay."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterable
 from typing import Any
 
 # Type/id at the end of a relative or absolute reference, with or without a version.
@@ -20,19 +19,6 @@ def plain_reference(text: str, bases: Iterable[str]) -> str | None:
     if head is None or any(head == f"{base.rstrip('/')}/" for base in bases):
         return match["plain"]
     return None
-
-
-def levels(value: Any) -> Iterator[list[dict[str, Any]]]:
-    """The JSON objects of a value, one level of nesting after the other, each level once."""
-    values = [value]
-    while True:
-        objects = [v for v in values if type(v) is dict]
-        arrays = [v for v in values if type(v) is list]
-        if not objects and not arrays:
-            return
-        yield objects
-        inside = chain.from_iterable(map(dict.values, objects)), chain.from_iterable(arrays)
-        values = [value for value in chain(*inside) if type(value) is not str]
 
 
 def rewrite(node: Any, resolve: Callable[[str], str | None]) -> None:
