@@ -17,7 +17,7 @@ from privacy.render import fhir_id
 from privacy.vault import Vault
 from service.deidentify import batch as batches
 from service.deidentify.batch import Batch, Given
-from service.deidentify.files import PORTION, Inputs, write
+from service.deidentify.files import PORTION, Inputs, people_of, write
 from service.deidentify.people import People
 from service.stores import Database
 from service.stores.vault import SqlVaultStore
@@ -198,3 +198,16 @@ def test_a_long_file_is_searched_a_portion_at_a_time(begin: Begin, tmp_path: Any
     expected = [fhir_id(work.pseudonym("Observation", f"o{n}")) for n in range(15) if n % 3 != 1]
     written = (tmp_path / "out" / "Observation.ndjson").read_bytes().splitlines()
     assert [orjson.loads(line)["id"] for line in written] == expected
+
+
+def test_a_patient_is_known_before_the_run_however_the_line_spells_it(tmp_path: Any) -> None:
+    lines = [
+        orjson.dumps(person("plain", "A")),
+        orjson.dumps(person("spaced", "B")).replace(b":", b" : "),
+        orjson.dumps(person("spelled", "C")).replace(b'"Patient"', b'"\\u0050atient"'),
+        orjson.dumps(observation("o1", of="unknown")),
+        b'{"resourceType":"Patient"',
+    ]
+    (tmp_path / "in.ndjson").write_bytes(b"\n".join(lines))
+    people = people_of(Inputs.of(tmp_path / "in.ndjson"), "batch")
+    assert people.by_id.keys() == {"plain", "spaced", "spelled"}

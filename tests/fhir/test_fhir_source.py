@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.fhir.errors import SourceError
 from service.fhir.references import rewrite
-from service.fhir.source import MAX_DEPTH, parse, parsed
+from service.fhir.source import MAX_DEPTH, SMALL, parse, parsed
 
 
 class _RepeatedError(Exception):
@@ -111,6 +111,7 @@ def _texts(draw: st.DrawFn, depth: int = 3) -> str:
 @given(_texts())
 def test_exactly_what_has_repeated_keys_is_refused(text: str) -> None:
     assert refuses(text) == has_repeated_keys(text)
+    assert refuses(text + " " * SMALL) == has_repeated_keys(text)  # long ones are counted otherwise
 
 
 def _rewritten(node: Any) -> Any:
