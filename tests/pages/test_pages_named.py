@@ -23,7 +23,6 @@ DATED = {
     "Observation": "effectiveDateTime",
     "MedicationRequest": "authoredOn",
     "Condition": "onsetDateTime",
-    "Immunization": "occurrenceDateTime",
 }
 
 

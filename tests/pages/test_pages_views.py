@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from fhir.resources.R4B.bundle import Bundle
 from pages_site import AWKWARD, DIED, FULL, PARTIAL, REFUSED, STALE, Site
 from support.twins import facts, pseudonym, twin
 
+from mappings.to_fhir.twin_bundle import ips_bundle
 from mappings.vocabulary.facts import ImmunizationFact, Measurement
 from service.pages import (
     assessed,
@@ -20,6 +22,7 @@ from service.pages import (
     record,
     signals,
 )
+from service.patient.named import named
 from service.web.ports import Expiry
 from twin_engine.document import source_ids
 from twin_engine.explain import explain, kinds
@@ -368,3 +371,20 @@ def test_what_the_source_said_besides_stands_with_its_value() -> None:
     assert lines["Reference range of the source"] == "90 to 140 mmHg"
     assert lines["How it was measured"] == "oscillometry"
     assert lines["Where on the body"]
+
+
+def test_a_vaccine_has_its_date_in_the_summary_with_a_name() -> None:
+    """Without one it says in words how long ago it was: R4 wants one or the other."""
+    given = ImmunizationFact(("influenza",), "cvx", "140", "completed", pseudonym("f"), 640)
+    document = twin(facts(immunizations=[given]))
+    written = datetime(2031, 2, 3, tzinfo=UTC)
+    patient = {"resourceType": "Patient", "id": "p", "birthDate": "1970-01-01"}
+    made = named(ips_bundle(document, {}, written), patient, document, written, written)
+    (dose,) = (
+        entry["resource"]
+        for entry in made["entry"]
+        if entry["resource"]["resourceType"] == "Immunization"
+    )
+    assert dose["occurrenceDateTime"] == "2032-11-04"
+    assert "occurrenceString" not in dose
+    Bundle.model_validate(made)
