@@ -64,6 +64,8 @@ class Own:
     whole: list[float] = field(default_factory=list)
     server: list[float] = field(default_factory=list)
     processor: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+    """Mean seconds of each stage, requests to the server included"""
 
     def as_dict(self) -> dict[str, Any]:
         rest = [whole - server for whole, server in zip(self.whole, self.server, strict=True)]
@@ -74,6 +76,7 @@ class Own:
             "serverMs": round(statistics.median(self.server) * 1000, 1),
             "ownMs": round(own, 1),
             "processorMs": round(self.processor / len(rest) * 1000, 1),
+            "stagesMs": {name: round(mean * 1000, 1) for name, mean in self.stages.items()},
             "aim": f"<= {AIM_MILLISECONDS} ms",
             "met": own <= AIM_MILLISECONDS,
         }
@@ -133,18 +136,28 @@ def assess(session: requests.Session, running: Running, patient: str) -> request
 
 def own_part(running: Running, patients: Iterable[str]) -> Own:
     """One call at a time; between calls the service is asked how long it waited for the server."""
-    own, before = Own(), server_seconds(running.metrics())
-    computed = running.processor_seconds()
+    own, first = Own(), running.metrics()
+    before = server_seconds(first)
     with requests.Session() as session:
         for patient in patients:
-            begun = time.perf_counter()
+            begun, computed = time.perf_counter(), running.processor_seconds()
             assess(session, running, patient).raise_for_status()
             own.whole.append(time.perf_counter() - begun)
-            after = server_seconds(running.metrics())
+            own.processor += running.processor_seconds() - computed
+            after = server_seconds(last := running.metrics())
             own.server.append(after - before)
             before = after
-    own.processor = running.processor_seconds() - computed
+    own.stages = {name: (total - stages(first).get(name, 0.0)) / len(own.whole)
+                  for name, total in stages(last).items()}  # fmt: skip
     return own
+
+
+def stages(metrics: str) -> dict[str, float]:
+    """By stage, the seconds of all runs so far."""
+    found = re.findall(
+        r'^twinport_run_stage_seconds_sum\{stage="([^"]+)"\} (\S+)$', metrics, re.MULTILINE
+    )
+    return {name: float(total) for name, total in found}
 
 
 def server_seconds(metrics: str) -> float:
@@ -204,6 +217,8 @@ def _table(figures: dict[str, Any]) -> str:
         f"one call: {own['wholeMs']} ms, of which {own['serverMs']} ms wait for the server and "
         f"{own['ownMs']} ms are ours (aim {own['aim']}: {'met' if own['met'] else 'missed'}); "
         f"{own['processorMs']} ms of processor time",
+        "its stages, the server's part included: "
+        + ", ".join(f"{name} {mean} ms" for name, mean in own["stagesMs"].items()),
         f"CDS Hooks patient-view, prefetched: {figures['cdsHooks']['medianMs']} ms "
         f"(aim {figures['cdsHooks']['aim']})",
         "",
