@@ -3,7 +3,7 @@
 import gzip
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -20,9 +20,10 @@ from bench.long import bundle
 from bench.processes import sandbox
 from bench.pulls import pull_cases
 from bench.served import MODEL as PATIENT
-from mappings.from_fhir import map_records
+from mappings.from_fhir import map_unique
+from mappings.vocabulary.facts import Mapped
 from privacy import gate, ledger
-from privacy.deidentify import Deidentifier, Refused, Session
+from privacy.deidentify import Deidentifier, Session
 from privacy.policy import load_policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.signing import SigningKey, envelope
@@ -31,12 +32,13 @@ from privacy.vault import SubjectRecord
 from service.fhir.bundle import read_bundle
 from service.pipeline.guards import GUARDS
 from service.pipeline.make import allowed
+from service.pipeline.refusals import Refusals
 from service.sandbox.population import PatientBundle, generate
 from twin_engine.document import Header, build, dump
 from twin_engine.models.assess import assess
 from twin_engine.models.contract import Model
 from twin_engine.models.registry import all_models, default_models, get
-from twin_engine.state import State
+from twin_engine.state import UNITS_PER_DAY, State
 
 Json = dict[str, Any]
 
@@ -117,8 +119,13 @@ def _observations(people: list[PatientBundle]) -> Case:
 
 def _facts(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
     session = kit.session(patient, _link(patient["id"]))
-    applied = (session.apply(orjson.loads(line)) for line in lines)
-    return map_records([record for record in applied if not isinstance(record, Refused)])
+    return _mapped(session, map(orjson.loads, lines))
+
+
+def _mapped(session: Session, resources: Iterable[Json]) -> Mapped:
+    """As a run does it: record by record, none is held."""
+    records = Refusals().without(map(session.apply, resources))
+    return map_unique(records, session.now, UNITS_PER_DAY[session.policy.time.unit])
 
 
 def _patient(person: PatientBundle) -> Json:
@@ -208,9 +215,8 @@ def _document(
 ) -> tuple[Session, Json]:
     patient = next(r for r in resources if r["resourceType"] == "Patient")
     session = kit.session(patient, link)
-    applied = (session.apply(resource) for resource in resources)
-    records = [record for record in applied if not isinstance(record, Refused)]
-    return session, build(map_records(records), _header(session, link), completeness)
+    mapped = _mapped(session, resources)
+    return session, build(mapped, _header(session, link), completeness)
 
 
 def _header(session: Session, link: SubjectRecord) -> Header:

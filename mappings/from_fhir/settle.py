@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
-from operator import itemgetter
+from itertools import compress, groupby
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from mappings.from_fhir.collect import Collector
@@ -64,14 +64,15 @@ class _Alive:
     def those(self, facts: Sequence[_Fact], time: str) -> Sequence[_Fact]:
         if not self._bounded:
             return facts
-        birth, death, kept = self._birth, self._death, []
-        for fact in facts:
-            at = getattr(fact, time)
-            if at is None or birth <= at <= death:
-                kept.append(fact)
-            else:
+        birth, death = self._birth, self._death
+        times = list(map(attrgetter(time), facts))
+        within = [at is None or birth <= at <= death for at in times]
+        if all(within):  # nearly always
+            return facts
+        for fact, at, fits in zip(facts, times, within, strict=True):
+            if not fits:
                 self._put_aside(fact, at)
-        return kept
+        return list(compress(facts, within))
 
     def _put_aside(self, fact: Any, at: int) -> None:
         rule = "after-death" if at > self._death else "before-birth"
