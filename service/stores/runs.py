@@ -130,12 +130,10 @@ class RunStore:
         requested_by: str | None = None,
         run_id: str | None = None,
         room: Room | None = None,
-        beside: Callable[[str], None] | None = None,
     ) -> str:
         """Write a run down; from here on it is never lost. Returns its id.
 
-        `QueueFullError` where there is no room for one more: then nothing was written. `beside` is
-        called with the id inside the transaction, for what must be written with it or not at all.
+        `QueueFullError` where there is no room for one more: then nothing was written.
         """
         return self.enter(
             sealed_request,
@@ -144,7 +142,6 @@ class RunStore:
             requested_by=requested_by,
             run_id=run_id,
             room=room,
-            beside=beside,
         ).id
 
     def enter(
@@ -162,7 +159,8 @@ class RunStore:
     ) -> Entered:
         """The same for a caller with a worker that has nothing to do: with `lease_seconds` the run
         is taken in hand at once, unless another one waits, or the transaction is part of a larger
-        one whose end only its owner knows."""
+        one whose end only its owner knows. `beside` is called with the id inside the transaction,
+        for what must be written with it or not at all."""
         row = RunRow(
             id=run_id or new_run_id(),
             kind=code(kind),
