@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,10 +45,24 @@ class Inputs:
     def patients(self, cap: int = DEFAULT_CAP) -> Iterator[Any]:
         """Every resource that may be a Patient, references made plain."""
         for path in self.by_line:
-            yield from (_line(line) for line in lines(path, cap) if _may_be_a_patient(line))
+            with self.reading(path):
+                yield from (_line(line) for line in lines(path, cap) if _may_be_a_patient(line))
         for path in self.whole:
-            found = read_parsed(path, cap)
-            yield from resources_of(found.value, found.referring)
+            with self.reading(path):
+                found = read_parsed(path, cap)
+                yield from resources_of(found.value, found.referring)
+
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[None]:
+        """Of many files, an error says which: by its place, because a name may be a person's."""
+        files = sorted((*self.by_line, *self.whole))
+        try:
+            yield
+        except SourceError as error:
+            if len(files) == 1:
+                raise
+            place = f"file {files.index(path) + 1} of {len(files)}, in the order of their names"
+            raise SourceError(error.sentence, error.next_step, kind=place) from None
 
 
 def _may_be_a_patient(line: bytes) -> bool:
@@ -106,14 +121,16 @@ def write(
     it can be seen under its name: what cannot be recorded is not handed out."""
     with Folder(out) as folder:
         for path in inputs.by_line:
-            for some in _portions(lines(path, DEFAULT_CAP)):
-                for given in batch.apply(map(_line, some)):
-                    folder.line(given)
-                seen(len(some))
+            with inputs.reading(path):
+                for some in _portions(lines(path, DEFAULT_CAP)):
+                    for given in batch.apply(map(_line, some)):
+                        folder.line(given)
+                    seen(len(some))
         for number, path in enumerate(inputs.whole, 1):
-            found = read_parsed(path)
-            folder.whole(f"{number:04}.json", *rendered(found, batch))
-            seen(1)
+            with inputs.reading(path):
+                found = read_parsed(path)
+                folder.whole(f"{number:04}.json", *rendered(found, batch))
+                seen(1)
         record(folder.outputs())
 
 

@@ -233,6 +233,7 @@ def test_what_cannot_be_read_leaves_nothing_behind(
     (folder / "b.json").write_bytes(content)
     said = shell("deidentify", folder, "--out", tmp_path / "out")
     assert said.code == 3
+    assert "file 2 of 2, in the order of their names: " in said.error
     assert message in said.error
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
