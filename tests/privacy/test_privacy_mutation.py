@@ -24,6 +24,7 @@ DEATH = "leaks.py::test_death_gives_the_age_at_death_and_a_relative_day"
 DIGITS = "render.py::test_a_value_has_no_more_digits_than_mean_anything"
 ELSEWHERE = {
     "ids pass": "plans.py",
+    "plans take other people": "plans.py",
     "a time of day under days": DEATH,
     "rare codes pass": "rarity.py",
     "codes are told as finely as they come": "rarity.py",
@@ -146,7 +147,7 @@ MUTANTS = {
         'day = moment.precision == "minute" and self._rules.unit == "d"',
         "day = False",
     ),
-    "plans take any shape": ("plans.py", "not keys.issuperset(shape)", "False"),
+    "plans take any shape": ("plans.py", "not self._keys.issuperset(shape)", "False"),
     "plans take unknown codes": (
         "plans.py",
         "                return None, numbers[variant]",
@@ -171,9 +172,9 @@ MUTANTS = {
         "if {name} not in {self.give(name, leaf.element.codes)}: pass",
     ),
     "plans take other people": (
-        "plans.py",
-        'f"not t{name}.mine"',
-        'f"t{name}.text is None"',
+        "deidentify.py",
+        "        if not self.reference(text).mine:\n            raise Odd\n",
+        "",
     ),
     "plans count before they have looked": (
         "plans.py",
