@@ -4,9 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class SilentHandler(WSGIRequestHandler):
@@ -22,6 +26,22 @@ class SilentHandler(WSGIRequestHandler):
         return
 
 
+def closing(app: "WSGIApplication") -> "WSGIApplication":
+    """The same; what it answers with is closed at the end, even where the caller hangs up and
+    werkzeug's server does not come to it: a generator that nobody holds is ended."""
+
+    def answer(environ: "WSGIEnvironment", start: "StartResponse") -> Iterator[bytes]:
+        found = app(environ, start)
+        try:
+            yield from found
+        finally:
+            close = getattr(found, "close", None)
+            if close is not None:
+                close()
+
+    return answer
+
+
 @contextmanager
 def serving(
     app: Flask,
@@ -31,7 +51,7 @@ def serving(
 ) -> Iterator[BaseWSGIServer]:
     """The app answers on this port (0: any free one) until the block ends."""
     handler = type("Handler", (SilentHandler,), {"clock": staticmethod(clock)})
-    server = make_server(host, port, app, threaded=True, request_handler=handler)
+    server = make_server(host, port, closing(app), threaded=True, request_handler=handler)
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
     )
