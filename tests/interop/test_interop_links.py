@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import installed
+from interop_npm import installed
 from support.issuer import Home, home, serving
 
 from service.sharing.desk import Made, Wish

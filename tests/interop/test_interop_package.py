@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import installed
+from interop_npm import installed
 from support.issuer import home
 
 from service.pipeline.package import package

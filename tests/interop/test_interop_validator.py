@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import installed
+from interop_npm import installed
 from support.issuer import twin_of
 
 from mappings.to_fhir.phr import phr_lines, signed_document

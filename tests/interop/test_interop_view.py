@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import orjson
 import pytest
-from conftest import installed
 from flask import Flask
+from interop_npm import installed
 from playwright.sync_api import expect, sync_playwright
 from support.issuer import serving
 

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 import orjson
 import pytest
 import requests
-from conftest import Browser, Site, environment
 from joserfc.jwk import RSAKey
 from smart_ehr import PATIENT, SECRET, Login
+from smart_site import Browser, Site, environment
 
 from service.config import load_config
 from service.config.sections import Logging
