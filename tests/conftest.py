@@ -3,7 +3,7 @@
 import pytest
 from support import depth, whole
 
-pytest_plugins = ("support.databases",)
+pytest_plugins = ("support.databases", "support.homes")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,29 +10,20 @@ from refresh_clinic import Clinic, Open, patient
 from support import databases
 from support.shell import Shell
 
-from service.config import load_config
-from service.pipeline.runtime import open_runtime
 from service.sandbox.persona import Persona, Settings
 from service.sandbox.testing import running_sandbox
 
 
-@pytest.fixture(scope="session")
-def _made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("made") / "home"
-    open_runtime(load_config({"TWINPORT_HOME": str(home)})).close()
-    return home
-
-
 @pytest.fixture
 def home(
-    _made_home: Path,
+    made_home: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Path:
     """With its embedded database, or on PostgreSQL where the tests run on it."""
     place = tmp_path / "home"
-    shutil.copytree(_made_home, place)
+    shutil.copytree(made_home, place)
     monkeypatch.setenv("TWINPORT_HOME", str(place))
     monkeypatch.setenv("TWINPORT_JOBS__LEASE_SECONDS", "5")
     if databases.SERVER:

@@ -10,21 +10,11 @@ import pytest
 from support import databases
 from watch_scene import Open, Scene, scene
 
-from service.config import load_config
-from service.pipeline.runtime import open_runtime
-
-
-@pytest.fixture(scope="session")
-def _made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("watch") / "home"
-    open_runtime(load_config({"TWINPORT_HOME": str(home)})).close()
-    return home
-
 
 @pytest.fixture
-def home(_made_home: Path, tmp_path: Path) -> Path:
+def home(made_home: Path, tmp_path: Path) -> Path:
     place = tmp_path / "home"
-    shutil.copytree(_made_home, place)
+    shutil.copytree(made_home, place)
     return place
 
 
