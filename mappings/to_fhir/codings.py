@@ -82,6 +82,15 @@ NOT_PERFORMED: Concept = {
         }
     ]
 }
+NOT_APPLICABLE: Concept = {
+    "coding": [
+        {
+            "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
+            "code": "not-applicable",
+            "display": "Not Applicable",
+        }
+    ]
+}
 _CATEGORIES = "http://terminology.hl7.org/CodeSystem/observation-category"
 
 

@@ -33,6 +33,7 @@ class Summary:
     existing: tuple[str, ...]
     corrected: dict[str, int]
     review: tuple[str, ...]
+    flagged: tuple[str, ...]
     unmarked: tuple[str, ...]
     dry: bool
     folder: str | None
@@ -61,6 +62,7 @@ class Summary:
             existing=tuple(_kinds(ref for item in done for ref in item.result.existing)),
             corrected=charted.counts() if charted else {},
             review=tuple(charted.review) if charted else (),
+            flagged=tuple(charted.flagged) if charted else (),
             unmarked=tuple(charted.unmarked) if charted else (),
             dry=charted is None,
             folder=str(folder) if folder else None,
@@ -84,6 +86,7 @@ class Summary:
             "existing": list(self.existing),
             "corrected": self.corrected,
             "review": list(self.review),
+            "flagged": list(self.flagged),
             "unmarked": list(self.unmarked),
         }
 
@@ -160,10 +163,15 @@ def lines(summary: Summary) -> Iterator[str]:
             "  REVIEW     accepted by a person, and an input no longer stands: "
             f"{', '.join(summary.review)}"
         )
+    if summary.flagged:
+        yield (
+            "  REVIEW     no longer holds, and the server refuses the mark; a notice beside it "
+            f"says so: {', '.join(summary.flagged)}"
+        )
     if summary.unmarked:
         yield (
-            "  REVIEW     no longer holds, and the server refuses the mark; withdraw in the chart: "
-            f"{', '.join(summary.unmarked)}"
+            "  REVIEW     no longer holds, and the server refuses the mark and any notice; "
+            f"withdraw in the chart: {', '.join(summary.unmarked)}"
         )
     if summary.folder:
         yield f"  files      {summary.folder}"

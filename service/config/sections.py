@@ -319,6 +319,12 @@ class Server:
         "Highest form results are written in here; where the server does not take it, the next "
         "one is tried. `facade`: nothing is written, results are read from Twinport.",
     )
+    notice_as: str = setting(
+        "flag",
+        _choice("flag", "document", "result", "communication", "off"),
+        "Highest form of a notice beside a result that no longer holds and may not be changed "
+        "here; where the server does not take it, the next one is tried. `off`: none is written.",
+    )
     model_cards: bool = setting(
         False, fields.Boolean(), "Write each model's card beside its results (DocumentReference)."
     )

@@ -47,6 +47,8 @@ class ServerConfig:
     write_back: bool = True
     write_as: str = "risk-assessment"
     """The highest rung of the ladder (service/fhir/ladder.py)."""
+    notice_as: str = "flag"
+    """The highest form of a notice (mappings/to_fhir/notice.py); `off`: none."""
     model_cards: bool = False
     write_refusals: bool = False
     ca_file: str = ""
@@ -86,6 +88,7 @@ def from_config(
         probability_scale=server.probability_scale,
         write_back=server.write_back,
         write_as=server.write_as,
+        notice_as=server.notice_as,
         model_cards=server.model_cards,
         write_refusals=server.write_refusals,
         ca_file=server.ca_file,

@@ -113,14 +113,16 @@ class Outdated:
     """A result in the patient's chart that no longer holds."""
 
     title: str
-    marked: bool
+    done: str
+    """`accepted-needs-review`: it is marked; `flagged-beside`: a notice stands beside it;
+    `unmarked`: nothing in the chart says so."""
 
 
 def stale(pseudonym: str) -> list[Outdated]:
     models = all_models()
     found = services().runs.reviews.stale([pseudonym])
     return [
-        Outdated(models[one.model].title if one.model in models else one.model, one.marked)
+        Outdated(models[one.model].title if one.model in models else one.model, one.done)
         for one in found
     ]
 

@@ -64,7 +64,7 @@ class Deliverer:
     ) -> None:
         self._vault = vault
         self.versions = versions
-        self._code_base = code_base
+        self.code_base = code_base
         self._lease = lease_seconds
 
     def parcels(
@@ -102,7 +102,7 @@ class Deliverer:
             sources={i: originals[name] for i, (_, name) in used.items() if name in originals},
             occurrence=_occurrence(made),
             identifier=(IDENTIFIER_SYSTEM, self.key(made, assessment)),
-            code_base=self._code_base,
+            code_base=self.code_base,
             software=SOFTWARE,
             probability_scale=scale,
             partial=tuple(_partial(made)),

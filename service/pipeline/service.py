@@ -680,6 +680,7 @@ class Service:
             "twinport_run_oldest_wait_seconds": backlog.oldest_seconds,
             "twinport_writes_unfinished": self.runtime.outbox.waiting(),
             "twinport_results_to_review": self._closed_as(Done.REVIEW),
+            "twinport_results_flagged_beside": self._closed_as(Done.FLAGGED),
             "twinport_results_unmarked": self._closed_as(Done.UNMARKED),
             **self.watching.levels(),
         }

@@ -18,7 +18,8 @@ from service.pipeline.deliver import Delivered, Parcel, to_write
 from service.pipeline.held import HeldOutbox
 from service.pipeline.make import Made
 from service.pipeline.runtime import Runtime
-from service.refresh.correct import Change, Corrector, Done
+from service.refresh.beside import Beside
+from service.refresh.correct import Change, Corrector, Done, is_withdrawal
 from service.refresh.earlier import Cause, Earlier, earlier_results, in_chart
 from service.refresh.facade import mark_own
 from service.stores.audit import AuditStore
@@ -45,6 +46,11 @@ class Charted:
     def review(self) -> list[str]:
         """Models whose accepted results rest on inputs that no longer stand."""
         return self._models(Done.REVIEW)
+
+    @property
+    def flagged(self) -> list[str]:
+        """Models whose results no longer hold and may not be changed: a notice stands beside."""
+        return self._models(Done.FLAGGED)
 
     @property
     def unmarked(self) -> list[str]:
@@ -77,6 +83,16 @@ class Chart:
         self._meanwhile = meanwhile
         self._capability = capability or read_capability(client)
         self._corrector = Corrector(client, self._capability, runtime.sealer.open)
+        self._beside = Beside(
+            client,
+            self._capability,
+            self._corrector,
+            runtime.outbox,
+            runtime.deliverer,
+            runtime.sealer.seal,
+            runtime.sealer.open,
+            made.twin.id,
+        )
         self._audit = AuditStore(runtime.database)
         self._start = Rung(client.server.write_as)
         self._known: set[str] = set()  # rows of the outbox that are worth a look
@@ -182,6 +198,7 @@ class Chart:
                 continue
             done = self._corrector.restore(item, not assessment["results"])
             if done is not Done.OPEN:
+                self._beside.hold_again(item, model)
                 self._runtime.outbox.reopen(item.key)
                 changes.append(self._noted(Change(model, Cause.RENEWED, done)))
         return changes
@@ -195,19 +212,25 @@ class Chart:
         return [change for change in found if change.done is not Done.GONE]
 
     def _retire_item(self, item: OutboxItem, one: Earlier) -> Change | None:
-        lapsed_before = item.detail == LAPSED and not one.lapsed
-        if item.state is OutboxState.SUPERSEDED and not lapsed_before:
-            return self._still_to_review(item, one)
+        if item.state is OutboxState.SUPERSEDED and not _falls_further(item, one):
+            return self._still_to_deal_with(item, one)
         if item.state in (OutboxState.FAILED, OutboxState.SENDING):
             return None  # never written; or in another's hands, and looked at by the next run
-        done = self._corrector.retire(item, one)
-        if done is not Done.OPEN:
-            self._runtime.outbox.close(item.key, LAPSED if one.lapsed else done.value)
-        return self._noted(Change(one.model, one.cause, done))
+        return self._noted(Change(one.model, one.cause, self._retired(item, one)))
 
-    def _still_to_review(self, item: OutboxItem, one: Earlier) -> Change | None:
+    def _retired(self, item: OutboxItem, one: Earlier) -> Done:
+        """Marked where it stands; where that is refused, by a notice beside it."""
+        done = self._corrector.retire(item, one)
+        if done is Done.UNMARKED and self._beside.say(item, one):
+            done = Done.FLAGGED
+        if done is not Done.OPEN:
+            lapsed = one.lapsed and done is Done.SUPERSEDED
+            self._runtime.outbox.close(item.key, LAPSED if lapsed else done.value)
+        return done
+
+    def _still_to_deal_with(self, item: OutboxItem, one: Earlier) -> Change | None:
         """Told again by every run until somebody has dealt with it; audited the first time."""
-        if item.detail == Done.UNMARKED.value:
+        if item.detail in (Done.UNMARKED.value, Done.FLAGGED.value):
             return self._still_unmarked(item, one)
         if item.detail != Done.REVIEW.value:
             return None
@@ -219,10 +242,14 @@ class Chart:
 
     def _still_unmarked(self, item: OutboxItem, one: Earlier) -> Change | None:
         """Tried again by every run: what the server refuses may be allowed one day, and a person
-        may have withdrawn it there."""
-        done = self._corrector.retire(item, one)
-        if done in (Done.UNMARKED, Done.OPEN):
-            return Change(one.model, one.cause, Done.UNMARKED)
+        may have withdrawn it there. Then no notice is needed any more."""
+        before, done = Done(item.detail), self._corrector.retire(item, one)
+        if done is Done.UNMARKED and (before is Done.FLAGGED or self._beside.say(item, one)):
+            done = Done.FLAGGED
+        if done in (before, Done.OPEN):
+            return Change(one.model, one.cause, before)
+        if before is Done.FLAGGED:
+            self._beside.take_back(item)
         self._runtime.outbox.close(item.key, done.value)
         return self._noted(Change(one.model, one.cause, done))
 
@@ -269,6 +296,13 @@ class Chart:
             outcome=outcome,
             object=self._made.twin.id,
         )
+
+
+def _falls_further(item: OutboxItem, one: Earlier) -> bool:
+    """A result that was superseded, and rests on what is known by now to be wrong."""
+    if item.detail == LAPSED:
+        return not one.lapsed
+    return item.detail == Done.SUPERSEDED.value and is_withdrawal(one)
 
 
 def _rung_word(model: str, choice: Choice) -> str:

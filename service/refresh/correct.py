@@ -16,6 +16,7 @@ import orjson
 from service.fhir.capability import Capability
 from service.fhir.errors import (
     BadAnswer,
+    FhirError,
     Forbidden,
     Gone,
     Invalid,
@@ -51,7 +52,8 @@ class Done(StrEnum):
     REVIEW = "accepted-needs-review"
     GONE = "gone"  # not on the server any more: nothing to change
     OPEN = "open"  # could not be changed now; tried again by the next run
-    UNMARKED = "unmarked"  # the server refuses the change: it still stands there as it was
+    FLAGGED = "flagged-beside"  # the server refuses the change: a notice stands beside it
+    UNMARKED = "unmarked"  # it refuses the change and any notice: nothing in the chart says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ _LAPSED = (
     "the same model says why."
 )
 _ASKED_AGAIN = "Superseded: the model was asked again on newer data."
+_NO_LONGER_NEEDED = (
+    "No longer needed: the result that this notice is about says so itself by now, or holds again."
+)
 _NOTES = {
     Done.REVIEW: "Needs review: an input was withdrawn, corrected or found to be wrong after this "
     "result was accepted. The software that made it has changed nothing else in it.",
@@ -76,6 +81,13 @@ _NOTES = {
     Done.RESTORED: "Restored by the software that made it: the input that had been withdrawn is "
     "back.",
 }
+
+
+class Standing(NamedTuple):
+    """What of an item stands in the chart: references, and the results as we wrote them."""
+
+    results: list[tuple[str, Json]]
+    accepted: bool
 
 
 class _Aim(NamedTuple):
@@ -111,11 +123,30 @@ class Corrector:
 
     def accepted(self, item: OutboxItem) -> bool:
         """Whether a person's acceptance still stands on what no longer holds."""
-        return any(found.accepted for wanted in self._results(item) for found in self._find(wanted))
+        return any(found.accepted for found in self._found(item))
 
     def references(self, item: OutboxItem) -> list[str]:
         """Where its resources are now."""
-        return [f.reference for w in self._results(item) for f in self._find(w)[:1]]
+        return [found.reference for found in self._found(item)]
+
+    def standing(self, item: OutboxItem) -> Standing:
+        """What a notice beside it is to name. Nothing where that cannot be told now."""
+        try:
+            found = [(w, f) for w in self._results(item) for f in self._find(w, item)[:1]]
+        except FhirError:
+            return Standing([], False)
+        stands = [(w, f) for w, f in found if not f.withdrawn and not f.set_aside]
+        accepted = any(f.accepted for _, f in stands)
+        return Standing([(f.reference, w.body) for w, f in stands], accepted)
+
+    def take_back(self, notice: OutboxItem) -> bool:
+        """A notice that is no longer needed. False: this server does not let it be changed."""
+        aim = _Aim(Done.SUPERSEDED, _taken_back)
+        done = [self._one(w, notice, _Aims(aim, aim), aside=True) for w in self._results(notice)]
+        return all(one in (Done.SUPERSEDED, Done.GONE) for one in done)
+
+    def _found(self, item: OutboxItem) -> list[Found]:
+        return [found for w in self._results(item) for found in self._find(w, item)[:1]]
 
     def _results(self, item: OutboxItem) -> list[Wanted]:
         payload = orjson.loads(self._unseal(item.payload))
@@ -123,35 +154,48 @@ class Corrector:
             return []
         return [w for w in wanted_from(payload["resources"]) if not w.is_companion]
 
-    def _find(self, wanted: Wanted) -> list[Found]:
-        return self._looker.by_identifier(wanted)
+    def _find(self, wanted: Wanted, item: OutboxItem) -> list[Found]:
+        """By what it carries; on a server that cannot be asked for that, where it was put."""
+        found = self._looker.by_identifier(wanted)
+        if found or self._looker.can_find(wanted):
+            return found
+        put = orjson.loads(self._unseal(item.result)) if item.result else []
+        mine = [reference for reference in put if reference.startswith(f"{wanted.type}/")]
+        return [one for reference in mine for one in self._looker.by_reference(wanted, reference)]
 
     def _all(self, item: OutboxItem, aims: _Aims, refused: bool) -> Done:
-        try:
-            done = [self._one(wanted, aims, refused) for wanted in self._results(item)]
-        except _SAID_NO:
-            # An outdated refusal holds no number that could mislead anybody.
-            return Done.GONE if refused else Done.UNMARKED
-        except (TransportError, BadAnswer, Refused):
-            return Done.OPEN
-        for gravest in (Done.OPEN, Done.REVIEW, aims.machine.done):
+        """The gravest of what came of its results; each is tried, whatever came of the others."""
+        done = {self._one(wanted, item, aims, refused) for wanted in self._results(item)}
+        if refused:  # when outdated, it holds no number that could mislead anybody
+            done -= {Done.UNMARKED}
+        for gravest in (Done.OPEN, Done.UNMARKED, Done.REVIEW, aims.machine.done):
             if gravest in done:
                 return gravest
         return Done.GONE
 
-    def _one(self, wanted: Wanted, aims: _Aims, refused: bool) -> Done:
+    def _one(self, wanted: Wanted, item: OutboxItem, aims: _Aims, aside: bool) -> Done:
+        """`aside`: also what is not in force."""
+        try:
+            return self._changed(wanted, item, aims, aside)
+        except _SAID_NO:
+            return Done.UNMARKED
+        except (TransportError, BadAnswer, Refused):
+            return Done.OPEN
+
+    def _changed(self, wanted: Wanted, item: OutboxItem, aims: _Aims, aside: bool) -> Done:
         for _ in range(TRIES):
-            found = self._find(wanted)
-            if not found:
-                return Done.GONE
-            if found[0].set_aside and not refused:
+            found = self._find(wanted, item)
+            if not found or (found[0].set_aside and not aside):
                 return Done.GONE
             aim = aims.accepted if found[0].accepted else aims.machine
             changed = aim.edit(found[0].resource)
             if changed is None:
                 return aim.done  # before, or by somebody else
-            if self._put(found[0], changed):
-                return aim.done
+            try:
+                if self._put(found[0], changed):
+                    return aim.done
+            except (NotFound, Gone):  # deleted meanwhile; or nothing may be changed here
+                return Done.UNMARKED if self._find(wanted, item) else Done.GONE
         return Done.OPEN
 
     def _put(self, found: Found, changed: Json) -> bool:
@@ -216,6 +260,11 @@ def _aims(one: Earlier) -> _Aims:
     return _Aims(_Aim(Done.WITHDRAWN, _withdrawn), _Aim(Done.REVIEW, flagged))
 
 
+def is_withdrawal(one: Earlier) -> bool:
+    """Whether a machine's own result is to become entered-in-error."""
+    return _aims(one).machine.done is Done.WITHDRAWN
+
+
 def _untouched(_: Json) -> Json | None:
     return None
 
@@ -232,6 +281,21 @@ def superseded(resource: Json, text: str = _NOTES[Done.SUPERSEDED]) -> Json | No
     changed = _told(_tagged(resource, Done.SUPERSEDED.value), text)
     document = resource["resourceType"] == "DocumentReference"
     return changed | ({"status": "superseded"} if document else {})
+
+
+_OUT_OF_FORCE = {"Flag": "inactive", "DocumentReference": "superseded"}
+
+
+def _taken_back(resource: Json) -> Json | None:
+    """A notice that is no longer needed. A message that was sent stays sent."""
+    kind = resource["resourceType"]
+    status = _OUT_OF_FORCE.get(kind, SET_ASIDE)
+    if _is_tagged(resource, Done.SUPERSEDED.value) or resource["status"] == WITHDRAWN:
+        return None
+    changed = _tagged(resource, Done.SUPERSEDED.value)
+    if kind != "Flag":
+        changed = _told(changed, _NO_LONGER_NEEDED)
+    return changed | ({} if kind == "Communication" else {"status": status})
 
 
 def _lapsed(resource: Json) -> Json | None:

@@ -58,11 +58,12 @@ class ChartWriter:
     ) -> None:
         self._outbox, self._client_for, self._unseal = outbox, client_for, unseal
 
-    def to_deal_with(self) -> dict[str, bool]:
-        """Keys of results in a chart that no longer hold and wait for a person; whether the chart
-        says so itself."""
-        found = self._outbox.closed_as(Done.REVIEW.value, Done.UNMARKED.value)
-        return {row.partition(".")[0]: detail == Done.REVIEW.value for row, detail in found.items()}
+    def to_deal_with(self) -> dict[str, Done]:
+        """Keys of results in a chart that no longer hold and wait for a person; how the chart says
+        so, if it does."""
+        waiting = (Done.REVIEW.value, Done.FLAGGED.value, Done.UNMARKED.value)
+        found = self._outbox.closed_as(*waiting)
+        return {row.partition(".")[0]: Done(detail) for row, detail in found.items()}
 
     def write(self, key: str, review: Reviewed) -> Outcome:
         item = self._item(key)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from service.auth import Kind, Principal
 from service.config.sections import Reviews
+from service.refresh.correct import Done
 from service.review.agreement import compare, headline, warned
 from service.review.chart import ChartWriter, Outcome
 from service.review.facade import mark_own
@@ -51,12 +52,12 @@ class Standing:
 
 
 class Stale(NamedTuple):
-    """A result in a chart that no longer holds. `marked`: the chart says so itself; else its server
-    refused the mark."""
+    """A result in a chart that no longer holds. `done`: it says so itself, a notice beside it does,
+    or nothing."""
 
     twin: str
     model: str
-    marked: bool
+    done: Done
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,10 +156,13 @@ class SqlOutboxStore:
         return self._move(key, (OutboxState.SUPERSEDED,), OutboxState.PENDING, "")
 
     def forget(self, keys: Collection[str]) -> int:
-        """Remove items, whatever their state: they lead to a patient. How many there were."""
-        gone = delete(OutboxRow).where(OutboxRow.key.in_(keys)).returning(OutboxRow.key)
+        """Remove items, whatever their state, and the notices about them: they lead to a patient.
+        How many there were."""
         with self._database.write() as session:
-            return len(session.execute(gone).all())
+            notices = session.scalars(select(OutboxRow.key).where(_is_notice())).all()
+            about = [row for row in notices if _is_about(row, keys)]
+            gone = delete(OutboxRow).where(OutboxRow.key.in_([*keys, *about]))
+            return len(session.execute(gone.returning(OutboxRow.key)).all())
 
     def _move(
         self, key: str, where: Iterable[OutboxState], state: OutboxState, detail: str
@@ -175,6 +178,18 @@ class SqlOutboxStore:
         with self._database.read() as session:
             unfinished = select(OutboxRow.key).where(OutboxRow.state.not_in(FINAL_STATES))
             return len(session.scalars(unfinished).all())
+
+
+_NOTICES = (".stale-", ".void-")
+
+
+def _is_notice() -> ColumnElement[bool]:
+    """Their keys are made of those of the results they are about (`service/refresh/beside.py`)."""
+    return or_(*(OutboxRow.key.contains(mark, autoescape=True) for mark in _NOTICES))
+
+
+def _is_about(row: str, keys: Collection[str]) -> bool:
+    return any(row.partition(mark)[0] in keys for mark in _NOTICES)
 
 
 _COLUMNS = (

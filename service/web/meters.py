@@ -19,8 +19,10 @@ LEVELS: Mapping[str, str] = {
     "twinport_writes_unfinished": "Results not yet confirmed in a chart.",
     "twinport_results_to_review": "Accepted results in charts, marked as resting on what no longer "
     "stands.",
+    "twinport_results_flagged_beside": "Results in charts that no longer hold and may not be "
+    "changed, with a notice beside them.",
     "twinport_results_unmarked": "Results in charts that no longer hold, where the server refuses "
-    "the mark.",
+    "the mark and any notice.",
     "twinport_watches": "Watched patients that are looked at, not paused.",
     "twinport_watches_failing": "Of these, those whose last look failed.",
     "twinport_watch_longest_overdue_seconds": "For how long the one due first has been due.",

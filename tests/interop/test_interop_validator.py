@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,13 @@ import pytest
 from interop_npm import installed
 from support.issuer import twin_of
 
+from mappings.to_fhir import Notice, Reviewed, notice_of, review_provenance, reviewed, with_card
+from mappings.to_fhir.notice import FORMS, STALE, VOID
 from mappings.to_fhir.phr import phr_lines, signed_document
+from mappings.to_fhir.review import ACCEPTED
 from mappings.to_fhir.twin_bundle import ips_bundle, twin_bundle
+from service.fhir.ladder import Rung
+from service.pipeline.deliver import Parcel, to_write
 from service.pipeline.make import Made
 from service.pipeline.runtime import Runtime, open_runtime
 from twin_engine.models.cards import card
@@ -78,13 +84,48 @@ def test_every_export_is_valid(validator: Path, made: tuple[Runtime, list[Made]]
     assert problems(validator, resources) == []
 
 
+def lower_rungs(runtime: Runtime, made: Made) -> list[Json]:
+    """The same results in the forms of the ladder, each with the card of its model."""
+    deliverer, found = runtime.deliverer, []
+    for assessment in to_write(made, refusals=True):
+        links = deliverer.links(made, assessment)
+        for rung in (Rung.OBSERVATION, Rung.DOCUMENT):
+            parcel = deliverer.parcel(made, assessment, links, rung)
+            card_of = runtime.versions.card(assessment["model"])
+            found += with_card(parcel.resources, assessment, card_of, links)
+    return found
+
+
+def beside(parcel: Parcel) -> list[Json]:
+    """What may be written about a result later: a notice in every form, and a person's decision."""
+    device = next(r for r in parcel.resources if r["resourceType"] == "Device")
+    results = [r for r in parcel.resources if r["resourceType"] not in ("Device", "Provenance")]
+    about = [(f"{r['resourceType']}/{r['id']}", r) for r in results]
+    moment = datetime(2026, 6, 1, 8, tzinfo=UTC)
+    found = [
+        resource
+        for kind in (STALE, VOID)
+        for form in FORMS
+        for resource in notice_of(
+            form, Notice(kind, "input-withdrawn", about, device, ("urn:x", "k"), moment)
+        )
+    ]
+    review = Reviewed("r", ACCEPTED, "code", moment)
+    found += [reviewed(result, review) for result in results]
+    return [*found, review_provenance(about[0][0], review)]
+
+
 def test_every_result_for_a_server_is_valid(
     validator: Path, made: tuple[Runtime, list[Made]]
 ) -> None:
     runtime, twins = made
     parcels = [parcel for one in twins for parcel in runtime.results(one, refusals=True)]
     resources = [resource for parcel in parcels for resource in parcel.resources]
+    resources += [r for one in twins for r in lower_rungs(runtime, one)]
+    resources += [r for parcel in parcels[:6] for r in beside(parcel)]
     kinds = {(r["resourceType"], r.get("status")) for r in resources}
     assert {("RiskAssessment", "preliminary"), ("RiskAssessment", "cancelled")} <= kinds
-    assert {("Observation", "cancelled"), ("Provenance", None)} <= kinds
+    assert {("Observation", "cancelled"), ("Provenance", None), ("Device", "active")} <= kinds
+    assert {("DocumentReference", "current"), ("Flag", "active")} <= kinds
+    assert {("Communication", "completed"), ("RiskAssessment", "final")} <= kinds
     assert problems(validator, resources) == []

@@ -273,6 +273,7 @@ def test_the_patients_page_gives_no_advice_and_raises_no_alarm(site: Site) -> No
     ("detail", "said"),
     [
         ("unmarked", "no longer holds and does not say so"),
+        ("flagged-beside", "no longer holds; a notice beside it says so"),
         ("accepted-needs-review", "rests on an input that no longer stands"),
     ],
 )

@@ -69,7 +69,7 @@ Open = Callable[..., Clinic]
 
 def chart_of(clinic: Clinic) -> list[str]:
     """What is ours in a chart, one line each: type, what it is about, status, our tags."""
-    kinds = ("RiskAssessment", "Observation", "DocumentReference")
+    kinds = ("RiskAssessment", "Observation", "DocumentReference", "Flag", "Communication")
     return sorted(_line(found) for kind in kinds for found in clinic.ours(kind))
 
 
@@ -82,6 +82,9 @@ def _line(resource: Json) -> str:
 
 def _about(resource: Json) -> str:
     """The model; a document says it in its title."""
-    if resource["resourceType"] == "DocumentReference":
+    kind = resource["resourceType"]
+    if kind == "DocumentReference":
         return str(resource["content"][0]["attachment"]["title"])
+    if kind in ("Flag", "Communication"):
+        return "notice"
     return str(resource["method"]["coding"][0]["code"]).partition("-")[0]

@@ -6,12 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from refresh_clinic import CREATININE, Clinic, Open
+from refresh_clinic import CREATININE, Clinic
 
 from service.pipeline.runtime import open_runtime
-from service.pipeline.service import Service
-from service.sandbox.errors import FhirError
-from service.sandbox.persona import Persona
 from service.stores.audit import AuditEvent, AuditStore
 from service.stores.own import OwnFilter, OwnStore
 
@@ -75,22 +72,29 @@ def test_the_golden_transcript(clinic: Clinic) -> None:
 
     assert (clinic.run()["corrected"], chart(clinic)) == ({}, superseded)
 
-    # The corrected reading is withdrawn: whatever rests on it no longer stands.
+    # The corrected reading is withdrawn: whatever rests on it no longer stands, also what was
+    # superseded before.
     corrected = clinic.newest(CREATININE)
     clinic.change(corrected, status="entered-in-error")
-    assert clinic.run()["corrected"]["withdrawn"] == 2
-    gone = [line for line in chart(clinic) if "entered-in-error withdrawn" in line]
+    assert clinic.run()["corrected"]["withdrawn"] == 4
+    gone = [line for line in chart(clinic) if "entered-in-error" in line]
     assert gone == [
+        "Observation ckd entered-in-error superseded withdrawn",
         "Observation ckd entered-in-error withdrawn",
+        "RiskAssessment prevent entered-in-error superseded withdrawn",
         "RiskAssessment prevent entered-in-error withdrawn",
     ]
     after = chart(clinic)
     assert (clinic.run()["corrected"], chart(clinic)) == ({}, after)
 
-    # It was right after all: the same results hold again, and are not written a second time.
+    # It was right after all: the same results hold again, and are not written a second time. Those
+    # of the value that was corrected stay as they are.
     clinic.change(corrected, status="final")
     assert clinic.run()["corrected"]["restored"] == 2
-    assert not [line for line in chart(clinic) if "entered-in-error withdrawn" in line]
+    assert [line for line in chart(clinic) if "entered-in-error" in line] == [
+        "Observation ckd entered-in-error superseded withdrawn",
+        "RiskAssessment prevent entered-in-error superseded withdrawn",
+    ]
     assert len(clinic.results()) == len(after)
 
 
@@ -230,67 +234,3 @@ def test_models_that_read_nothing_new_are_not_asked_again(clinic: Clinic) -> Non
     changed = clinic.run(*day)
     assert 0 < changed["counts"]["models-asked"] < models
     assert changed["corrected"] == {"superseded": 2}
-
-
-class Unchanging(Persona):
-    """Lets results be created, and not be changed."""
-
-    refusing = True
-
-    def update(self, kind: str, resource: Json) -> Json:
-        if self.refusing and kind in ("RiskAssessment", "Observation"):
-            raise FhirError(405, "not-supported", "not here")
-        return resource
-
-
-def stale(twin: str) -> list[tuple[str, bool]]:
-    """As the clinician's page has it."""
-    runtime = open_runtime()
-    found = Service(runtime).reviews.stale([twin])
-    levels = Service(runtime).levels()
-    runtime.close()
-    unmarked = sum(not one.marked for one in found)
-    assert levels["twinport_results_unmarked"] == unmarked
-    assert levels["twinport_results_to_review"] == len(found) - unmarked
-    return [(one.model, one.marked) for one in found]
-
-
-def test_a_chart_that_refuses_the_mark_is_told_of_until_it_is_dealt_with(open_clinic: Open) -> None:
-    persona = Unchanging()
-    clinic = open_clinic(persona)
-    twin = clinic.run()["twin"]
-    assert stale(twin) == []
-    (risk,) = clinic.ours("RiskAssessment")
-    clinic.change(risk, status="final")
-    clinic.change(clinic.newest(CREATININE), status="entered-in-error")
-    for _ in range(2):
-        summary = clinic.run()
-        assert summary["unmarked"] == ["ckd-epi-2021", "prevent"]
-        assert summary["corrected"]["unmarked"] == 2
-    assert stale(twin) == [("ckd-epi-2021", False), ("prevent", False)]
-    assert sorted(e.outcome for e in audited("result-unmarked")) == [
-        "ckd-epi-2021:input-withdrawn",
-        "prevent:input-withdrawn",
-    ]
-    # The server allows it one day: marked as anywhere else, and only the person's matter stays.
-    persona.refusing = False
-    summary = clinic.run()
-    assert (summary["unmarked"], summary["review"]) == ([], ["prevent"])
-    assert stale(twin) == [("prevent", True)]
-    flagged = next(r for r in clinic.ours("RiskAssessment") if r["id"] == risk["id"])
-    clinic.change(flagged, status="entered-in-error")
-    clinic.run()
-    assert stale(twin) == []
-
-
-def test_what_a_person_withdrew_in_a_chart_that_refuses_marks_is_dealt_with(
-    open_clinic: Open,
-) -> None:
-    clinic = open_clinic(Unchanging())
-    twin = clinic.run("--model", "prevent")["twin"]
-    clinic.change(clinic.newest(CREATININE), status="entered-in-error")
-    assert clinic.run("--model", "prevent")["unmarked"] == ["prevent"]
-    before = min(clinic.ours("RiskAssessment"), key=lambda r: str(r["meta"]["lastUpdated"]))
-    clinic.change(before, status="entered-in-error")
-    assert clinic.run("--model", "prevent")["unmarked"] == []
-    assert stale(twin) == []

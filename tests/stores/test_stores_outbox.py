@@ -110,3 +110,13 @@ def test_a_sender_that_lives_keeps_its_item(database: Database, clock: Clock) ->
     clock.forward(seconds=11)
     assert len(outbox.claim()) == 1
     assert not outbox.renew("k", item.attempt, lease_seconds=60)
+
+
+def test_with_an_item_its_notices_are_forgotten_and_nobody_elses(database: Database) -> None:
+    outbox = SqlOutboxStore(database)
+    mine = ("k", "k.observation", "k.stale-1.flag", "k.observation.void-2.document")
+    others = ("k2", "k2.stale-1.flag", "other")
+    for key in (*mine, *others):
+        outbox.enqueue(key, b"x")
+    assert outbox.forget(["k", "k.observation", "k.document"]) == len(mine)
+    assert [key for key in others if outbox.get(key)] == list(others)
