@@ -20,7 +20,7 @@ from service.cli.summary import Summary, kinds_of, lines
 from service.fhir.bundle import read_bundle
 from service.fhir.errors import SetupError, UnsafeAddress
 from service.fhir.http import FhirClient
-from service.fhir.pull import ALL
+from service.fhir.pull import ALL, Arrived
 from service.fhir.record import PatientRecord
 from service.fhir.servers import ServerConfig, from_url
 from service.pipeline.make import Made, Wish
@@ -176,8 +176,9 @@ class _Job:
     def from_server(self, server: ServerConfig, patient: str, dry_run: bool) -> int:
         with FhirClient(server) as client:
             started = datetime.now().astimezone()
-            record = self._pull(client, patient)
-            made = self.runtime.maker.make(record, self.wish)
+            with self.runtime.maker.ahead(server.base_url, self.wish) as ahead:
+                record = self._pull(client, patient, ahead.arrived)
+                made = self.runtime.maker.make(record, self.wish, ahead=ahead)
             charted: Charted | None = None
             scale, refusals = server.probability_scale, server.write_refusals
             self.runtime.results(made, scale, refusals=refusals)
@@ -188,7 +189,7 @@ class _Job:
             self._finish(made, pulled, charted, server, started)
         return _code(charted)
 
-    def _pull(self, client: FhirClient, patient: str) -> PatientRecord:
+    def _pull(self, client: FhirClient, patient: str, arrived: Arrived) -> PatientRecord:
         seen: dict[str, int] = {}
         shown = nullcontext(None) if self.as_json else progress("pulling", None)
         with shown as bar:
@@ -198,7 +199,7 @@ class _Job:
                 if bar is not None:
                     bar.update_to(sum(seen.values()))
 
-            return pull(client, patient, self.runtime.database, self.types, report)
+            return pull(client, patient, self.runtime.database, self.types, report, arrived)
 
     def _finish(
         self,

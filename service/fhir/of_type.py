@@ -68,6 +68,7 @@ class TypePull:
         self._shelf = Shelf(job.packer)
         self._withdrawn: dict[str, str] = {}
         self._targets: dict[str, tuple[str, ...]] = {}
+        self._fresh: list[str] = []
         self._astray: set[Key] = set()
         self._ignored_patient = False
         self._walked = 0
@@ -295,6 +296,7 @@ class TypePull:
         part.pages += 1
         self._walked += 1
         self._on_page = page.count_of(part.type)
+        self._fresh.clear()
         self._told = page.total is not None and page.total == self._on_page
         if page.total is not None and part.server_total is None:
             part.server_total = page.total
@@ -302,9 +304,13 @@ class TypePull:
         new = 0
         for entry in page.entries():
             new += self.take_entry(entry)
+        self._job.hand_over(self._facts_of_page)
         self._job.report(part)
         self._job.spend(new, f"GET {part.type}")
         return new > 0
+
+    def _facts_of_page(self) -> list[bytes]:
+        return self._shelf.packed(i for i in set(self._fresh) if i not in self._withdrawn)
 
     def _check_form_was_read(self, page: Page) -> None:
         """A server that does not read the body of a POST would send everybody's records."""
@@ -385,6 +391,7 @@ class TypePull:
             return
         if newest:
             identity = resource["id"]
+            self._fresh.append(identity)
             _note(self._withdrawn, identity, kinds.withdrawn(resource))
             _note(self._targets, identity, targets(resource))
 

@@ -7,7 +7,7 @@ says the same things again and again.
 
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import overload
 
 import orjson
@@ -137,6 +137,11 @@ class Packed(Sequence[Resource]):
     def __init__(self, packer: Packer, items: list[bytes]) -> None:
         self._packer, self._items = packer, items
 
+    @property
+    def items(self) -> Sequence[bytes]:
+        """Each as it is packed."""
+        return self._items
+
     def __len__(self) -> int:
         return len(self._items)
 
@@ -157,6 +162,9 @@ class Packed(Sequence[Resource]):
         for place, resource in by_place.items():
             items[place] = self._packer.pack(resource)
         return Packed(self._packer, items)
+
+    def without(self, items: Container[bytes]) -> "Packed":
+        return Packed(self._packer, [item for item in self._items if item not in items])
 
     def only(self, test: Callable[[Resource], bool]) -> "Packed":
         unpack = self._packer.unpack

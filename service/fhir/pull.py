@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cached_property
 
 from service.fhir import kinds, outcome, r5
 from service.fhir.capability import Capability, read_capability
@@ -35,8 +36,12 @@ NO_EVERYTHING = "no-everything"
 
 Progress = Callable[[str, int, int], None]
 """(type, pages so far, matches so far)"""
+Arrived = Callable[[Packed], None]
+"""Is handed parts of the record while the rest is on its way, by several threads: the Patient first
+and alone, then what each page held that is a fact so far. What comes later may replace it, and not
+all is handed over: the record alone is what was pulled."""
 
-__all__ = ["ALL", "PatientRecord", "Progress", "Pulled", "pull_changes", "pull_patient"]
+__all__ = ["ALL", "Arrived", "PatientRecord", "Progress", "Pulled", "pull_changes", "pull_patient"]
 
 
 def pull_patient(
@@ -47,6 +52,7 @@ def pull_patient(
     *,
     capability: Capability | None = None,
     learned: set[str] | None = None,
+    arrived: Arrived | None = None,
 ) -> Pulled:
     """All of one patient, or of the types named; the others are then said not to have been asked.
 
@@ -54,6 +60,7 @@ def pull_patient(
     questions that it is known to refuse.
     """
     job = _job(client, patient_id, capability, learned, progress)
+    job.tell(arrived)
     return _record(job, job.pull([KINDS[name] for name in types]))
 
 
@@ -99,7 +106,7 @@ def _record(job: "Job", parts: list[TypePull]) -> Pulled:
     slices = [own, *(part.slice for part in parts), *([medications.slice] if medications else [])]
     wanted = {part.slice.type for part in parts}
     slices += [Slice.unasked(name) for name in ALL if name not in wanted]
-    packed = [job.pack_patient()]
+    packed = [job.patient]
     packed += medications.packed if medications else []
     packed += [item for part in parts for item in part.packed()]
     return Pulled(
@@ -139,6 +146,19 @@ class Job:
         self._before: Mapping[str, KeptType] = {}
         self._terms: Terms | None = None
         self._walked = False
+        self._arrived: Arrived | None = None
+
+    def tell(self, arrived: Arrived | None) -> None:
+        """From now on, what arrives; the Patient has. One that cannot be packed fails the pull when
+        all else is done: then nothing is told."""
+        if arrived is not None:
+            with suppress(NotFhir):
+                arrived(Packed(self.packer, [self.patient]))
+                self._arrived = arrived
+
+    def hand_over(self, packed: Callable[[], list[bytes]]) -> None:
+        if self._arrived is not None:
+            self._arrived(Packed(self.packer, packed()))
 
     def begin_with(self, before: Mapping[str, KeptType], terms: Terms) -> None:
         """What was pulled earlier, and when changes to it are enough."""
@@ -252,7 +272,9 @@ class Job:
         with suppress(ValueError), self._lock:
             self.carried.keep(self.shape(resource))
 
-    def pack_patient(self) -> bytes:
+    @cached_property
+    def patient(self) -> bytes:
+        """Packed."""
         try:
             return self.packer.pack(self.shape(self.person.resource))
         except ValueError:

@@ -122,6 +122,10 @@ class Consents(Decisions):
             raise NotConsentedError(purpose)
         return person
 
+    def allows(self, base: str, patient: str, purpose: str) -> bool:
+        """The same before anything depends on it: a no is not noted."""
+        return self._allowed(self.person(base, patient), purpose)
+
     def person(self, base: str, patient: str) -> str:
         return self._index("consent", base, patient)
 

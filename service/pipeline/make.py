@@ -3,7 +3,7 @@
 Identified values are local to one call of `Maker.make`; what leaves it is the twin and counts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cache
@@ -12,23 +12,21 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from mappings.from_fhir import map_unique
 from mappings.vocabulary.facts import Mapped
 from privacy import gate, ledger
-from privacy.deidentify import Deidentifier, Session
+from privacy.deidentify import Session
 from privacy.errors import ConflictError
 from privacy.policy import Policy, load_policy, twin_policy_ids
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.signing import SigningKey, envelope
-from privacy.subject import SubjectContext, draw_epoch
+from privacy.subject import draw_epoch
 from privacy.vault import SubjectRecord, Vault
 from service.fhir.record import PatientRecord
 from service.patient.consent import CARE, Consents, NotConsentedError
 from service.pipeline.asof import last_record
 from service.pipeline.errors import Blocked, NotConfigured, NotConsented, RunError
-from service.pipeline.guards import deidentifier_of
 from service.pipeline.origin import without_own
-from service.pipeline.refusals import Refusals
+from service.pipeline.reading import Ahead, Read, Reading
 from service.pipeline.search import searched
 from service.risk.rows import traits_of
 from service.risk.snapshot import snapshot
@@ -43,7 +41,7 @@ from twin_engine.document.octets import digest as digest_of
 from twin_engine.document.schema import is_question, schema
 from twin_engine.models.assess import Request, assess_since
 from twin_engine.models.carry import Before
-from twin_engine.state import UNITS_PER_DAY, State
+from twin_engine.state import State
 
 SOFTWARE = version("twinport")
 TRIES = 5  # two runs of one patient at once: the second works on what the first has written
@@ -122,6 +120,15 @@ class _Facts(NamedTuple):
     withdrawn: Mapping[str, str]
     done: _Done
 
+    @classmethod
+    def of(cls, read: Read) -> "_Facts":
+        record, reading = read.record, read.reading
+        if read.mapped.subject is None:
+            raise RunError("the Patient resource can't be used; see the refusals", "no-patient")
+        completeness = reading.refused.told_in(record.completeness) | {"notRead": record.not_read}
+        gone = _gone(record, reading.link)
+        return cls(read.mapped, completeness, gone, _Done.of(reading.session))
+
 
 Context = tuple[PatientRecord, _Done, SubjectRecord, date]
 
@@ -164,14 +171,26 @@ class Maker:
         self._risk = RiskStore(database)
         self._audit = AuditStore(database)
 
-    def make(self, record: PatientRecord, wish: Wish, stage: Stage = silent) -> Made:
+    def ahead(self, base: str, wish: Wish) -> Ahead:
+        """For a record that is still to come from this server, read while it arrives."""
+
+        def begin(patient: Json) -> Reading | None:
+            who = f"Patient/{patient['id']}"
+            if wish.as_of == "record" or not self._consents.allows(base, who, wish.purpose):
+                return None
+            return self._reading(patient, base, wish.policy, _day((), wish))
+
+        return Ahead(base, begin)
+
+    def make(
+        self, record: PatientRecord, wish: Wish, stage: Stage = silent, ahead: Ahead | None = None
+    ) -> Made:
         """Raises `Blocked` where the gate finds identity, `RunError` where there is no patient or
-        the patient has not allowed the purpose."""
+        the patient has not allowed the purpose. `ahead`: what has read the record as it came."""
         person = self._allowed(record, wish.purpose)
-        foreign = without_own(record)
         for _ in range(TRIES):
             try:
-                made = self._make(foreign, wish, person, stage)
+                made = self._make(record, wish, person, stage, ahead)
                 return replace(made, encounter=wish.encounter)
             except (ConflictError, StoreConflictError):
                 continue
@@ -183,15 +202,18 @@ class Maker:
         except NotConsentedError as error:
             raise NotConsented(str(error)) from None
 
-    def _make(self, record: PatientRecord, wish: Wish, person: str, stage: Stage) -> Made:
-        day = _day(record, wish)
-        link, expected = self._link(record, wish.policy, day)
-        facts = self._facts(record, link, wish.policy, day, stage)
+    def _make(
+        self, record: PatientRecord, wish: Wish, person: str, stage: Stage, ahead: Ahead | None
+    ) -> Made:
+        found = self._read(record, wish, stage, ahead)
+        record, reading, identifying = found.record, found.reading, found.identifying
+        link, expected, facts = reading.link, reading.expected, _Facts.of(found)
+        del found
         parent, done = self._parent(link.twin), facts.done
         header = self._header(link, done, wish)
         document, carried = self._document(facts, header, parent, wish.models, stage)
         del facts  # here and below: of a long record it is large, and all in the document
-        context = (record, done, link, day)
+        context = (record, done, link, reading.day)
         if parent is not None and _says_the_same(parent[0].document, document):
             self._vault.save(link, expected)
             self._consents.know(person, link.twin)
@@ -199,24 +221,47 @@ class Maker:
         stage("gate")
         draft = _Draft.of(document)
         del document  # it is all in the bytes
-        checked = self._gate(record, draft, link, done)
+        checked = self._gate(record, draft, link, done, identifying)
         stage("sign")
         stored = self._keep(link, expected, draft, done, checked, wish.request, person)
         return _made(read(draft.payload), stored, True, context, carried)
 
     # -- steps ---------------------------------------------------------------------------------
 
-    def _link(self, record: PatientRecord, policy: str, day: date) -> tuple[SubjectRecord, int]:
+    def _read(self, record: PatientRecord, wish: Wish, stage: Stage, ahead: Ahead | None) -> Read:
+        """What has been read as it came, where that is sound; else all of it, now."""
+        stage("de-identify")
+        found = ahead and ahead.read_of(record)
+        stage("map")  # in the same pass, record by record: none is held
+        if found and found.reading.day == _day((), wish):
+            return found
+        foreign = without_own(record)
+        day = _day(foreign.resources, wish)
+        reading = self._reading(_patient(foreign), record.base, wish.policy, day, record.series)
+        return Read(foreign, reading, reading.facts(foreign.resources))
+
+    def _reading(
+        self,
+        patient: Json,
+        base: str,
+        policy: str,
+        day: date,
+        series: Mapping[str, list[Json]] | None = None,
+    ) -> Reading:
+        load_policy(policy).require_twins()
+        found = self._link(base, f"Patient/{patient['id']}", policy, day)
+        return Reading.of(patient, found, policy, day, base, series)
+
+    def _link(self, base: str, reference: str, policy: str, day: date) -> tuple[SubjectRecord, int]:
         """The patient's sealed record. Each policy has its own: two twins of one person under
         two policies, put together, would tell more than either policy allows."""
         project = f"{self._project}/{policy}"
-        reference = f"Patient/{record.patient_id}"
-        found = self._vault.load(project, record.base, reference)
+        found = self._vault.load(project, base, reference)
         if found is not None:
             return found
         fresh = SubjectRecord(
             project=project,
-            base=record.base,
+            base=base,
             patient=reference,
             twin=new_pseudonym(),
             epoch=draw_epoch(day),
@@ -224,23 +269,6 @@ class Maker:
             identity={},
         )
         return fresh, 0
-
-    def _facts(
-        self, record: PatientRecord, link: SubjectRecord, policy: str, day: date, stage: Stage
-    ) -> "_Facts":
-        patient = _patient(record)
-        subject = SubjectContext.of(
-            patient, epoch=link.epoch, now=day, pseudonym=link.ids, bases=(record.base,)
-        )
-        session, refused = self.deidentifier(policy).session(subject, record.series), Refusals()
-        stage("de-identify")
-        records = refused.without(map(session.apply, record.resources))
-        stage("map")  # in the same pass, record by record: none is held
-        mapped = map_unique(records, session.now, UNITS_PER_DAY[session.policy.time.unit])
-        if mapped.subject is None:
-            raise RunError("the Patient resource can't be used; see the refusals", "no-patient")
-        completeness = refused.told_in(record.completeness) | {"notRead": record.not_read}
-        return _Facts(mapped, completeness, _gone(record, link), _Done.of(session))
 
     def _document(
         self,
@@ -257,10 +285,6 @@ class Maker:
         before = None if parent is None else Before(parent[0].document)
         found = assess_since(State(document), models, before)
         return with_assessments(document, found.assessments), found.carried
-
-    def deidentifier(self, policy_id: str) -> Deidentifier:
-        load_policy(policy_id).require_twins()
-        return deidentifier_of(policy_id)
 
     def _parent(self, pseudonym: str) -> tuple[Twin, StoredTwin] | None:
         stored = self._twins.get(pseudonym)
@@ -280,7 +304,12 @@ class Maker:
         )
 
     def _gate(
-        self, record: PatientRecord, draft: "_Draft", link: SubjectRecord, done: _Done
+        self,
+        record: PatientRecord,
+        draft: "_Draft",
+        link: SubjectRecord,
+        done: _Done,
+        identifying: gate.IdentifyingValues | None,
     ) -> gate.GateResult:
         """The independent search. A hit is written to the ledger, then stops the run."""
         result = searched(
@@ -288,6 +317,7 @@ class Maker:
             record.resources,
             allowed(link, draft.questions),
             series=record.series,
+            collected=identifying,
         )
         if not result.passed:
             with self._ledger.alone():
@@ -412,12 +442,12 @@ def _patient(record: PatientRecord) -> Json:
     raise RunError("the record holds no Patient resource of this person", "no-patient")
 
 
-def _day(record: PatientRecord, wish: Wish) -> date:
+def _day(resources: Iterable[Json], wish: Wish) -> date:
     today = datetime.now(UTC).date()
     if wish.as_of == "run":
         return today
     if wish.as_of == "record":
-        return last_record(record.resources, today)
+        return last_record(resources, today)
     if wish.day is None or wish.day > today:
         raise NotConfigured("give the as-of day as YYYY-MM-DD, today or earlier", "bad-as-of")
     return wish.day

@@ -7,7 +7,7 @@ from typing import Any
 from service.dicomweb.read import read_patient, with_acquisition
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
-from service.fhir.pull import ALL, Progress, pull_changes
+from service.fhir.pull import ALL, Arrived, Progress, pull_changes
 from service.fhir.record import PatientRecord
 from service.fhir.since import Kept, Terms
 from service.stores import Database
@@ -22,10 +22,12 @@ def pull(
     database: Database,
     types: Iterable[str] = ALL,
     progress: Progress | None = None,
+    arrived: Arrived | None = None,
 ) -> PatientRecord:
     """All of it."""
     with learning(client, database) as lessons:
-        return read_patient(client, patient, types=types, progress=progress, **lessons)
+        told = {"progress": progress, "arrived": arrived}
+        return read_patient(client, patient, types=types, **told, **lessons)
 
 
 def pull_again(

@@ -22,14 +22,37 @@ def searched(
     at_once: int = AT_ONCE,
     *,
     series: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+    collected: gate.IdentifyingValues | None = None,
 ) -> gate.GateResult:
     """`searched` counts a value once for every part of the record that holds it. `series`: the
-    DICOM metadata of the record's images."""
-    results = [
-        gate.check(payload, values, allowed) for values in _values(resources, at_once, series)
-    ]
+    DICOM metadata of the record's images. `collected`: the values of the resources, where they
+    have been collected before."""
+    values = _values(resources, at_once, series) if collected is None else [collected]
+    results = [gate.check(payload, some, allowed) for some in values]
     hits = dict.fromkeys(hit for result in results for hit in result.hits)
     return gate.GateResult(tuple(hits), sum(result.searched for result in results))
+
+
+class Collecting:
+    """The values of a record that comes bit by bit; none where it is too long for all at once."""
+
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._left = at_once
+        self._found = gate.IdentifyingValues()
+
+    def add(self, resources: Sequence[Any]) -> None:
+        self._left -= len(resources)
+        if self._left < 0:
+            self._found = gate.IdentifyingValues()
+            return
+        more, found = gate.collect_identifiers(resources), self._found
+        found.words |= more.words
+        found.codes |= more.codes
+        found.dates |= more.dates
+
+    @property
+    def values(self) -> gate.IdentifyingValues | None:
+        return self._found if self._left >= 0 else None
 
 
 def _values(

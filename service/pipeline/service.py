@@ -29,7 +29,7 @@ from service.fhir.errors import (
     TransportError,
 )
 from service.fhir.http import FhirClient
-from service.fhir.pull import Progress
+from service.fhir.pull import Arrived, Progress
 from service.fhir.record import PatientRecord
 from service.fhir.servers import from_url
 from service.fhir.since import Kept
@@ -354,7 +354,6 @@ class Service:
         with self._timed(FhirClient(server, cancel=context.over)) as client:
             stage(PULL)
             models = self.runtime.models(tuple(wanted["models"]))
-            record, kept = self._pulled(context, client, models)
             wish = Wish(
                 policy=self.runtime.policy(wanted["policy"]),
                 models=models,
@@ -363,7 +362,9 @@ class Service:
                 purpose=wanted.get("purpose", CARE),
                 encounter=f"Encounter/{found}" if (found := wanted.get("encounter")) else "",
             )
-            made = self.runtime.maker.make(record, wish, stage)
+            with self.runtime.maker.ahead(server.base_url, wish) as ahead:
+                record, kept = self._pulled(context, client, models, ahead.arrived)
+                made = self.runtime.maker.make(record, wish, stage, ahead)
             self._note_safety(context.run_id, made)
             counts = tally(made, len(record.resources))
             stages.begin(WRITE_BACK)
@@ -381,7 +382,7 @@ class Service:
         return Outcome(made.twin.id, made.twin.version, counts)
 
     def _pulled(
-        self, context: RunContext, client: FhirClient, models: Sequence[Request]
+        self, context: RunContext, client: FhirClient, models: Sequence[Request], arrived: Arrived
     ) -> tuple[PatientRecord, Kept | None]:
         """All of the record; for a watched patient only what has changed, over what was kept."""
         wanted, database = context.request, self.runtime.database
@@ -390,7 +391,7 @@ class Service:
             look = self.watching.begin(wanted["watch"], wanted["whole"])
             return pull_again(client, wanted["patient"], database, look.kept, look.terms, progress)
         types = types_for(models, only_needed=wanted.get("onlyNeeded", False))
-        return pull(client, wanted["patient"], database, types, progress), None
+        return pull(client, wanted["patient"], database, types, progress, arrived), None
 
     @contextmanager
     def _timed(self, client: FhirClient) -> Iterator[FhirClient]:

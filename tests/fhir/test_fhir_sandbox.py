@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 from fhir_outbox import MemoryOutbox
+from support.readings import check_same
 from test_fhir_writeback import result_set
 
 from service.fhir.http import FhirClient
 from service.fhir.kinds import KINDS, withdrawn
+from service.fhir.packed import Packed
 from service.fhir.pull import pull_patient
 from service.fhir.servers import from_url
 from service.fhir.writeback import write_back
-from service.sandbox.testing import population, running_sandbox
+from service.sandbox.testing import TEST_ANCHOR, population, running_sandbox
 
 
 def in_scope(resources: Any) -> Counter[tuple[str, str]]:
@@ -26,7 +28,10 @@ def in_scope(resources: Any) -> Counter[tuple[str, str]]:
 def test_every_patient_comes_whole_and_alone() -> None:
     with running_sandbox() as sandbox, FhirClient(from_url(sandbox.base_url)) as client:
         for record in population():
-            pulled = pull_patient(client, record.id)
+            arrived: list[Packed] = []
+            pulled = pull_patient(client, record.id, arrived=arrived.append)
+            check_same(pulled, arrived, TEST_ANCHOR)
+            assert sum(map(len, arrived)) > len(pulled.resources) / 2
             assert in_scope(pulled.resources) == in_scope(record.resources)
             assert pulled.safety == []
             verdicts = {s["verdict"] for s in pulled.completeness["slices"]}

@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from support.readings import check_same
+
 from service.fhir.http import FhirClient
+from service.fhir.packed import Packed
 from service.fhir.pull import pull_patient
 from service.fhir.record import PatientRecord
 from service.fhir.servers import ServerConfig, from_url
@@ -14,7 +17,7 @@ from service.pipeline.make import Made, Wish
 from service.pipeline.runtime import Runtime
 from service.sandbox.persona import Persona
 from service.sandbox.population import PatientBundle
-from service.sandbox.testing import RunningSandbox, population, running_sandbox
+from service.sandbox.testing import TEST_ANCHOR, RunningSandbox, population, running_sandbox
 
 Resource = dict[str, Any]
 
@@ -49,8 +52,11 @@ class Loop:
         self.runtime, self.server, self.learned = runtime, server, learned
 
     def pull(self, patient: str) -> PatientRecord:
+        arrived: list[Packed] = []
         with FhirClient(self.server) as client:
-            return pull_patient(client, patient, learned=self.learned)
+            record = pull_patient(client, patient, learned=self.learned, arrived=arrived.append)
+        check_same(record, arrived, TEST_ANCHOR)
+        return record
 
     def make(self, record: PatientRecord) -> Made:
         models = self.runtime.models()
