@@ -73,6 +73,7 @@ _HASHES = {"md5": 32, "sha1": 40, "sha256": 64}  # name -> hexadecimal digits
 SHORTEST_HASH = 32
 _PRINTABLE = re.compile(rb"[ -~]{3,}")
 _STRUCTURE = re.compile(rb"(?:[\s{}\[\]:,0-9.eE+-]++|true|false|null)*+")
+_NO_FRAME = bytes(code for code in range(256) if code not in b'",')
 _NUMBER = re.compile(rb"-?[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?")
 
 # Keys whose strings name people and places, anywhere below them.
@@ -316,7 +317,7 @@ class _Needles:
         drawn, then, but taken over."""
         ids = set(_ids_in(given)) if given else set()
         sizes = set(map(len, ids))
-        values = {text for text in chain(self._identifiers, self._names) if len(text) in sizes}
+        values = set(_of_sizes(self._identifiers, sizes)).union(_of_sizes(self._names, sizes))
         values |= {text[::-1] for text in values}
         if values.isdisjoint(ids):
             return set()
@@ -526,6 +527,10 @@ def _with_part(
     return compress(texts, map(wanted.__contains__, map(part, texts)))
 
 
+def _of_sizes(texts: Collection[str], sizes: set[int]) -> Iterator[str]:
+    return compress(texts, map(sizes.__contains__, map(len, texts)))
+
+
 def _squash_all(texts: Collection[str]) -> Iterator[tuple[str, str]]:
     """Each text, squashed; the simple ones, which are most, in one go, a line for each."""
     simple = [text for text in texts if text.isascii() and "\n" not in text]
@@ -733,16 +738,21 @@ def _contents_of_all(documents: Sequence[bytes]) -> tuple[set[str], set[str]]:
     at by itself, and most of it repeats. Where that is not so, or anything stands outside strings
     that is no number and no mark of JSON's, they are parsed after all.
     """
-    members = set(b",".join(documents).split(b","))
-    parts = b",".join(members).split(b'"')
+    members = b",".join(set(b",".join(documents).split(b",")))
+    parts = members.split(b'"')
     outside = b" ".join(set(parts[::2]))
-    if (
-        any(b"\\" in member or member.count(b'"') % 2 for member in members)
-        or _STRUCTURE.fullmatch(outside) is None
-    ):
+    if b"\\" in members or not _quotes_pair(members) or _STRUCTURE.fullmatch(outside) is None:
         return _contents(b"[" + b",".join(documents) + b"]")
     numbers = {found.decode() for found in _NUMBER.findall(outside)}
     return {text.decode() for text in set(parts[1::2])}, numbers
+
+
+def _quotes_pair(members: bytes) -> bool:
+    """Whether each of these, between commas, holds an even number of quotation marks.
+
+    Of quotation marks and commas alone, all pairs are taken out: an odd one would be left over.
+    """
+    return b'"' not in members.translate(None, _NO_FRAME).replace(b'""', b"")
 
 
 def _contents(document: bytes) -> tuple[set[str], set[str]]:
