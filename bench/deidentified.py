@@ -13,9 +13,9 @@ from privacy.policy import load_policy
 from privacy.pseudonyms import new_pseudonym
 from privacy.vault import Vault
 from service.deidentify.batch import Batch
-from service.deidentify.files import bundle_of, resources_of
+from service.deidentify.files import bundle_of
 from service.deidentify.people import People
-from service.fhir.source import parsed
+from service.deidentify.reading import Reading
 
 
 class _Forgetful:
@@ -49,10 +49,10 @@ def forgetful_vault() -> Vault:
 
 def deidentified(vault: Vault, file: bytes, policy: str, day: date) -> bytes:
     """What the operation does with the body of one request, but for writing its record down."""
-    found = parsed(file)
-    resources = resources_of(found.value, found.referring)
+    reading = Reading(file)
+    resources = reading.resources()
     people = People(new_pseudonym(), strangers="caller:bench")
-    people.read_all(resources)
+    people.read_all(resources, reading.identifying)
     batch = Batch(
         load_policy(policy), vault, people, project="bench", today=day, keep_open=len(resources)
     )

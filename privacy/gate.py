@@ -44,7 +44,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, compress, filterfalse
 from operator import itemgetter
-from typing import Any, AnyStr
+from typing import Any, AnyStr, NamedTuple
 from urllib.parse import quote
 
 SHORTEST_INSIDE = 6  # characters a value must have to be searched inside longer strings
@@ -181,14 +181,33 @@ def squash(text: str) -> str:
 # Collecting ---------------------------------------------------------------------------------------
 
 
+class Collected(NamedTuple):
+    """What identifies, and what the walk that found it has proved besides.
+
+    Whoever parsed the source can tell by it that all of what was parsed was seen.
+    """
+
+    values: IdentifyingValues
+    keys: int  # names in objects, at any depth
+    deepest: int  # objects and lists inside each other: at most so many
+    references: frozenset[str]  # every text under that name
+
+
 def collect_identifiers(resources: Iterable[Any]) -> IdentifyingValues:
     """The identifying values of the source resources of one patient."""
+    return collect(resources).values
+
+
+def collect(resources: Iterable[Any]) -> Collected:
+    """The same, with the extent of what was walked through."""
     values = IdentifyingValues()
-    for context, found in enumerate(_distinct_texts(resources)):
+    walk = _Walk(resources)
+    for context, found in enumerate(walk.texts):
         for key, texts in found.items():
             named, person = bool(context & _NAMED), bool(context & _PERSON)
             _sort_in(key.lstrip("_"), texts, values, named, person)
-    return values
+    references = frozenset().union(*(found["reference"] for found in walk.texts))
+    return Collected(values, walk.keys, 2 * walk.levels, references)  # of a list and an object each
 
 
 # What stands above a text: a name or address, a person or place, neither, both.
@@ -204,41 +223,50 @@ class _Below(dict[str, int]):
         return found
 
 
-def _distinct_texts(resources: Iterable[Any]) -> list[dict[str, set[str]]]:
-    """By what stands above (0 to 3), the distinct texts of each key. Going down only adds to it."""
-    below = _Below()
-    found: list[dict[str, set[str]]] = [defaultdict(set) for _ in range(4)]
-    pending: list[list[dict[str, Any]]] = [[{"": list(resources)}], [], [], []]
-    for context, texts in enumerate(found):
-        while pending[context]:
-            nodes, pending[context] = pending[context], []
-            for node in nodes:
-                for key, inner in node.items():
-                    kind = type(inner)
-                    if kind is str:
-                        texts[key].add(inner)
-                    elif kind is dict:
-                        pending[context | below[key]].append(inner)
-                    elif kind is list:
-                        if len(inner) == 1 and type(inner[0]) is dict:  # nine lists of ten
-                            pending[context | below[key]].append(inner[0])
-                        else:
-                            into = found[context | below[key] & _NAMED]
-                            _share_out(key, inner, into, pending[context | below[key]])
-    return found
+class _Walk:
+    """Through all that resources hold, once."""
 
+    def __init__(self, resources: Iterable[Any]) -> None:
+        # By what stands above (0 to 3), the distinct texts of each key.
+        self.texts: list[dict[str, set[str]]] = [defaultdict(set) for _ in range(4)]
+        self._pending: list[list[dict[str, Any]]] = [[{"": list(resources)}], [], [], []]
+        self._below = _Below()
+        self.keys, self.levels = -1, 0  # the one above is ours
+        for context in range(4):  # going down only adds to it
+            while nodes := self._pending[context]:
+                self._pending[context] = []
+                self._level(context, nodes)
 
-def _share_out(
-    key: str, items: list[Any], texts: dict[str, set[str]], pending: list[dict[str, Any]]
-) -> None:
-    for item in items:
-        kind = type(item)
-        if kind is dict:
-            pending.append(item)
-        elif kind is str:
-            texts[key].add(item)
-        elif kind is list:
-            pending.append({key: item})
+    def _level(self, context: int, nodes: list[dict[str, Any]]) -> None:
+        """Everything that is read goes through here: written for speed."""
+        texts, pending, below = self.texts[context], self._pending, self._below
+        self.levels += 1
+        self.keys += sum(map(len, nodes))
+        for node in nodes:
+            for key, inner in node.items():
+                kind = type(inner)
+                if kind is str:
+                    texts[key].add(inner)
+                elif kind is dict:
+                    pending[context | below[key]].append(inner)
+                elif kind is list:
+                    if len(inner) == 1 and type(inner[0]) is dict:  # nine lists of ten
+                        pending[context | below[key]].append(inner[0])
+                    else:
+                        self._share_out(context, key, inner)
+
+    def _share_out(self, context: int, key: str, items: list[Any]) -> None:
+        inside = context | self._below[key]
+        texts, pending = self.texts[context | inside & _NAMED][key], self._pending[inside]
+        for item in items:
+            kind = type(item)
+            if kind is dict:
+                pending.append(item)
+            elif kind is str:
+                texts.add(item)
+            elif kind is list:
+                pending.append({key: item})
+                self.keys -= 1  # not theirs
 
 
 def _sort_in(

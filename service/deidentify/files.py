@@ -13,8 +13,8 @@ import orjson
 from privacy.render import bundle
 from service.deidentify.batch import Batch, Given
 from service.deidentify.people import People
+from service.deidentify.reading import resources_of
 from service.fhir.errors import SourceError
-from service.fhir.references import replace
 from service.fhir.source import DEFAULT_CAP, Parsed, lines, parse, read_parsed
 
 Resource = dict[str, Any]
@@ -75,31 +75,6 @@ def _line(line: bytes) -> Any:
         return parse(line)
     except SourceError:
         return None  # refused and counted like everything that is no resource
-
-
-def resources_of(found: Any, referring: Iterable[Resource]) -> list[Any]:
-    """The resources of a Bundle, or the one there is, with `Type/id` references throughout.
-
-    `referring`: the objects in it that hold a `reference`, as parsing has found them.
-    """
-    if type(found) is not dict or found.get("resourceType") != "Bundle":
-        return [found]
-    entries = found.get("entry", [])
-    if type(entries) is not list or not all(type(entry) is dict for entry in entries):
-        raise SourceError("has a malformed entry list", "Give a valid FHIR R4 Bundle.")
-    urls = dict(filter(None, map(_named, entries)))
-    replace(referring, lambda text: urls.get(text.partition("/_history/")[0]))
-    return [entry["resource"] for entry in entries if "resource" in entry]
-
-
-def _named(entry: Resource) -> tuple[str, str] | None:
-    """What references may call an entry, and its `Type/id`; an entry without an id is given one."""
-    resource, url = entry.get("resource"), entry.get("fullUrl")
-    if type(resource) is not dict or type(url) is not str:
-        return None
-    if "id" not in resource:
-        resource["id"] = url.rpartition(":")[2].rpartition("/")[2]
-    return url, f"{resource.get('resourceType')}/{resource['id']}"
 
 
 def people_of(inputs: Inputs, batch: str) -> People:

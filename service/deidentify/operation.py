@@ -19,7 +19,7 @@ from privacy.signing import SigningKey
 from privacy.vault import Vault
 from service.auth.principals import Principal
 from service.deidentify.batch import Batch, Given
-from service.deidentify.people import People
+from service.deidentify.people import Identifying, People
 from service.pipeline.errors import RunError
 from service.stores import Database
 from service.stores.audit import AuditStore
@@ -60,15 +60,17 @@ class Operation:
         request_id: str | None = None,
         *,
         bundled: bool = False,
+        identifying: Identifying | None = None,
     ) -> Done:
         """`body_of` makes the answer, of which the ledger then holds the digest; of entries of a
         Bundle if they are to be `bundled`, else of resources.
 
         A caller's patients without a Patient resource are told apart by that caller's ids alone.
+        `identifying`: what reading has collected already.
         """
         for _ in range(TRIES):
             people = People(new_pseudonym(), strangers=f"caller:{caller.subject}")
-            people.read_all(resources)
+            people.read_all(resources, identifying)
             try:
                 return self._apply(
                     resources, policy_id, caller, people, body_of, request_id, bundled

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from privacy.gate import IdentifyingValues, collect_identifiers
 from service.fhir.errors import SourceError
 
 Resource = dict[str, Any]
+Identifying = Mapping[str, IdentifyingValues]  # of each person, by id; nobody's under ""
 
 _PATIENT = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 # Of the Patient resource only what says how old somebody is is held on to.
@@ -53,16 +54,15 @@ class People:
                 "holds two people under one id", "Split it, one file or folder for each source."
             )
 
-    def read_all(self, resources: Sequence[Any]) -> None:
+    def read_all(self, resources: Sequence[Any], known: Identifying | None = None) -> None:
         """The same, holding on to everything that identifies in any resource of a person, and not
-        in the Patient alone. For inputs that are in memory anyhow."""
+        in the Patient alone. For inputs that are in memory anyhow. `known`: has been collected."""
         self.read(resources)
-        of_whom: dict[str, list[Resource]] = defaultdict(list)
-        for resource in resources:
-            if type(resource) is dict:
-                of_whom[owner_of(resource) or ""].append(resource)
-        for identity, own in of_whom.items():
-            self.by_id[identity] = replace(self.get(identity), values=collect_identifiers(own))
+        if known is None:
+            own = by_owner(resources).items()
+            known = {identity: collect_identifiers(some) for identity, some in own}
+        for identity, values in known.items():
+            self.by_id[identity] = replace(self.get(identity), values=values)
 
     def get(self, identity: str) -> Person:
         """Somebody without a Patient resource is nobody we know: a stranger of this batch."""
@@ -81,6 +81,14 @@ def base_of(patient: Resource) -> str:
     if patient.get("identifier"):
         who = {"identifier": patient["identifier"]}
     return f"file:{hashlib.sha256(orjson.dumps(who, option=orjson.OPT_SORT_KEYS)).hexdigest()}"
+
+
+def by_owner(resources: Iterable[Any]) -> dict[str, list[Resource]]:
+    of_whom: dict[str, list[Resource]] = defaultdict(list)
+    for resource in resources:
+        if type(resource) is dict:
+            of_whom[owner_of(resource) or ""].append(resource)
+    return of_whom
 
 
 def owner_of(resource: Resource) -> str | None:

@@ -26,6 +26,8 @@ SMALL = 1 << 14
 """Bytes in which to look for something is quicker than to have numpy look at all of them"""
 Lighten = Callable[[Any], list[dict[str, Any]]]
 """Takes keys with their values out of a parsed value, in place, and returns them"""
+Survey = Callable[[Any], tuple[int, list[dict[str, Any]]]]
+"""Walks through a parsed value: how many keys there are, and what refers"""
 _ESCAPED_KEY_END = re.compile(rb"\\u00(?:22|3[aA])")
 _GZIP = b"\x1f\x8b"
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
@@ -57,8 +59,9 @@ def parse(data: bytes) -> Any:
     return parsed(data).value
 
 
-def parsed(data: bytes, lighten: "Lighten | None" = None) -> Parsed:
-    """The same, with what refers. `lighten` may take out of the value what nobody will read."""
+def parsed(data: bytes, lighten: "Lighten | None" = None, walk: "Survey | None" = None) -> Parsed:
+    """The same, with what refers. `lighten` may take out of the value what nobody will read;
+    `walk`, which has to see all of it in any case, may do so in place of `survey`."""
     _refuse_odd_bytes(data)
     try:
         value = orjson.loads(data)
@@ -68,7 +71,7 @@ def parsed(data: bytes, lighten: "Lighten | None" = None) -> Parsed:
             "Export it again; it may have been cut off or edited.",
         ) from None
     gone = _key_ends(lighten(value)) if lighten and not _escapes_key_ends(data) else 0
-    keys, referring = _survey(value)
+    keys, referring = (walk or survey)(value)
     if not _has_exactly(data, keys + gone):
         _refuse_repeated_keys(data)
     return Parsed(value, referring)
@@ -157,7 +160,7 @@ def _refuse_odd_bytes(data: bytes) -> None:
         raise SourceError("is empty", "Export it again.")
 
 
-def _survey(value: Any) -> tuple[int, list[dict[str, Any]]]:
+def survey(value: Any) -> tuple[int, list[dict[str, Any]]]:
     """One walk: how many keys there are, what refers; too deep is refused.
 
     Everything that is read goes through here: written for speed.

@@ -17,7 +17,7 @@ from privacy_generator import Generator
 from support.depth import examples
 
 from privacy.elements import IN_SCOPE
-from privacy.gate import IdentifyingValues, Searcher, check, collect_identifiers
+from privacy.gate import IdentifyingValues, Searcher, check, collect, collect_identifiers
 
 Json = dict[str, Any]
 
@@ -193,6 +193,26 @@ def test_nothing_is_overlooked_in_a_source_of_any_shape(source: Any) -> None:
     assert slow.words <= quick.words
     assert slow.codes <= quick.codes
     assert slow.dates <= quick.dates
+
+
+@given(_ANY)
+@settings(max_examples=examples(300))
+def test_the_walk_says_how_far_it_went(source: Any) -> None:
+    """What it leaves out would pass for lost; what it counts twice would hide a loss."""
+    found = collect([source])
+    assert found.keys == _keys(source)
+    assert found.deepest >= _depth(source)
+
+
+def _keys(node: Any) -> int:
+    if isinstance(node, dict):
+        return len(node) + sum(map(_keys, node.values()))
+    return sum(map(_keys, node)) if isinstance(node, list) else 0
+
+
+def _depth(node: Any) -> int:
+    inside = node.values() if isinstance(node, dict) else node if isinstance(node, list) else None
+    return 0 if inside is None else 1 + max(map(_depth, inside), default=0)
 
 
 _SECRETS = ["Müller-Lüdenscheidt", "MRN-0048151623", "1.2.840.99.1559319163074.7", "(617) 555-0142"]

@@ -14,10 +14,12 @@ from flask import Blueprint, Response, g, request
 
 from privacy.policy import policy_ids
 from service.auth import Scope
-from service.deidentify.files import bundle_of, resources_of
+from service.deidentify.files import bundle_of
 from service.deidentify.operation import Done, Made, Operation
+from service.deidentify.people import Identifying
+from service.deidentify.reading import Reading, resources_of
 from service.fhir.errors import SourceError
-from service.fhir.source import Parsed, parse, parsed, split_lines
+from service.fhir.source import Parsed, parse, split_lines
 from service.pipeline.errors import RunError
 from service.web.audiences import closed
 from service.web.errors import FHIR_JSON, Fault, WebError
@@ -42,6 +44,7 @@ class Asked(NamedTuple):
     resources: Sequence[Any]
     policy: str
     form: str  # "parameters", "bundle", "resource" or "ndjson"
+    identifying: Identifying | None = None  # where reading has collected it
 
 
 def deidentify_blueprint(operation: Operation) -> Blueprint:
@@ -55,7 +58,7 @@ def deidentify_blueprint(operation: Operation) -> Blueprint:
         try:
             done = operation.apply(
                 asked.resources, asked.policy, principal(), _body_of(asked.form), g.request_id,
-                bundled=asked.form in {"bundle", "parameters"},
+                bundled=asked.form in {"bundle", "parameters"}, identifying=asked.identifying,
             )  # fmt: skip
         except SourceError as error:  # two people under one id, and the like
             raise WebError("unprocessable", faults=[Fault("Bundle", str(error))]) from None
@@ -78,7 +81,8 @@ def _asked() -> Asked:
     agree_on_format()
     if kind not in FHIR_TYPES:
         raise WebError("unsupported-media-type")
-    found = _parsed(request.get_data())
+    reading = _read(request.get_data())
+    found = reading.parsed
     value = found.value
     name = value.get("resourceType") if isinstance(value, dict) else None
     if name == "Parameters":
@@ -86,7 +90,7 @@ def _asked() -> Asked:
     if not isinstance(name, str):
         raise WebError("malformed", next_step="Send a resource, a Bundle or Parameters.")
     form = "bundle" if name == "Bundle" else "resource"
-    return Asked(_resources(value, found), _named(), form)
+    return Asked(_resources(value, found), _named(), form, reading.identifying)
 
 
 def _of_parameters(sent: Parsed) -> Asked:
@@ -119,9 +123,9 @@ def _policy(name: str, where: str) -> str:
     return found
 
 
-def _parsed(data: bytes) -> Parsed:
+def _read(data: bytes) -> Reading:
     try:
-        return parsed(data)
+        return Reading(data)
     except SourceError as error:
         raise WebError("malformed", faults=[Fault("", str(error))]) from None
 
