@@ -61,6 +61,7 @@ class AuditFilter:
 
 
 EVERYTHING = AuditFilter()
+_ADD = insert(AuditRow)
 _BATCH = 1000
 
 
@@ -98,7 +99,7 @@ class AuditStore:
             if value is not None and not _WORD.fullmatch(value):
                 raise ValueError(f"audit: {name} must be a code or a pseudonym")
         with self._database.write() as session:
-            execute(session, insert(AuditRow), [{"time": self._clock(), **parts}])
+            execute(session, _ADD, {"time": self._clock(), **parts})
 
     def recent(self, limit: int = 100, *, before: int | None = None) -> list[AuditEvent]:
         """Latest first; ``before`` continues an earlier page."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.stores.database import Database, execute, utc_now
@@ -51,11 +51,10 @@ class ConsentStore:
 
     def know(self, person: str, twin: str) -> None:
         """This twin is this person's. What was decided before that was known is theirs too."""
-        add = self._database.insert(ConsentPersonRow).values(twin=twin, person=person)
-        before = ConsentRow.person == unknown(twin)
+        add = self._database.insert(ConsentPersonRow).on_conflict_do_nothing()
         with self._database.write() as session:
-            execute(session, add.on_conflict_do_nothing())
-            execute(session, update(ConsentRow).where(before).values(person=person))
+            execute(session, add, {"twin": twin, "person": person})
+            execute(session, _TAKE_OVER, {"unknown": unknown(twin), "known": person})
 
     def person(self, twin: str) -> str:
         """Of a twin that was made before this was kept, itself until its next run."""
@@ -70,13 +69,9 @@ class ConsentStore:
 
     def decisions(self, person: str) -> dict[str, Decision]:
         """The newest decision on each purpose."""
-        last = select(func.max(ConsentRow.seq)).where(ConsentRow.person == person)
-        query = select(ConsentRow).where(ConsentRow.seq.in_(last.group_by(ConsentRow.purpose)))
-        with self._database.read() as session:
-            return {
-                row.purpose: Decision(row.purpose, row.allowed, row.decided)
-                for row in session.scalars(query)
-            }
+        with self._database.ask() as connection:
+            rows = connection.execute(_DECIDED, {"person": person})
+            return {row.purpose: Decision(*row) for row in rows}
 
     def refusing(self, purpose: str) -> list[str]:
         """The twins of everybody whose newest decision on it is a no."""
@@ -95,6 +90,21 @@ class ConsentStore:
             people = [*session.scalars(mine), *map(unknown, twins)]
             session.execute(delete(ConsentRow).where(ConsentRow.person.in_(people)))
             session.execute(delete(ConsentPersonRow).where(ConsentPersonRow.person.in_(people)))
+
+
+_LAST = (
+    select(func.max(ConsentRow.seq))
+    .where(ConsentRow.person == bindparam("person"))
+    .group_by(ConsentRow.purpose)
+)
+_DECIDED = select(ConsentRow.purpose, ConsentRow.allowed, ConsentRow.decided).where(
+    ConsentRow.seq.in_(_LAST)
+)
+_TAKE_OVER = (
+    update(ConsentRow)
+    .where(ConsentRow.person == bindparam("unknown"))
+    .values(person=bindparam("known"))
+)
 
 
 def unknown(twin: str) -> str:

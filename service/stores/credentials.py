@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, select, update
 
 from service.stores.database import Database, utc_now
 from service.stores.tables import ApiKeyRow, AttemptRow, SessionRow, SignInCodeRow
@@ -69,9 +70,9 @@ class ApiKeyStore:
             session.add(row)
 
     def get(self, key_id: str) -> ApiKeyRecord | None:
-        with self._database.read() as session:
-            row = session.get(ApiKeyRow, key_id)
-            return None if row is None else _api_key(row)
+        with self._database.ask() as connection:
+            row = connection.execute(_API_KEY, {"id": key_id}).first()
+        return None if row is None else _api_key(row)
 
     def all(self) -> list[ApiKeyRecord]:
         with self._database.read() as session:
@@ -210,7 +211,11 @@ class AttemptStore:
             return number
 
 
-def _api_key(row: ApiKeyRow) -> ApiKeyRecord:
+_API_KEY = select(ApiKeyRow).where(ApiKeyRow.id == bindparam("id"))
+
+
+def _api_key(row: Any) -> ApiKeyRecord:
+    """Of a row, or of its columns."""
     return ApiKeyRecord(
         id=row.id,
         secret_hash=row.secret_hash,

@@ -68,10 +68,16 @@ def _sqlite(url: str, busy_seconds: int) -> Engine:
     def begin(connection: Connection) -> None:
         # A reader that turns writer midway fails at once where another writes; taking the write
         # lock at the start makes it wait its turn instead.
-        writes = connection.get_execution_options().get(WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get(WRITES):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:  # waits for nobody, so there is no error that would have to be made SQLAlchemy's
+            _driver(connection).execute("BEGIN")
 
     return engine
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
 
 
 def _create_private(database: str | None) -> None:
@@ -127,6 +133,18 @@ class Database:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
+    @contextmanager
+    def ask(self) -> Iterator[Connection]:
+        """The same for statements that were put together once, with their values as parameters:
+        past the unit of work and its objects, for a third of the time."""
+        outer = self._current()
+        if outer is not None:
+            outer.flush()
+            yield outer.connection()
+            return
+        with self.engine.connect() as connection:
+            yield connection
+
     def lock(self, session: Session, name: str) -> None:
         """Let one writer at a time pass, until the transaction ends."""
         if self.is_postgresql:  # SQLite writers already have the whole database
@@ -152,7 +170,9 @@ class Database:
 
 
 def execute(
-    session: Session, statement: Executable, rows: Sequence[Mapping[str, Any]] | None = None
+    session: Session,
+    statement: Executable,
+    rows: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
 ) -> CursorResult[Any]:
     """A statement that changes rows nobody holds as objects. Past the unit of work, which would
     look for them among its own: half the time of a small statement."""

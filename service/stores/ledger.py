@@ -39,10 +39,9 @@ class SqlLedgerStore:
             yield
 
     def head(self) -> Head:
-        last = select(LedgerRow.seq, LedgerRow.digest).order_by(LedgerRow.seq.desc()).limit(1)
-        with self._database.read() as session:
-            row = session.execute(last).first()
-            return Head() if row is None else Head(row.seq, row.digest)
+        with self._database.ask() as connection:
+            row = connection.execute(_HEAD).first()
+        return Head() if row is None else Head(row.seq, row.digest)
 
     def append(self, seq: int, digest: str, line: bytes) -> None:
         """ConflictError where somebody was first, which only happens outside of any transaction."""
@@ -52,8 +51,7 @@ class SqlLedgerStore:
                 if part:
                     _require_alone(session)
                 # The number is ours, or somebody else's, from here on.
-                line_of = {"seq": seq, "digest": digest, "line": line}
-                execute(session, insert(LedgerRow), [line_of])
+                execute(session, _ADD, {"seq": seq, "digest": digest, "line": line})
                 index_line(self._database, session, seq, line, self._clock())
         except IntegrityError as error:
             raise ConflictError("ledger: this number is taken") from error
@@ -88,6 +86,10 @@ class SqlLedgerStore:
         query = select(LedgerRow.line).order_by(LedgerRow.seq.desc()).limit(limit)
         with self._database.read() as session:
             return list(session.scalars(query))
+
+
+_HEAD = select(LedgerRow.seq, LedgerRow.digest).order_by(LedgerRow.seq.desc()).limit(1)
+_ADD = insert(LedgerRow)
 
 
 def _require_alone(session: Session) -> None:

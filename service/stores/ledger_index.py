@@ -11,7 +11,18 @@ from datetime import datetime
 from typing import Any, TypeVarTuple
 
 import orjson
-from sqlalchemy import Exists, Index, Select, String, delete, exists, func, insert, select
+from sqlalchemy import (
+    Exists,
+    Index,
+    Select,
+    String,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from privacy.explain import Amount, amounts_to
@@ -127,9 +138,9 @@ def index_line(
     """Sort one new line in, inside the transaction that stores it."""
     entry = entry_of(line)
     leaves = leaves_of(entry)
-    session.add(_row(seq, entry, leaves, recorded))
+    execute(session, _ADD_ENTRY, _row(seq, entry, leaves, recorded))
     if twins := mentioned(entry):
-        execute(session, insert(MentionRow), [{"twin": twin, "seq": seq} for twin in twins])
+        execute(session, _ADD_MENTION, [{"twin": twin, "seq": seq} for twin in twins])
     if leaves:
         _add_leaves(database, session, seq, leaves)
 
@@ -140,9 +151,9 @@ def _add_leaves(database: Database, session: Session, seq: int, leaves: Counter[
     for (_, kind, path, action), n in leaves.items():
         by_type.setdefault(kind, []).append((f"{path} {action}", n))
     policy = next(iter(leaves))[0]
-    here = (SumRow.policy == policy, SumRow.type.in_(by_type))
-    held = dict(session.execute(select(SumRow.type, SumRow.content).where(*here)).all())
-    rows = [
+    rows = execute(session, _SUMS, {"policy": policy, "types": list(by_type)})
+    held = {row.type: row.content for row in rows}
+    sums = [
         {"policy": policy, "type": kind, "content": _summed(held.get(kind, b"{}"), places, seq)}
         for kind, places in sorted(by_type.items())
     ]
@@ -150,7 +161,13 @@ def _add_leaves(database: Database, session: Session, seq: int, leaves: Counter[
     add = add.on_conflict_do_update(
         index_elements=["policy", "type"], set_={"content": add.excluded.content}
     )
-    execute(session, add, rows)
+    execute(session, add, sums)
+
+
+_ADD_ENTRY, _ADD_MENTION = insert(EntryRow), insert(MentionRow)
+_SUMS = select(SumRow.type, SumRow.content).where(
+    SumRow.policy == bindparam("policy"), SumRow.type.in_(bindparam("types", expanding=True))
+)
 
 
 def _summed(content: bytes, places: Iterable[tuple[str, int]], seq: int) -> bytes:
@@ -179,25 +196,25 @@ def mentioned(entry: Json) -> list[str]:
     return sorted({entry.get("twin"), *entry.get("twins", ())} - {None})
 
 
-def _row(seq: int, entry: Json, leaves: Counter[Leaf], recorded: datetime | None) -> EntryRow:
+def _row(seq: int, entry: Json, leaves: Counter[Leaf], recorded: datetime | None) -> Json:
     sums: Counter[Amount] = Counter()
     for (*_, action), n in leaves.items():
         sums[amounts_to(action)] += n
     policy = entry.get("policy", {})
-    return EntryRow(
-        seq=seq,
-        event=str(entry.get("event", "")),
-        twin=entry.get("twin"),
-        policy=policy.get("id"),
-        policy_version=policy.get("version"),
-        policy_digest=policy.get("digest"),
-        passed=entry.get("gate", {}).get("passed"),
-        recorded=recorded,
-        kept=sums[Amount.KEPT],
-        changed=sums[Amount.CHANGED],
-        removed=sums[Amount.REMOVED],
-        refused=sum(item["n"] for item in entry.get("refusals", ())),
-    )
+    return {
+        "seq": seq,
+        "event": str(entry.get("event", "")),
+        "twin": entry.get("twin"),
+        "policy": policy.get("id"),
+        "policy_version": policy.get("version"),
+        "policy_digest": policy.get("digest"),
+        "passed": entry.get("gate", {}).get("passed"),
+        "recorded": recorded,
+        "kept": sums[Amount.KEPT],
+        "changed": sums[Amount.CHANGED],
+        "removed": sums[Amount.REMOVED],
+        "refused": sum(item["n"] for item in entry.get("refusals", ())),
+    }
 
 
 # -- reading ---------------------------------------------------------------------------------------

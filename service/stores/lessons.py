@@ -4,7 +4,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import JSON, String, select
+from sqlalchemy import JSON, String, bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.stores.database import Database, utc_now
@@ -39,10 +39,10 @@ class LessonStore:
 
     def of(self, base: str, digest: str) -> set[str]:
         """What still holds; nothing where the server states something else than it did then."""
-        with self._database.read() as session:
-            row = session.get(LessonsRow, base)
-            holds = row is not None and row.digest == digest and not self._is_old(row.learned)
-            return set(row.words) if row is not None and holds else set()
+        with self._database.ask() as connection:
+            row = connection.execute(_OF_BASE, {"base": base}).first()
+        holds = row is not None and row.digest == digest and not self._is_old(row.learned)
+        return set(row.words) if row is not None and holds else set()
 
     def keep(self, base: str, digest: str, words: Set[str], known: Set[str] = frozenset()) -> None:
         """Lessons grow until they are too old; then all of them are learned anew.
@@ -74,3 +74,6 @@ class LessonStore:
 
     def _is_old(self, learned: datetime) -> bool:
         return self._clock() - learned > GOOD_FOR
+
+
+_OF_BASE = select(LessonsRow).where(LessonsRow.base == bindparam("base"))

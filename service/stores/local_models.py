@@ -86,12 +86,8 @@ class LocalModelStore:
 
     def active(self) -> dict[str, Switch]:
         """The decisions in force: models whose newest switch names a local version."""
-        newest = select(func.max(LocalSwitchRow.seq)).group_by(LocalSwitchRow.model)
-        query = select(LocalSwitchRow).where(
-            LocalSwitchRow.seq.in_(newest), LocalSwitchRow.number.is_not(None)
-        )
-        with self._database.read() as session:
-            return {row.model: _made(row) for row in session.scalars(query)}
+        with self._database.ask() as connection:
+            return {row.model: _made(row) for row in connection.execute(_IN_FORCE)}
 
     def history(self, model: str) -> Sequence[Switch]:
         """Every decision about a model, oldest first."""
@@ -100,5 +96,12 @@ class LocalModelStore:
             return [_made(row) for row in session.scalars(query.order_by(LocalSwitchRow.seq))]
 
 
-def _made(row: LocalSwitchRow) -> Switch:
+_NEWEST = select(func.max(LocalSwitchRow.seq)).group_by(LocalSwitchRow.model)
+_IN_FORCE = select(LocalSwitchRow).where(
+    LocalSwitchRow.seq.in_(_NEWEST), LocalSwitchRow.number.is_not(None)
+)
+
+
+def _made(row: Any) -> Switch:
+    """Of a row, or of its columns."""
     return Switch(row.model, row.number, row.switched_by, row.why, row.at)

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, update
 
 from service.fhir.outbox import FINAL_STATES, Note, OutboxItem, OutboxState
 from service.stores.audit import AuditStore
@@ -38,15 +38,15 @@ class SqlOutboxStore:
             "created": now,
             "updated": now,
         }
-        added = self._database.insert(OutboxRow).values(values)
-        opened = {name: values[name] for name in ("state", "sealed_payload", "detail", "updated")}
+        added = self._database.insert(OutboxRow)
+        opened = {name: added.excluded[name] for name in _OPENED}
         added = added.on_conflict_do_update(
             index_elements=[OutboxRow.key],
             set_=opened,
             where=OutboxRow.state == OutboxState.FAILED,
         )
         with self._database.write() as session:
-            return execute(session, added.returning(OutboxRow.key)).first() is not None
+            return execute(session, added.returning(OutboxRow.key), values).first() is not None
 
     def get(self, key: str) -> OutboxItem | None:
         with self._database.read() as session:
@@ -55,36 +55,32 @@ class SqlOutboxStore:
 
     def known(self, keys: Collection[str]) -> set[str]:
         """Which of these there is an item of, whatever its state."""
-        query = select(OutboxRow.key).where(OutboxRow.key.in_(keys))
-        with self._database.read() as session:
-            return set(session.scalars(query))
+        with self._database.ask() as connection:
+            return set(connection.scalars(_KNOWN, {"keys": list(keys)}))
 
     def take(self, key: str, payload: bytes, *, lease_seconds: float = 300) -> list[OutboxItem]:
         now = self._clock()
-        mine = and_(OutboxRow.key == key, _claimable(now))
-        taken = (
-            update(OutboxRow)
-            .where(mine)
-            .values(
-                state=OutboxState.SENDING,
-                attempt=OutboxRow.attempt + 1,
-                lease_until=now + timedelta(seconds=lease_seconds),
-                updated=now,
-            )
-        )
+        values = {
+            "mine": key,
+            "now": now,
+            "state": OutboxState.SENDING,
+            "lease_until": now + timedelta(seconds=lease_seconds),
+            "updated": now,
+        }
         with self._database.write() as session:
             self.enqueue(key, payload)
-            return [_item(row) for row in execute(session, taken.returning(*_COLUMNS))]
+            return [_item(row) for row in execute(session, _TAKE, values)]
 
     def claim(
         self, *, limit: int = 1, lease_seconds: float = 300, key: str | None = None
     ) -> list[OutboxItem]:
         now = self._clock()
-        free = _claimable(now) if key is None else and_(OutboxRow.key == key, _claimable(now))
+        free = _CLAIMABLE if key is None else and_(OutboxRow.key == key, _CLAIMABLE)
         oldest = select(OutboxRow).where(free).order_by(OutboxRow.created, OutboxRow.key)
+        oldest = oldest.limit(limit).with_for_update(skip_locked=True)
         with self._database.write() as session:
             # PostgreSQL: rows another caller is just claiming are passed over, not waited for.
-            rows = session.scalars(oldest.limit(limit).with_for_update(skip_locked=True)).all()
+            rows = session.scalars(oldest, {"now": now}).all()
             for row in rows:
                 row.state = OutboxState.SENDING
                 row.attempt += 1
@@ -101,19 +97,19 @@ class SqlOutboxStore:
         result: bytes | None = None,
         note: Note | None = None,
     ) -> bool:
-        values: dict[str, object] = {"state": state, "detail": detail, "updated": self._clock()}
+        values: dict[str, object] = {
+            "mine": key,
+            "claim": attempt,
+            "state": state,
+            "detail": detail,
+            "updated": self._clock(),
+        }
         if result is not None:
             values["sealed_result"] = result
         if state not in _CLAIMED:
             values["lease_until"] = None
-        mine = and_(
-            OutboxRow.key == key,
-            OutboxRow.attempt == attempt,
-            OutboxRow.state.not_in(FINAL_STATES),
-        )
-        moved = update(OutboxRow).where(mine).values(values).returning(OutboxRow.key)
         with self._database.write() as session:
-            done = execute(session, moved).first() is not None
+            done = execute(session, _MARK, values).first() is not None
             if done and note is not None:
                 self._tell(note)
             return done
@@ -202,9 +198,28 @@ _COLUMNS = (
 )
 
 
-def _claimable(now: datetime) -> ColumnElement[bool]:
-    abandoned = and_(OutboxRow.state.in_(_CLAIMED), OutboxRow.lease_until < now)
-    return or_(OutboxRow.state == OutboxState.PENDING, abandoned)
+_OPENED = ("state", "sealed_payload", "detail", "updated")
+_KNOWN = select(OutboxRow.key).where(OutboxRow.key.in_(bindparam("keys", expanding=True)))
+_MINE = OutboxRow.key == bindparam("mine")
+_CLAIMABLE: ColumnElement[bool] = or_(
+    OutboxRow.state == OutboxState.PENDING,
+    and_(OutboxRow.state.in_(_CLAIMED), OutboxRow.lease_until < bindparam("now")),
+)
+_TAKE = (
+    update(OutboxRow)
+    .where(_MINE, _CLAIMABLE)
+    .values(attempt=OutboxRow.attempt + 1)
+    .returning(*_COLUMNS)
+)
+_MARK = (
+    update(OutboxRow)
+    .where(
+        _MINE,
+        OutboxRow.attempt == bindparam("claim"),
+        OutboxRow.state.not_in(FINAL_STATES),
+    )
+    .returning(OutboxRow.key)
+)
 
 
 def _item(row: Any) -> OutboxItem:

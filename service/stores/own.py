@@ -3,8 +3,19 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Index, String, and_, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Index,
+    String,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.stores.database import Database, execute, utc_now
@@ -88,18 +99,16 @@ class OwnStore:
 
     def keep(self, resources: Iterable[Own]) -> None:
         """Add or replace; the version counts up only where the content changed."""
-        kept = list(resources)
-        theirs = select(OwnRow).where(OwnRow.id.in_({own.id for own in kept}))
+        kept = {(own.type, own.id): own for own in resources}
         with self._database.write() as session:
-            rows = {(row.type, row.id): row for row in session.scalars(theirs)}
-            for own in kept:
-                row = rows.get((own.type, own.id))
-                if row is None:
-                    rows[own.type, own.id] = row = _row(own, self._clock())
-                    session.add(row)
-                elif row.content != own.content:
-                    row.content, row.version = own.content, row.version + 1
-                    row.updated = self._clock()
+            rows = execute(session, _HELD, {"ids": [own.id for own in kept.values()]})
+            held = {(row.type, row.id): row.content for row in rows}
+            # Of a model's Device others may write the same now: in one order, and once.
+            if new := [_row(kept[key], self._clock()) for key in sorted(kept.keys() - held)]:
+                execute(session, self._database.insert(OwnRow).on_conflict_do_nothing(), new)
+            for key, content in held.items():
+                if key in kept and content != kept[key].content:
+                    execute(session, _REPLACE, _renewed(kept[key], self._clock()))
 
     def get(self, kind: str, identity: str) -> Own | None:
         with self._database.read() as session:
@@ -124,16 +133,17 @@ class ResultStore:
         self._clock = clock
 
     def keep(self, run: str, sealed: bytes) -> None:
-        values = {"sealed_bundle": sealed, "created": self._clock()}
-        kept = self._database.insert(ResultRow).values(run=run, **values)
+        kept = self._database.insert(ResultRow)
+        new = {name: kept.excluded[name] for name in ("sealed_bundle", "created")}
+        kept = kept.on_conflict_do_update(index_elements=[ResultRow.run], set_=new)
+        values = {"run": run, "sealed_bundle": sealed, "created": self._clock()}
         with self._database.write() as session:
-            update = kept.on_conflict_do_update(index_elements=[ResultRow.run], set_=values)
-            execute(session, update)
+            execute(session, kept, values)
 
     def get(self, run: str) -> bytes | None:
-        with self._database.read() as session:
-            row = session.get(ResultRow, run)
-            return None if row is None else row.sealed_bundle
+        with self._database.ask() as connection:
+            found: bytes | None = connection.scalar(_RESULT, {"run": run})
+            return found
 
 
 def _token(system: str | None, value: str) -> ColumnElement[bool]:
@@ -148,18 +158,33 @@ def _within(start: datetime | None, end: datetime | None) -> Iterable[ColumnElem
         yield OwnRow.updated < end
 
 
-def _row(own: Own, now: datetime) -> OwnRow:
-    return OwnRow(
-        type=own.type,
-        id=own.id,
-        version=1,
-        updated=now,
-        twin=own.twin,
-        system=own.system,
-        value=own.value,
-        target=own.target,
-        content=own.content,
-    )
+_HELD = select(OwnRow.type, OwnRow.id, OwnRow.content).where(
+    OwnRow.id.in_(bindparam("ids", expanding=True))
+)
+_REPLACE = (
+    update(OwnRow)
+    .where(OwnRow.type == bindparam("its_type"), OwnRow.id == bindparam("its_id"))
+    .values(version=OwnRow.version + 1)
+)
+_RESULT = select(ResultRow.sealed_bundle).where(ResultRow.run == bindparam("run"))
+
+
+def _row(own: Own, now: datetime) -> dict[str, Any]:
+    return {
+        "type": own.type,
+        "id": own.id,
+        "version": 1,
+        "updated": now,
+        "twin": own.twin,
+        "system": own.system,
+        "value": own.value,
+        "target": own.target,
+        "content": own.content,
+    }
+
+
+def _renewed(own: Own, now: datetime) -> dict[str, Any]:
+    return {"its_type": own.type, "its_id": own.id, "content": own.content, "updated": now}
 
 
 def _own(row: OwnRow) -> Own:

@@ -9,8 +9,19 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Index, String, UniqueConstraint, and_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Index,
+    String,
+    UniqueConstraint,
+    and_,
+    bindparam,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.stores.database import Database, execute, utc_now
@@ -230,9 +241,9 @@ class ReviewStore:
             for about, key in keys.items()
         ]
         if rows:
-            added = self._database.insert(ResultKeyRow).values(rows).on_conflict_do_nothing()
+            added = self._database.insert(ResultKeyRow).on_conflict_do_nothing()
             with self._database.write() as session:
-                execute(session, added)
+                execute(session, added, rows)
 
     def key_of(self, about: About) -> str | None:
         with self._database.read() as session:
@@ -256,18 +267,9 @@ class ReviewStore:
 
     def decisions(self, keys: Iterable[str]) -> dict[str, Review]:
         """The decisions on results, by the key of the result."""
-        joint = and_(
-            ResultKeyRow.twin == ReviewRow.twin,
-            ResultKeyRow.model == ReviewRow.model,
-            ResultKeyRow.snapshot == ReviewRow.snapshot,
-        )
-        query = (
-            select(ResultKeyRow.key, ReviewRow)
-            .join(ReviewRow, joint)
-            .where(ResultKeyRow.key.in_(list(keys)), ReviewRow.decided.is_not(None))
-        )
-        with self._database.read() as session:
-            return {key: _review(row) for key, row in session.execute(query)}
+        with self._database.ask() as connection:
+            rows = connection.execute(_DECIDED, {"keys": list(keys)})
+            return {row.key: _review(row) for row in rows}
 
     def _change(self, where: ColumnElement[bool], values: Mapping[str, object]) -> bool:
         change = update(ReviewRow).where(where).values(**values).returning(ReviewRow.id)
@@ -286,7 +288,20 @@ def _of(about: About, reviewer: str | None = None) -> ColumnElement[bool]:
     return and_(*parts)
 
 
-def _review(row: ReviewRow) -> Review:
+_JOINT = and_(
+    ResultKeyRow.twin == ReviewRow.twin,
+    ResultKeyRow.model == ReviewRow.model,
+    ResultKeyRow.snapshot == ReviewRow.snapshot,
+)
+_DECIDED = (
+    select(ResultKeyRow.key, ReviewRow)
+    .join(ReviewRow, _JOINT)
+    .where(ResultKeyRow.key.in_(bindparam("keys", expanding=True)), ReviewRow.decided.is_not(None))
+)
+
+
+def _review(row: Any) -> Review:
+    """Of a row, or of its columns."""
     return Review(
         id=row.id,
         about=About(row.twin, row.model, row.snapshot),

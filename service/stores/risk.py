@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import JSON, Index, String, Text, func, select
+from sqlalchemy import JSON, Index, Select, String, Text, bindparam, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.elements import SQLCoreOperations
 
@@ -94,29 +95,30 @@ class RiskStore:
     def keep(self, twin: str, policy: str, traits: Traits) -> None:
         """Instead of what was known of an earlier version."""
         values = {
+            "twin": twin,
             "policy": policy,
             "sex": traits.sex,
             "age": traits.age,
             "deceased": traits.deceased,
             "conditions": " ".join(traits.conditions),
         }
-        insert = self._database.insert(TraitRow).values(twin=twin, **values)
+        insert = self._database.insert(TraitRow)
+        new = {name: insert.excluded[name] for name in values if name != "twin"}
         with self._database.write() as session:
-            execute(session, insert.on_conflict_do_update(index_elements=["twin"], set_=values))
+            put = insert.on_conflict_do_update(index_elements=["twin"], set_=new)
+            execute(session, put, values)
 
     def classes(self, policy: str, names: Sequence[str]) -> dict[Row, int]:
         """How many twins share each combination of what is known."""
-        known = [QUASI[name] for name in names]
-        query = select(func.count(), *known).where(TraitRow.policy == policy).group_by(*known)
-        with self._database.read() as session:
-            return {tuple(row[1:]): row[0] for row in session.execute(query)}
+        with self._database.ask() as connection:
+            rows = connection.execute(_classes(tuple(names)), {"policy": policy})
+            return {tuple(row[1:]): row[0] for row in rows}
 
     def row(self, twin: str, names: Sequence[str]) -> Row | None:
         """What is known of one twin; None for a twin that is not held."""
-        query = select(*(QUASI[name] for name in names)).where(TraitRow.twin == twin)
-        with self._database.read() as session:
-            found = session.execute(query).first()
-            return None if found is None else tuple(found)
+        with self._database.ask() as connection:
+            found = connection.execute(_known(tuple(names)), {"twin": twin}).first()
+        return None if found is None else tuple(found)
 
     def policy(self, twin: str) -> str | None:
         """Under which policy a twin is held; None for a twin that is not."""
@@ -144,9 +146,8 @@ class RiskStore:
 
     def history(self, limit: int = SETTINGS_KEPT) -> list[RiskSettings]:
         """What was decided, latest first."""
-        query = select(RiskSettingsRow).order_by(RiskSettingsRow.seq.desc()).limit(limit)
-        with self._database.read() as session:
-            return [_made(row) for row in session.scalars(query)]
+        with self._database.ask() as connection:
+            return [_made(row) for row in connection.execute(_SETTLED, {"most": limit})]
 
     def settle(self, who: str, chosen: RiskSettings) -> None:
         people = None
@@ -166,7 +167,22 @@ class RiskStore:
             session.add(row)
 
 
-def _made(row: RiskSettingsRow) -> RiskSettings:
+@cache
+def _classes(names: tuple[str, ...]) -> Select[Any]:
+    known = [QUASI[name] for name in names]
+    mine = TraitRow.policy == bindparam("policy")
+    return select(func.count(), *known).where(mine).group_by(*known)
+
+
+@cache
+def _known(names: tuple[str, ...]) -> Select[Any]:
+    return select(*(QUASI[name] for name in names)).where(TraitRow.twin == bindparam("twin"))
+
+
+_SETTLED = select(RiskSettingsRow).order_by(RiskSettingsRow.seq.desc()).limit(bindparam("most"))
+
+
+def _made(row: Any) -> RiskSettings:
     people = None
     if row.people is not None:
         people = {tuple(known): number for *known, number in row.people}

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, update
+from sqlalchemy import ColumnElement, Executable, and_, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from privacy.pseudonyms import new_pseudonym
@@ -161,17 +162,10 @@ class RunStore:
         is taken in hand at once, unless another one waits, or the transaction is part of a larger
         one whose end only its owner knows. `beside` is called with the id inside the transaction,
         for what must be written with it or not at all."""
-        row = RunRow(
-            id=run_id or new_run_id(),
-            kind=code(kind),
-            server=server,
-            requested_by=requested_by,
-            sealed_request=sealed_request,
-            state=RunState.QUEUED,
-            attempt=0,
-            counts={},
-            created=self._clock(),
-        )
+        row = SimpleNamespace(**_BLANK)
+        row.id, row.kind = run_id or new_run_id(), code(kind)
+        row.server, row.requested_by = server, requested_by
+        row.sealed_request, row.created = sealed_request, self._clock()
         claimed = None
         alone = not self._database.is_writing
         with self._database.write() as session:
@@ -182,7 +176,7 @@ class RunStore:
                 _require_room(room, waiting, mine)
             if alone and lease_seconds is not None and not waiting:
                 claimed = _taken(row, self._clock(), lease_seconds, stage)
-            session.add(row)
+            execute(session, _ADD, vars(row))
             if beside is not None:
                 beside(row.id)
         return Entered(row.id, claimed)
@@ -217,9 +211,9 @@ class RunStore:
         return row.id
 
     def get(self, run_id: str) -> Run | None:
-        with self._database.read() as session:
-            row = session.get(RunRow, run_id)
-            return None if row is None else _run(row)
+        with self._database.ask() as connection:
+            row = connection.execute(_OF_ID, {"id": run_id}).first()
+        return None if row is None else _run(row)
 
     def recent(self, limit: int = 50, *, requested_by: str | None = None) -> list[Run]:
         """Latest runs first."""
@@ -317,8 +311,8 @@ class RunStore:
         `stage`: where its worker begins."""
         oldest = select(RunRow).where(RunRow.state == RunState.QUEUED)
         oldest = oldest.order_by(RunRow.created, RunRow.id).limit(1)
-        with self._database.read() as session:
-            waiting = session.scalar(_any_queued())
+        with self._database.ask() as connection:
+            waiting = connection.scalar(_ANY_QUEUED)
         if not waiting:  # most looks find nothing, and need not wait for writers
             return None
         with self._database.write() as session:
@@ -330,15 +324,15 @@ class RunStore:
     def renew(self, run_id: str, owner: str, *, lease_seconds: float) -> bool:
         """Say that the worker still lives. False: the run is no longer its own."""
         until = self._clock() + timedelta(seconds=lease_seconds)
-        return self._change(_held(run_id, owner), lease_until=until)
+        return self._change(run_id, owner, lease_until=until)
 
     def progress(self, run_id: str, owner: str, stage: str, counts: Mapping[str, int]) -> bool:
         """Record where a run is. False: the run is no longer the caller's."""
-        return self._change(_held(run_id, owner), stage=code(stage), counts=_counted(counts))
+        return self._change(run_id, owner, stage=code(stage), counts=_counted(counts))
 
     def is_cancelled(self, run_id: str) -> bool:
-        with self._database.read() as session:
-            return bool(session.scalar(select(RunRow.cancel_asked).where(RunRow.id == run_id)))
+        with self._database.ask() as connection:
+            return bool(connection.scalar(_CANCEL_ASKED, {"id": run_id}))
 
     def complete(
         self,
@@ -367,13 +361,11 @@ class RunStore:
 
     def hand_back(self, run_id: str, owner: str) -> bool:
         """Put an unfinished run back; the try does not count, since nothing went wrong with it."""
-        values = {"state": RunState.QUEUED, "owner": None, "lease_until": None}
-        return self._change(_held(run_id, owner), **values, attempt=RunRow.attempt - 1)
+        return self._held(_HAND_BACK, run_id, owner, _AGAIN)
 
     def retry(self, run_id: str, owner: str) -> bool:
         """Put a run back after a failure that may pass; the try counts."""
-        values = {"state": RunState.QUEUED, "owner": None, "lease_until": None}
-        return self._change(_held(run_id, owner), **values)
+        return self._change(run_id, owner, **_AGAIN)
 
     def recover(self, *, attempts: int) -> int:
         """Deal with runs whose worker fell silent: queue them again, or end them with a reason."""
@@ -385,26 +377,51 @@ class RunStore:
             lost = {"error": "worker-lost"}
             ended += _move(session, and_(silent, exhausted), RunState.FAILED, now, **lost)
             again = update(RunRow).where(silent).returning(RunRow.id)
-            again = again.values(state=RunState.QUEUED, owner=None, lease_until=None)
+            again = again.values(**_AGAIN)
             return ended + len(session.execute(again).all())
 
     def _end(self, run_id: str, owner: str, state: RunState, **values: Any) -> bool:
+        return self._change(run_id, owner, **_ending(state, self._clock()), **values)
+
+    def _change(self, run_id: str, holder: str, /, **values: Any) -> bool:
+        return self._held(_CHANGE, run_id, holder, values)
+
+    def _held(
+        self, change: Executable, run_id: str, holder: str, values: Mapping[str, Any]
+    ) -> bool:
+        """Change a run that the holder has in hand; False: they have not."""
+        mine = {"mine": run_id, "holder": holder}
         with self._database.write() as session:
-            held = _held(run_id, owner)
-            return _move(session, held, state, self._clock(), **values) == 1
-
-    def _change(self, where: ColumnElement[bool], **values: Any) -> bool:
-        change = update(RunRow).where(where).values(**values).returning(RunRow.id)
-        with self._database.write() as session:
-            return execute(session, change).first() is not None
+            return execute(session, change, {**values, **mine}).first() is not None
 
 
-def _any_queued() -> Select[str]:
-    return select(RunRow.id).where(RunRow.state == RunState.QUEUED).limit(1)
+_ADD = insert(RunRow)
+_BLANK: Mapping[str, Any] = dict.fromkeys(RunRow.__table__.columns.keys()) | {
+    "state": RunState.QUEUED,
+    "attempt": 0,
+    "cancel_asked": False,
+    "counts": {},
+}
+_MINE = RunRow.id == bindparam("id")
+_HELD = and_(
+    RunRow.id == bindparam("mine"),
+    RunRow.owner == bindparam("holder"),
+    RunRow.state == RunState.RUNNING,
+)
+_CHANGE = update(RunRow).where(_HELD).returning(RunRow.id)
+_HAND_BACK = _CHANGE.values(attempt=RunRow.attempt - 1)
+_AGAIN: Mapping[str, Any] = {"state": RunState.QUEUED, "owner": None, "lease_until": None}
+_OF_ID = select(RunRow).where(_MINE)
+_CANCEL_ASKED = select(RunRow.cancel_asked).where(_MINE)
+_QUEUED = RunRow.state == RunState.QUEUED
+_ANY_QUEUED = select(RunRow.id).where(_QUEUED).limit(1)
+_WAITING = select(
+    func.count(), func.count().filter(RunRow.requested_by == bindparam("caller"))
+).where(_QUEUED)
 
 
-def _taken(row: RunRow, now: datetime, lease_seconds: float, stage: str | None) -> ClaimedRun:
-    """Put a waiting run into one worker's hands."""
+def _taken(row: Any, now: datetime, lease_seconds: float, stage: str | None) -> ClaimedRun:
+    """Put a waiting run into one worker's hands: a row, or what is to be one."""
     assert row.sealed_request is not None
     row.state = RunState.RUNNING
     row.owner = owner = secrets.token_hex(16)
@@ -417,9 +434,8 @@ def _taken(row: RunRow, now: datetime, lease_seconds: float, stage: str | None) 
 
 def _waiting(session: Session, caller: str | None) -> tuple[int, int]:
     """How many runs wait, and how many of them are the caller's."""
-    mine = func.count().filter(RunRow.requested_by == caller)
-    found = session.execute(select(func.count(), mine).where(RunRow.state == RunState.QUEUED)).one()
-    return found[0], found[1] if caller is not None else 0
+    row: Any = execute(session, _WAITING, {"caller": caller}).one()
+    return row[0], row[1] if caller is not None else 0
 
 
 def _require_room(room: Room, waiting: int, mine: int) -> None:
@@ -447,20 +463,26 @@ def _counted(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(counts)
 
 
-def _held(run_id: str, owner: str) -> ColumnElement[bool]:
-    return and_(RunRow.id == run_id, RunRow.owner == owner, RunRow.state == RunState.RUNNING)
-
-
 def _move(
     session: Session, where: ColumnElement[bool], state: RunState, now: datetime, **values: Any
 ) -> int:
-    """End runs. The sealed request has served its purpose and is destroyed with it."""
-    ending = {"state": state, "finished": now, "owner": None, "lease_until": None, **values}
-    change = update(RunRow).where(where).values(sealed_request=None, **ending)
+    change = update(RunRow).where(where).values(**_ending(state, now), **values)
     return len(execute(session, change.returning(RunRow.id)).all())
 
 
-def _run(row: RunRow) -> Run:
+def _ending(state: RunState, now: datetime) -> dict[str, Any]:
+    """The sealed request has served its purpose and is destroyed with the run."""
+    return {
+        "state": state,
+        "finished": now,
+        "owner": None,
+        "lease_until": None,
+        "sealed_request": None,
+    }
+
+
+def _run(row: Any) -> Run:
+    """Of a row, or of its columns."""
     return Run(
         id=row.id,
         kind=row.kind,

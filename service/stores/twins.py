@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import Select, bindparam, func, insert, select, tuple_
 from sqlalchemy.exc import IntegrityError
 
-from service.stores.database import Database, utc_now
+from service.stores.database import Database, execute, utc_now
 from service.stores.errors import ConflictError
 from service.stores.tables import TwinRow
 
@@ -52,34 +53,23 @@ class TwinStore:
         policy: str,
     ) -> TwinVersion:
         """Keep a new version; ``ConflictError`` unless it directly follows the newest one."""
-        row = TwinRow(
-            pseudonym=pseudonym,
-            version=version,
-            parent=parent,
-            digest=digest,
-            payload=payload,
-            proof=proof,
-            policy=policy,
-            created=self._clock(),
-        )
+        about = TwinVersion(pseudonym, version, parent, digest, policy, self._clock())
         try:
             with self._database.write() as session:
-                newest = session.scalars(_newest(pseudonym)).first()
+                newest = execute(session, _LAST, {"pseudonym": pseudonym}).first()
                 _check_follows(version, parent, newest)
-                session.add(row)
-                session.flush()
+                row = {name: getattr(about, name) for name in TwinVersion.__slots__}
+                execute(session, insert(TwinRow), row | {"payload": payload, "proof": proof})
         except IntegrityError as error:
             raise ConflictError("twins: this version was written by another run") from error
-        return _about(row)
+        return about
 
     def get(self, pseudonym: str, version: int | None = None) -> StoredTwin | None:
         """A version, the newest when none is named."""
-        with self._database.read() as session:
-            if version is None:
-                row: TwinRow | None = session.scalars(_newest(pseudonym)).first()
-            else:
-                row = session.get(TwinRow, (pseudonym, version))
-            return None if row is None else _stored(row)
+        asked = {"pseudonym": pseudonym, "version": version}
+        with self._database.ask() as connection:
+            row = connection.execute(_NEWEST if version is None else _NAMED, asked).first()
+        return None if row is None else _stored(row)
 
     def by_digest(self, digest: str) -> StoredTwin | None:
         with self._database.read() as session:
@@ -118,20 +108,22 @@ _ABOUT: _About = select(
 )
 
 
-def _newest(pseudonym: str) -> "Select[TwinRow]":
-    mine = select(TwinRow).where(TwinRow.pseudonym == pseudonym)
-    return mine.order_by(TwinRow.version.desc()).limit(1)
+_MINE = TwinRow.pseudonym == bindparam("pseudonym")
+_NEWEST = select(TwinRow).where(_MINE).order_by(TwinRow.version.desc()).limit(1)
+_NAMED = select(TwinRow).where(_MINE, TwinRow.version == bindparam("version"))
+_LAST = _NEWEST.with_only_columns(TwinRow.version, TwinRow.digest)
 
 
-def _check_follows(version: int, parent: str | None, newest: TwinRow | None) -> None:
+def _check_follows(version: int, parent: str | None, newest: Any) -> None:
     expected = (1, None) if newest is None else (newest.version + 1, newest.digest)
     if (version, parent) != expected:
         raise ConflictError("twins: a version must name the newest one as its parent")
 
 
-def _about(row: TwinRow) -> TwinVersion:
+def _about(row: Any) -> TwinVersion:
     return TwinVersion(row.pseudonym, row.version, row.parent, row.digest, row.policy, row.created)
 
 
-def _stored(row: TwinRow) -> StoredTwin:
+def _stored(row: Any) -> StoredTwin:
+    """Of a row, or of its columns."""
     return StoredTwin(_about(row), row.payload, row.proof)

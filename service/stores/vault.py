@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import and_, delete, func, select, update
+from sqlalchemy import and_, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from service.stores.database import Database, execute
@@ -17,18 +17,19 @@ class SqlVaultStore:
         self._database = database
 
     def load(self, index: str) -> tuple[bytes, int] | None:
-        with self._database.read() as session:
-            row = session.get(VaultRow, index)
-            return None if row is None else (row.sealed_record, row.version)
+        with self._database.ask() as connection:
+            row = connection.execute(_OF_INDEX, {"index": index}).first()
+        return None if row is None else (row.sealed_record, row.version)
 
     def save(self, index: str, sealed: bytes, expected: int) -> int:
-        first = self._database.insert(VaultRow).on_conflict_do_nothing()
-        first = first.values(index=index, sealed_record=sealed, version=1)
-        seen = and_(VaultRow.index == index, VaultRow.version == expected)
-        next_one = update(VaultRow).where(seen).values(sealed_record=sealed, version=expected + 1)
-        change = next_one if expected else first
+        first = self._database.insert(VaultRow).on_conflict_do_nothing().returning(VaultRow.index)
+        values = {"sealed_record": sealed, "version": expected + 1}
         with self._database.write() as session:
-            saved = execute(session, change.returning(VaultRow.index)).first()
+            if expected:
+                seen = {"seen_index": index, "seen_version": expected}
+                saved = execute(session, _NEXT, values | seen).first()
+            else:
+                saved = execute(session, first, values | {"index": index}).first()
         if saved is None:  # nothing was changed: a larger transaction may go on
             raise ConflictError("vault: the record is another one than was read")
         return expected + 1
@@ -59,6 +60,20 @@ class SqlVaultStore:
             session.execute(delete(VaultKeyRow))
             for position, (name, wrapped) in enumerate(keys.items()):
                 session.add(VaultKeyRow(name=name, position=position, sealed_key=wrapped))
+
+
+_OF_INDEX = select(VaultRow.sealed_record, VaultRow.version).where(
+    VaultRow.index == bindparam("index")
+)
+_NEXT = (
+    update(VaultRow)
+    .where(
+        and_(
+            VaultRow.index == bindparam("seen_index"), VaultRow.version == bindparam("seen_version")
+        )
+    )
+    .returning(VaultRow.index)
+)
 
 
 def _ring(session: Session) -> dict[str, bytes]:
