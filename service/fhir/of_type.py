@@ -44,13 +44,15 @@ if TYPE_CHECKING:
     from service.fhir.pull import Job
 
 NOT_GRANTED = "not-granted"
-IN_PARTS = "by-category"
 NO_SINCE = "no-last-updated"
 """Learned of a type: this server refuses `_lastUpdated`, ignores it, or does not mean it."""
 NO_CREATED = "no-created"
 """Learned of a type: nor does it heed the date by which what is new could be found."""
 NO_COUNTING = "no-count"
 """Learned of a type: this server does not say how many there are."""
+SPLIT = "split"
+"""Learned of a type: this server wants it asked for category by category."""
+_NOT_HERE = (Invalid, NotSupported, Unprocessable)
 Ask = Callable[[str, Params], Answer]
 
 LARGEST_PAGE = 1000
@@ -127,13 +129,14 @@ class TypePull:
         self._begin_with(before)
         self._narrowed_by = asked[0]
         for patient in self._job.spellings:
-            refusal = self._ask(patient, (asked,))
+            refusal = self._ask_narrowed(patient, asked)
             if refusal is not None or self._unheeded:
                 self._learn_about(memory, refusal)
                 return False
-        if self.slice.truncated or self.slice.lost:
+        if not self.slice.whole:
             return False
-        counted = self._count()
+        # By category nobody can count: one thing may be in two, and another in none.
+        counted = None if self.slice.in_parts else self._count()
         here = self._shelf.count + len(self._others)
         if counted is not None and counted != here:
             return False  # something was deleted, or is on its way
@@ -141,6 +144,13 @@ class TypePull:
         self.slice.rests = rests[counted is not None]
         self.slice.full_days_ago = (terms.now - before.full).days
         return True
+
+    def _ask_narrowed(self, patient: str, asked: tuple[str, str]) -> FhirError | None:
+        """The error that shows that this cannot be asked here."""
+        if not self._known_in_parts():
+            return self._ask(patient, (asked,))
+        refusal = self._ask_in_parts(patient, (asked,))
+        return None if self.slice.whole or self._unheeded else refusal
 
     def _begin_with(self, before: KeptType) -> None:
         self._full = before.full
@@ -150,7 +160,7 @@ class TypePull:
             self._earlier.add(resource["id"])
 
     def _learn_about(self, memory: str, refusal: FhirError | None) -> None:
-        if self._unheeded or isinstance(refusal, Invalid | NotSupported | Unprocessable):
+        if self._unheeded or isinstance(refusal, _NOT_HERE):
             self._job.learned.add(f"{self._kind.name}:{memory}")
 
     def _count(self) -> int | None:
@@ -180,23 +190,44 @@ class TypePull:
         return page.total if told else None
 
     def _ask_all(self, patient: str) -> None:
-        memory = f"{self._kind.name}:split"
-        if memory not in self._job.learned:
+        if not self._known_in_parts():
             before = self.slice
             refusal = self._ask(patient, ())
             if not self._wants_split(refusal):
                 return
             # A question put wrongly is no gap: the same is asked again below, in parts.
-            self._job.learned.add(memory)
+            self._job.learned.add(f"{self._kind.name}:{SPLIT}")
             before.queries -= 1
             before.refused -= 1
             before.reason = None
+        self._ask_in_parts(patient, ())
+
+    def _known_in_parts(self) -> bool:
+        return f"{self._kind.name}:{SPLIT}" in self._job.learned
+
+    def _ask_in_parts(self, patient: str, narrower: Params) -> FhirError | None:
+        """Category by category; the last error. R4 wants no category of an Observation: one
+        without, or with a local one, is never found."""
         assert self._kind.split is not None
         parameter, values = self._kind.split
+        self.slice.in_parts = True
+        last = None
         for value in values:
-            self._ask(patient, ((parameter, value),))
-        # R4 wants no category of an Observation: one without, or with a local one, is never found.
-        self.slice.lose(IN_PARTS)
+            refusal = self._ask(patient, ((parameter, value), *narrower))
+            self.slice.declined += self._is_declined(value, refusal, bool(narrower))
+            last = refusal or last
+            if self._unheeded:
+                break
+        return last
+
+    def _is_declined(self, value: str, refusal: FhirError | None, narrowed: bool) -> bool:
+        """A category that this server does not know. One that it knew, when all was asked for, is
+        not let pass now: what is new in it would be missed."""
+        word = f"{self._kind.name}:declined:{value}"
+        declined = isinstance(refusal, _NOT_HERE)
+        if not narrowed:
+            (self._job.learned.add if declined else self._job.learned.discard)(word)
+        return declined and word in self._job.learned
 
     def _wants_split(self, refusal: FhirError | None) -> bool:
         return (
@@ -482,7 +513,7 @@ class TypePull:
         """What the next pull may begin with; None where this one was not whole, the server told no
         time, or it sends what is not this patient's. What was read by its id is read again."""
         foreign = self.slice.dropped[FOREIGN]
-        if self.slice.verdict != "complete" or foreign or not self._timed or self._asked is None:
+        if not self.slice.whole or foreign or not self._timed or self._asked is None:
             return None
         return KeptType(
             asked=self._asked,

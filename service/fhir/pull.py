@@ -29,8 +29,6 @@ from service.fhir.subjects import FOREIGN
 
 BARE_ID = "patient:bare-id"
 """Learned: this server finds a patient's resources by `id`, not by `Patient/id`."""
-SPLIT = "split"
-"""Learned of a type: this server wants it asked for category by category."""
 NO_EVERYTHING = "no-everything"
 """Learned: what this server gives for `$everything` is not to be relied on."""
 
@@ -204,14 +202,14 @@ class Job:
     def _since(self, part: TypePull, before: KeptType) -> bool:
         """By `_lastUpdated`."""
         assert self._terms is not None
-        able = not self._knows(part, SPLIT) and not self._knows(part, NO_SINCE)
+        able = not self._knows(part, NO_SINCE)
         return able and before.serves(self._terms) and part.run_since(before, self._terms)
 
     def _new(self, part: TypePull, before: KeptType) -> bool:
         """By the date of recording, once it is known that there is no `_lastUpdated`."""
         assert self._terms is not None
         able = self._knows(part, NO_SINCE) and part.tells_new()
-        able = able and not self._knows(part, SPLIT) and not self._knows(part, NO_CREATED)
+        able = able and not self._knows(part, NO_CREATED)
         return able and before.serves_for_new(self._terms) and part.run_created(before, self._terms)
 
     def _knows(self, part: TypePull, word: str) -> bool:
@@ -222,7 +220,7 @@ class Job:
         assert self._terms is not None
         before = self._before.get(part.slice.type)
         trusted = before is None or before.trusted
-        full = part.slice.rests is None and part.slice.verdict == "complete"
+        full = part.slice.rests is None and part.slice.whole
         if before is not None and full and not self._knows(part, NO_SINCE):
             missed = part.untold(before, self._terms)
             if missed and trusted:

@@ -9,6 +9,7 @@ from service.fhir.errors import FhirError
 
 Resource = dict[str, Any]
 NOT_ASKED = "not-asked"
+IN_PARTS = "by-category"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,10 @@ class Slice:
     rests: str | None = None
     """What it rests on where not on one full pull (`since.COUNTED`, `since.UNCOUNTED`)"""
     full_days_ago: int | None = None
+    in_parts: bool = False
+    """Asked for category by category: what has none is never found."""
+    declined: int = 0
+    """Of these, categories that the server does not know; each among `refused`."""
     asked: set[str] = field(default_factory=set)
     """The forms of all questions sent (`forms`), those refused or put again in another form too"""
 
@@ -93,8 +98,14 @@ class Slice:
         """complete: all that was asked was answered to the last page; unknown: nothing was."""
         if self.finished == 0 and self.matches == 0:
             return "unknown"
-        whole = self.finished == self.queries and not (self.truncated or self.lost)
+        whole = self.whole and not self.in_parts
         return "complete" if whole else "partial"
+
+    @property
+    def whole(self) -> bool:
+        """Whatever could be asked was answered to the last page."""
+        answered = self.finished + self.declined == self.queries and self.finished > 0
+        return answered and not (self.truncated or self.lost)
 
     @classmethod
     def unasked(cls, kind: str) -> "Slice":
@@ -121,5 +132,5 @@ class Slice:
         if self.rests is not None:
             row |= {"rests": self.rests, "fullDaysAgo": self.full_days_ago or 0}
         if verdict != "complete":
-            row["reason"] = self.reason or NOT_ASKED
+            row["reason"] = self.reason or (IN_PARTS if self.in_parts else NOT_ASKED)
         return row

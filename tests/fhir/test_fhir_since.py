@@ -353,6 +353,69 @@ def test_by_its_date_no_correction_is_seen_until_all_is_pulled_again() -> None:
         assert found.safety == []  # nobody had promised to tell
 
 
+class ByCategory(Refusing):
+    """As Epic: Observations by category only, of which it does not know all; and no count."""
+
+    unknown: frozenset[str] = frozenset({"therapy", "activity"})
+
+    def asked(self, kind: str, pairs: Pairs) -> Pairs:
+        named = dict(pairs)
+        if kind == "Observation" and "category" not in named:
+            raise FhirError(400, "required", "category")
+        if named.get("category") in self.unknown:
+            raise FhirError(400, "value", "category")
+        return super().asked(kind, pairs)
+
+
+def test_by_category_only_what_is_new_is_asked_for_category_by_category() -> None:
+    with start(ByCategory) as sandbox:
+        chart = Chart(sandbox)
+        whole = told(chart.changes())
+        assert chart.rests(chart.changes())["Observation"] == CREATED
+        chart.put(filed("o9"))
+        before = len(sandbox.requests)
+        found = chart.changes()
+        assert told(found) == told(chart.everything()) != whole
+        (row,) = (s for s in slices(found) if s["type"] == "Observation")
+        assert (row["verdict"], row["rests"], row["matches"]) == ("partial", CREATED, 5)
+        asked = [r for r in sandbox.requests[before:] if r.kind == "Observation"]
+        narrowed = [r for r in asked if "date" in r.parameters]
+        assert len(narrowed) == 9
+        # Of what is dated within the days that are asked for again, a correction is seen, too.
+        chart.put(filed("o9") | {"status": "entered-in-error"})
+        assert told(chart.changes()) == told(chart.everything())
+        # Of what is older, none is seen until all is pulled again.
+        chart.put(observation("o1", 7.0))
+        assert told(chart.changes()) != told(chart.everything())
+        later = replace(TERMS, now=TERMS.now + TERMS.created_full_after)
+        found = chart.changes(later)
+        assert chart.rests(found) == dict.fromkeys(TYPES)
+        assert told(found) == told(chart.everything())
+
+
+def test_by_category_a_correction_is_seen_at_once_where_nobody_may_miss_one() -> None:
+    with start(ByCategory) as sandbox:
+        chart = Chart(sandbox)
+        chart.changes(NEVER_BY_DATE)
+        for old in (observation("o1", 7.0), observation("o1", 7.0, "entered-in-error")):
+            chart.put(old | {"effectiveDateTime": "2019-01-01"})
+            assert told(chart.changes(NEVER_BY_DATE)) == told(chart.everything())
+
+
+def test_a_category_that_is_refused_only_now_is_no_reason_to_miss_what_is_in_it() -> None:
+    with start(ByCategory) as sandbox:
+        chart = Chart(sandbox)
+        chart.changes()
+        chart.changes()
+        persona = sandbox.inside.persona
+        assert isinstance(persona, ByCategory)
+        persona.unknown = frozenset({"therapy", "activity", "laboratory"})
+        found = chart.changes()
+        (row,) = (s for s in slices(found) if s["type"] == "Observation")
+        assert "rests" not in row
+        assert row["refused"] == 3
+
+
 def test_by_its_date_a_deletion_or_a_late_entry_is_seen_by_the_count() -> None:
     with start(Refusing) as sandbox:
         chart = Chart(sandbox)
@@ -419,6 +482,10 @@ def test_on_every_persona_changes_give_the_same_record(name: str) -> None:
         chart.delete("Observation", "o2")
         time.sleep(lag)
         found = chart.changes(Terms(now=TERMS.now))
+        if chart.rests(found)["Observation"] == CREATED:
+            # Nor does anybody tell of a correction: the same, and much sooner.
+            assert "o9" not in {r["id"] for r in found.resources}
+            found = chart.changes(Terms(now=TERMS.now + TERMS.created_full_after))
         if chart.rests(found)["Observation"] == UNCOUNTED:
             # Nobody counts: a deletion is unseen, as the slice says, until all is pulled anew.
             assert "o2" in {r["id"] for r in found.resources}
