@@ -115,7 +115,7 @@ class Outdated:
     title: str
     done: str
     """`accepted-needs-review`: it is marked; `flagged-beside`: a notice stands beside it;
-    `unmarked`: nothing in the chart says so."""
+    `unmarked`, `open`: nothing in the chart says so."""
 
 
 def stale(pseudonym: str) -> list[Outdated]:

@@ -682,12 +682,12 @@ class Service:
             "twinport_writes_unfinished": self.runtime.outbox.waiting(),
             "twinport_results_to_review": self._closed_as(Done.REVIEW),
             "twinport_results_flagged_beside": self._closed_as(Done.FLAGGED),
-            "twinport_results_unmarked": self._closed_as(Done.UNMARKED),
+            "twinport_results_unmarked": self._closed_as(Done.UNMARKED, Done.OPEN),
             **self.watching.levels(),
         }
 
-    def _closed_as(self, done: Done) -> int:
-        return len(self.runtime.outbox.closed_as(done.value))
+    def _closed_as(self, *done: Done) -> int:
+        return len(self.runtime.outbox.closed_as(*(one.value for one in done)))
 
     def _note(
         self,

@@ -55,10 +55,10 @@ class Charted:
     @property
     def unmarked(self) -> list[str]:
         """Models whose results no longer hold, in a chart that refuses to be told so."""
-        return self._models(Done.UNMARKED)
+        return self._models(Done.UNMARKED, Done.OPEN)
 
-    def _models(self, done: Done) -> list[str]:
-        return sorted({change.model for change in self.changes if change.done is done})
+    def _models(self, *done: Done) -> list[str]:
+        return sorted({change.model for change in self.changes if change.done in done})
 
     def counts(self) -> dict[str, int]:
         """Without the usual: a first-choice rung and nothing corrected."""
@@ -223,14 +223,13 @@ class Chart:
         done = self._corrector.retire(item, one)
         if done is Done.UNMARKED and self._beside.say(item, one):
             done = Done.FLAGGED
-        if done is not Done.OPEN:
-            lapsed = one.lapsed and done is Done.SUPERSEDED
-            self._runtime.outbox.close(item.key, LAPSED if lapsed else done.value)
+        lapsed = one.lapsed and done in (Done.SUPERSEDED, Done.GONE)
+        self._runtime.outbox.close(item.key, LAPSED if lapsed else done.value)
         return done
 
     def _still_to_deal_with(self, item: OutboxItem, one: Earlier) -> Change | None:
         """Told again by every run until somebody has dealt with it; audited the first time."""
-        if item.detail in (Done.UNMARKED.value, Done.FLAGGED.value):
+        if item.detail in (Done.UNMARKED.value, Done.FLAGGED.value, Done.OPEN.value):
             return self._still_unmarked(item, one)
         if item.detail != Done.REVIEW.value:
             return None
@@ -242,9 +241,10 @@ class Chart:
 
     def _still_unmarked(self, item: OutboxItem, one: Earlier) -> Change | None:
         """Tried again by every run: what the server refuses may be allowed one day, and a person
-        may have withdrawn it there. Then no notice is needed any more."""
+        may have withdrawn it there. Then no notice is needed any more. A server that fails at the
+        change a second time is as one that refuses it."""
         before, done = Done(item.detail), self._corrector.retire(item, one)
-        if done is Done.UNMARKED and (before is Done.FLAGGED or self._beside.say(item, one)):
+        if done in (Done.UNMARKED, Done.OPEN) and (before is Done.FLAGGED or self._beside.say(item, one)):
             done = Done.FLAGGED
         if done in (before, Done.OPEN):
             return Change(one.model, one.cause, before)

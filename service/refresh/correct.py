@@ -51,7 +51,7 @@ class Done(StrEnum):
     RESTORED = "restored"
     REVIEW = "accepted-needs-review"
     GONE = "gone"  # not on the server any more: nothing to change
-    OPEN = "open"  # could not be changed now; tried again by the next run
+    OPEN = "open"  # could not be changed now; tried again by the next run, and in sight till then
     FLAGGED = "flagged-beside"  # the server refuses the change: a notice stands beside it
     UNMARKED = "unmarked"  # it refuses the change and any notice: nothing in the chart says so
 

@@ -61,8 +61,8 @@ class ChartWriter:
     def to_deal_with(self) -> dict[str, Done]:
         """Keys of results in a chart that no longer hold and wait for a person; how the chart says
         so, if it does."""
-        waiting = (Done.REVIEW.value, Done.FLAGGED.value, Done.UNMARKED.value)
-        found = self._outbox.closed_as(*waiting)
+        waiting = (Done.REVIEW, Done.FLAGGED, Done.UNMARKED, Done.OPEN)
+        found = self._outbox.closed_as(*(done.value for done in waiting))
         return {row.partition(".")[0]: Done(detail) for row, detail in found.items()}
 
     def write(self, key: str, review: Reviewed) -> Outcome:

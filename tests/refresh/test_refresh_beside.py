@@ -62,10 +62,11 @@ def stale(twin: str) -> list[tuple[str, Done]]:
     names = {
         Done.REVIEW: "twinport_results_to_review",
         Done.FLAGGED: "twinport_results_flagged_beside",
-        Done.UNMARKED: "twinport_results_unmarked",
     }
     for done, name in names.items():
         assert levels[name] == sum(one.done is done for one in found)
+    unseen = [one for one in found if one.done not in names]
+    assert levels["twinport_results_unmarked"] == len(unseen)
     return [(one.model, one.done) for one in found]
 
 
@@ -241,6 +242,24 @@ def test_what_a_person_withdrew_there_is_dealt_with(open_clinic: Open) -> None:
     assert clinic.run(*PREVENT)["flagged"] == ["prevent"]
     clinic.change(risk, status="entered-in-error")
     assert clinic.run(*PREVENT)["flagged"] == []
+    assert stale(twin) == []
+
+
+@pytest.mark.slow
+def test_a_server_that_fails_at_the_change_is_as_one_that_refuses_it(open_clinic: Open) -> None:
+    """Not at once: the next run may find it well again."""
+    persona = Unchanging(status=500)
+    clinic = open_clinic(persona)
+    twin = clinic.run(*PREVENT)["twin"]
+    withdraw(clinic)
+    assert clinic.run(*PREVENT)["unmarked"] == ["prevent"]
+    assert [done for _, done in stale(twin)] == [Done.OPEN]
+    assert not notices(clinic, "Flag")
+    assert clinic.run(*PREVENT)["flagged"] == ["prevent"]
+    assert len(notices(clinic, "Flag")) == 1
+    persona.refusing = False
+    assert clinic.run(*PREVENT)["corrected"]["withdrawn"] == 1
+    assert [flag["status"] for flag in notices(clinic, "Flag")] == ["inactive"]
     assert stale(twin) == []
 
 

@@ -214,6 +214,18 @@ def test_what_a_person_withdrew_stays_withdrawn(clinic: Clinic) -> None:
     assert [r["status"] for r in clinic.ours("RiskAssessment")] == ["entered-in-error"]
 
 
+def test_what_a_person_did_not_accept_stays_as_it_is(clinic: Clinic) -> None:
+    """`cancelled` is not in force, and is no error of an input."""
+    clinic.run("--model", "prevent")
+    (risk,) = clinic.ours("RiskAssessment")
+    clinic.change(risk, status="cancelled")
+    (before,) = clinic.ours("RiskAssessment")
+    clinic.change(clinic.newest(CREATININE), status="entered-in-error")
+    summary = clinic.run("--model", "prevent")
+    assert before in clinic.ours("RiskAssessment")
+    assert (summary["corrected"], summary["review"], summary["unmarked"]) == ({}, [], [])
+
+
 def test_a_dry_run_corrects_nothing(clinic: Clinic) -> None:
     clinic.run()
     clinic.change(clinic.newest(CREATININE), status="entered-in-error")

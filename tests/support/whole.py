@@ -21,7 +21,7 @@ SUITES = {
     "personas": "checkup hostile loop",
     "portable": "everything sphr",
     "receive": "commands hostile interchange",
-    "refresh": "chart ladder only_needed refusals transcripts",
+    "refresh": "beside chart ladder only_needed refusals transcripts",
     "review": "chart desk",
     "sandbox": "docs export population writes",
     "service": "commands killed pipeline privacy proof together",
