@@ -244,8 +244,9 @@ class Chart:
         may have withdrawn it there. Then no notice is needed any more. A server that fails at the
         change a second time is as one that refuses it."""
         before, done = Done(item.detail), self._corrector.retire(item, one)
-        if done in (Done.UNMARKED, Done.OPEN) and (before is Done.FLAGGED or self._beside.say(item, one)):
-            done = Done.FLAGGED
+        if done in (Done.UNMARKED, Done.OPEN):
+            said = before is Done.FLAGGED or self._beside.say(item, one)
+            done = Done.FLAGGED if said else done
         if done in (before, Done.OPEN):
             return Change(one.model, one.cause, before)
         if before is Done.FLAGGED:
