@@ -17,8 +17,9 @@ from privacy.compile import Compiler, Refusal, Rule
 from privacy.dicom.judge import Dataset, Judge
 from privacy.elements import IN_SCOPE, RESOURCE_TYPES
 from privacy.guards import Guards
-from privacy.plans import Odd, Planner
+from privacy.plans import Noted, Odd, Planner
 from privacy.policy import Policy
+from privacy.pseudonyms import Pseudonyms
 from privacy.subject import SubjectContext
 from privacy.times import Clock, day_of, parse
 
@@ -109,7 +110,9 @@ class Session:
         policy = deidentifier.policy
         self._tables = deidentifier.with_series if series else deidentifier.tables
         self._slots, self._subject = deidentifier.slots, subject
-        self.pseudonym, self.epoch = subject.pseudonym, subject.epoch
+        ids, self.epoch = subject.pseudonym, subject.epoch
+        # The method itself: to call an object takes Python a search for it each time.
+        self.pseudonym = ids.__call__ if isinstance(ids, Pseudonyms) else ids
         self.policy, self.decimals = policy, deidentifier.decimals
         self._bundles = deidentifier.planner.bundles
         self._dicom, self._series = deidentifier.dicom, series
@@ -120,8 +123,7 @@ class Session:
         self._in_days = policy.time.unit == "d"  # then the time of day changes no offset
         # Written by the compiled rules and the plans.
         self.hits = [0] * len(deidentifier.slots)
-        self.done: list[int] = []  # bundles of the plans, not yet added up
-        self.bundles: Counter[int] = Counter()
+        self.done: Noted = []  # bundles of the plans, not yet added up
         self.special = 0
         self.extensions: Counter[Count] = Counter()
         self.labels: Counter[tuple[str, str]] = Counter()
@@ -145,10 +147,7 @@ class Session:
     def counts(self) -> Counter[Count]:
         """How often each action was taken at each path."""
         self.add_up()
-        hits = list(self.hits)
-        for bundle, times in self.bundles.items():
-            for slot in self._bundles[bundle]:
-                hits[slot] += times
+        hits = self.hits
         taken = zip(compress(self._slots, hits), filter(None, hits), strict=True)  # few of many
         found = Counter(dict(taken))
         found.update(self.extensions)
@@ -197,7 +196,10 @@ class Session:
 
     def add_up(self) -> None:
         """What the plans have noted, so that a long record's notes do not grow with it."""
-        self.bundles.update(self.done)
+        hits, bundles = self.hits, self._bundles
+        for number, times in Counter(self.done).items():
+            for slot in bundles[number]:
+                hits[slot] += times
         self.done.clear()
 
     def offset(self, text: Any) -> tuple[int, str] | str:

@@ -11,14 +11,16 @@ date out of range) ends a plan with `ODD`: what it has counted is taken back, an
 `compile.py` judge the whole resource from the start. A plan can therefore only agree with the
 rules; `tests/privacy/test_privacy_plans.py` compares the two.
 
-What a plan counts is the same for every object of its shape: a *bundle* of slots. Its number is
-noted in `done`, and multiplied out when the counts are read. Parts that repeat (a coding, a unit, a
-time, a reference) are judged once and shared between records: records are read, never written to.
+What repeats from record to record (codes, units, a status, which keys a part has) makes one key
+together. What is kept and what is counted for it is judged once: the beginning of a record, which
+is copied and filled in, and the number of a *bundle* of slots, which is noted in `done` and
+multiplied out by `Session.add_up`. Its parts are shared between records, as times and references
+are: records are read, never written to.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from privacy.compile import LARGEST, Compiler, Rule
 from privacy.elements import elements_of
@@ -28,16 +30,18 @@ if TYPE_CHECKING:
     from privacy.deidentify import Session
 
 Shape = tuple[str, ...]
-Plan = Callable[[Any, "Session", list[int]], Any]
-Learn = Callable[[tuple[Any, ...]], tuple[Any, int]]
-Memo = dict[tuple[Any, ...], tuple[Any, int]]
+Noted = list[int]
+Plan = Callable[[Any, "Session", Noted], Any]
+Key = tuple[Any, ...]
+Judged = tuple[Any, list[int]]  # what is kept, and the slots that are counted
+Judge = Callable[[Key], Judged]
 Made = TypeVar("Made")
 
 SHAPES = 64  # remembered at one path
 UNKNOWN = "drop:unknown-code"
-BUNDLES = 2048  # plans and variants in all; whatever comes later is judged by the rules
-MANY = 1 << 12  # numbers of bundles noted before they are added up
-CACHE = 1 << 14  # codings or units remembered at one path; a full cache starts again
+BUNDLES = 1 << 13  # plans and variants in all; whatever comes later is judged by the rules
+MANY = 1 << 10  # notes taken before they are added up
+CACHE = 1 << 12  # keys remembered for one plan, or for a part; a full cache starts again
 
 
 class Odd(ValueError):  # noqa: N818 - an answer, not an error
@@ -57,6 +61,7 @@ class Planner:
     def __init__(self, compiler: Compiler) -> None:
         self.compiler = compiler
         self.bundles: list[tuple[int, ...]] = []
+        self._numbers: dict[tuple[int, ...], int] = {}
         self.sources: dict[str, str] = {}  # what was generated, to be read
         self._lock = Lock()
 
@@ -85,7 +90,7 @@ class Planner:
         """The plan of an object inside a resource."""
         plans = Plans(lambda shape: Writer(self, path, owner, shape).plan(), keys_of(owner))
 
-        def apply(source: Any, session: "Session", done: list[int]) -> Any:
+        def apply(source: Any, session: "Session", done: Noted) -> Any:
             plan = plans[tuple(source)] if type(source) is dict else None
             if plan is None:
                 raise Odd
@@ -93,21 +98,24 @@ class Planner:
 
         return apply
 
-    def counted(self, path: str, owner: str) -> "Plans[int] | None":
-        """The bundle for each shape of an object of which nothing is kept; None if anything is."""
+    def counted(self, path: str, owner: str) -> "Plans[list[int]] | None":
+        """What each shape of an object counts of which nothing is kept; None if anything is."""
         actions = {self.compiler.verdict(path, owner, key).action for key in elements_of(owner)}
         if actions & KEEPING:
             return None
-        return Plans(lambda shape: Writer(self, path, owner, shape).number(), keys_of(owner))
+        return Plans(lambda shape: Writer(self, path, owner, shape).counted(), keys_of(owner))
 
     # Counting -------------------------------------------------------------------------------------
 
     def bundle(self, slots: Collection[int]) -> int:
+        wanted = tuple(slots)
         with self._lock:
-            if len(self.bundles) >= BUNDLES:
-                raise NotPlanned
-            self.bundles.append(tuple(slots))
-            return len(self.bundles) - 1
+            if wanted not in self._numbers:
+                if len(self.bundles) >= BUNDLES:
+                    raise NotPlanned
+                self._numbers[wanted] = len(self.bundles)
+                self.bundles.append(wanted)
+            return self._numbers[wanted]
 
     def slot(self, path: str, action: str) -> int:
         """A slot that the rules have: a plan cannot count what they would not."""
@@ -115,34 +123,39 @@ class Planner:
 
     def references(self, path: str, action: str) -> Plan:
         """The plan of a list of references: each of them counts."""
-        numbers = self.reference_numbers(path, action)
+        judge = self.reference(path, action)
+        numbers = {keys: self.bundle(judge((keys,))[1]) for keys in (ALONE, DISPLAYED)}
 
-        def apply(source: Any, session: "Session", done: list[int]) -> Any:
+        def apply(source: Any, session: "Session", done: Noted) -> Any:
             if type(source) is not list or not source:
                 raise Odd
             find = session.told if action == "reference" else session.own
             kept = [find(item["reference"]) for item in source]
-            done += [numbers[tuple(item)] for item in source]
+            done += [numbers[2 * len(item) + ("display" in item)] for item in source]
             return kept
 
         return apply
 
-    def reference_numbers(self, path: str, action: str) -> dict[Shape, int]:
-        """The bundle of a reference, by its keys."""
+    # Parts of a key: what repeats, judged once ----------------------------------------------------
+
+    def reference(self, path: str, action: str) -> Judge:
+        """Judges a reference by the number of its keys. Its text is a matter of the session."""
         one, display = self.slot(path, action), self.slot(f"{path}.display", "drop")
-        displayed = self.bundle([one, display])
-        return {
-            ("reference",): self.bundle([one]),
-            ("reference", "display"): displayed,
-            ("display", "reference"): displayed,
-        }
+        known = {ALONE: [one], DISPLAYED: [one, display]}
+        return lambda key: (None, known[key[0]])
 
-    # What repeats, judged once --------------------------------------------------------------------
+    def code(self, path: str, codes: Collection[str]) -> Judge:
+        slots = [self.slot(path, "code")]
 
-    def coding_memo(self, path: str, text: str | None, as_list: bool) -> tuple[Memo, Learn]:
+        def judge(key: Key) -> Judged:
+            if key[0] not in codes:
+                raise Odd
+            return key[0], slots
+
+        return judge
+
+    def coding(self, path: str, text: str | None, as_list: bool) -> Judge:
         """Judges `(system, code, display?, keys, text?, keys)`; `text` names a concept's text."""
-        memo: Memo = {}
-        numbers: dict[tuple[bool, bool, str], int] = {}
 
         def slots(display: bool, texted: bool, action: str) -> list[int]:
             found = [self.slot(path, action)]
@@ -151,48 +164,90 @@ class Planner:
                 found.append(self.slot(text.removesuffix(".text"), "drop:uncoded"))
             return found + ([self.slot(str(text), "drop")] if texted else [])
 
-        def learn(key: tuple[Any, ...]) -> tuple[Any, int]:
+        def judge(key: Key) -> Judged:
             system, code, display, keys, texted, outer = key
             known = self.compiler.known(system, code)
             if keys != 2 + display or outer != 1 + texted or (known and known.special):
                 raise Odd
-            variant = (display, texted, known.action if known else UNKNOWN)
-            if variant not in numbers:
-                numbers[variant] = self.bundle(slots(*variant))
-            if known is None:  # it may say who somebody is: judged each time, never remembered
-                return None, numbers[variant]
+            if known is None:
+                return None, slots(display, texted, UNKNOWN)
             kept: Any = {"system": known.system, "code": known.code}
             kept = kept if text is None else {"coding": [kept]}
-            return remember(memo, key, ([kept] if as_list else kept, numbers[variant]))
+            return [kept] if as_list else kept, slots(display, texted, known.action)
 
-        return memo, learn
+        return judge
 
-    def unit_memo(self, path: str) -> tuple[Memo, Learn]:
+    def unit(self, path: str) -> Judge:
         """Judges `(unit, system, code, keys)` of a quantity that holds a value and these alone."""
-        memo: Memo = {}
-        numbers: dict[tuple[bool, bool], int] = {}
-        judge = self.compiler.unit_judge(path)
+        judge_unit = self.compiler.unit_judge(path)
 
-        def slots(unit: bool, code: bool) -> list[int]:
-            found = [self.slot(f"{path}.value", "number")]
-            found += [self.slot(f"{path}.unit", "unit")] if unit else []
-            return found + ([self.slot(f"{path}.code", "unit-code")] if code else [])
-
-        def learn(key: tuple[Any, ...]) -> tuple[Any, int]:
-            given = {
-                name: value
-                for name, value in zip(("unit", "system", "code"), key, strict=False)
-                if value is not None
-            }
-            parts, years = judge(*key[:3])
+        def judge(key: Key) -> Judged:
+            names = ("unit", "system", "code")
+            given = {name: key[place] for place, name in enumerate(names) if key[place] is not None}
+            parts, years = judge_unit(*key[:3])
             if parts != given or years or key[3] != 1 + len(given):
                 raise Odd
-            variant = ("unit" in given, "code" in given)
-            if variant not in numbers:
-                numbers[variant] = self.bundle(slots(*variant))
-            return remember(memo, key, (parts, numbers[variant]))
+            slots = [self.slot(f"{path}.value", "number")]
+            slots += [self.slot(f"{path}.unit", "unit")] if "unit" in given else []
+            slots += [self.slot(f"{path}.code", "unit-code")] if "code" in given else []
+            return {"value": None, **parts}, slots
 
-        return memo, learn
+        return judge
+
+
+class Part(NamedTuple):
+    """A part of the key of a plan: what repeats of one element."""
+
+    name: str  # of the element
+    size: int
+    judge: Judge
+    kept: bool  # whether anything of it may be in the record
+
+
+def shapes(counted: "Plans[list[int]]") -> Judge:
+    """Judges the keys of an object of which nothing is kept."""
+
+    def judge(key: Key) -> Judged:
+        slots = counted[key[0]]
+        if slots is None:
+            raise Odd
+        return None, slots
+
+    return judge
+
+
+class Together:
+    """All parts of the key of one plan, judged together, and remembered."""
+
+    def __init__(
+        self, planner: Planner, record: Mapping[str, Any], slots: list[int], parts: list[Part]
+    ) -> None:
+        self.memo: dict[Key, tuple[int, dict[str, Any]]] = {}
+        self._planner, self._record, self._slots, self._parts = planner, record, slots, parts
+        self._known: dict[tuple[str, Key], Judged] = {}
+
+    def learn(self, key: Key) -> tuple[int, dict[str, Any]]:
+        """The number of what is counted, and the record to begin with."""
+        record, slots, start, lasting = dict(self._record), list(self._slots), 0, True
+        for part in self._parts:
+            kept, counted = self._judged(part, key[start : start + part.size])
+            start += part.size
+            slots += counted
+            if kept is not None:
+                record[part.name] = kept
+            elif part.kept:
+                del record[part.name]
+                lasting = False  # a code that may say who somebody is: never remembered
+        found = self._planner.bundle(slots), record
+        return remember(self.memo, key, found) if lasting else found
+
+    def _judged(self, part: Part, key: Key) -> Judged:
+        found = self._known.get((part.name, key))
+        if found is None:
+            found = part.judge(key)
+            if found[0] is not None:
+                remember(self._known, (part.name, key), found)
+        return found
 
 
 class Plans(dict[Shape, Made | None]):
@@ -216,7 +271,7 @@ def keys_of(owner: str) -> set[str]:
     return set(elements_of(owner)) | {"_" + key for key in elements_of(owner)}
 
 
-def remember(memo: Memo, key: tuple[Any, ...], found: tuple[Any, int]) -> tuple[Any, int]:
+def remember(memo: dict[Any, Made], key: Any, found: Made) -> Made:
     if len(memo) >= CACHE:
         memo.clear()
     memo[key] = found
@@ -232,46 +287,62 @@ class Writer:
         self.lines: list[str] = []
         self.names: dict[str, Any] = {"Odd": Odd}
         self.slots: list[int] = []  # counted for every object of this shape
-        self.kept: list[str] = []  # entries that are always kept
+        self.record: dict[str, Any] = {}  # what is kept, in order; None for what differs
+        self.parts: list[Part] = []  # what is kept of it is the same for the same key
+        self.key_parts: list[str] = []
+        self.kept: list[str] = []  # fills in the record
         self.perhaps: list[tuple[str, str]] = []  # entries kept unless nothing is left of them
-        self.perhaps_not: list[tuple[str, str]] = []  # kept in their place, or taken out again
-        self.numbers: list[str] = []  # bundles of the parts
-        self.last: list[str] = []  # counts of its own: only when all else was as expected
+        self.last: list[str] = []  # counts, draws: only when all else was as expected
 
     def plan(self) -> Plan:
-        number = self.number()
+        self.keys()
         head = f"def plan(source, session, done):  # {self.path}: {', '.join(self.shape)}"
-        text = "\n    ".join([head, *self.opening(), *self.lines, *self.ending(number)])
+        text = "\n    ".join([head, *self.opening(), *self.lines, *self.ending()])
         exec(compile(text, f"<plan {self.path}>", "exec"), self.names)  # noqa: S102 - our own text
         self.planner.sources[f"{self.path} {' '.join(self.shape)}"] = text
         plan: Plan = self.names["plan"]
         return plan
 
-    def number(self) -> int:
-        """Writes the lines; the bundle of what is counted for every object of this shape."""
+    def counted(self) -> list[int]:
+        """What is counted of an object of which nothing is kept."""
+        self.keys()
+        return self.slots
+
+    def keys(self) -> None:
         for position, key in enumerate(self.shape):
             self.key(key, f"v{position}")
-        return self.planner.bundle(self.slots)
 
     def opening(self) -> list[str]:
         """The values, all at once, in the order of the shape; and what the session remembers."""
         values = "".join(f"v{position}, " for position in range(len(self.shape)))
-        used = [name for name in MEMORIES if any(f"{name}.get" in line for line in self.lines)]
+        written = "".join([*self.lines, *self.kept])
+        used = [name for name in MEMORIES if f"{name}.get" in written]
         taken = [f"{values}= source.values()"] if self.shape else []
         return [*taken, *(f"{name} = session.{name}" for name in used)]
 
-    def ending(self, number: int) -> list[str]:
-        kept = f"kept = {{{', '.join(self.kept)}}}"
-        perhaps = [f"if {name} is not None: kept[{key!r}] = {name}" for key, name in self.perhaps]
-        perhaps += [f"if {name} is None: del kept[{key!r}]" for key, name in self.perhaps_not]
-        done = f"done += ({', '.join([str(number), *self.numbers])},)"
-        return [*self.last, kept, *perhaps, done, f"return kept{'' if self.whole else ' or None'}"]
+    def ending(self) -> list[str]:
+        """To copy a record and fill it in is quicker than to make it key by key."""
+        kept = [f"if {name} is not None: kept[{key!r}] = {name}" for key, name in self.perhaps]
+        answer = f"return kept{'' if self.whole else ' or None'}"
+        return [*self.beginning(), *self.kept, *kept, *self.last, "done.append(number)", answer]
+
+    def beginning(self) -> list[str]:
+        together = Together(self.planner, self.record, self.slots, self.parts)
+        if not self.parts:
+            number, self.names["_record"] = together.learn(())
+            return [f"number, kept = {number}, _record.copy()"]
+        self.names |= {"_memo": together.memo, "_learn": together.learn}
+        return [
+            f"key = ({', '.join(self.key_parts)},)",
+            "number, kept = _memo.get(key) or _learn(key)",
+            "kept = kept.copy()",
+        ]
 
     # One key --------------------------------------------------------------------------------------
 
     def key(self, key: str, name: str) -> None:
         if key == "resourceType":
-            self.kept.append(f"'resourceType': {self.path!r}")
+            self.record[key] = self.path
             return
         if key.startswith("_"):
             self.slots.append(self.planner.slot(f"{self.path}.{key}", "drop:primitive-extension"))
@@ -290,10 +361,12 @@ class Writer:
             self.last.append(f"{self.give(name, rule)}({name}, session)")
         elif action == "keep":
             self.keep(leaf, name)
-        elif action in {"reference", "subject", "about"}:
+        elif action in REFERRING:
             self.reference(leaf, action, name)
-        elif leaf.element.is_list or action not in PLAIN:
+        elif leaf.element.is_list or action not in {"code", *PLAIN}:
             raise NotPlanned
+        elif action == "code":
+            self.part(leaf, self.planner.code(leaf.path, leaf.element.codes), name)
         else:
             self.slots.append(self.planner.slot(leaf.path, action))
             PLAIN[action](self, leaf, name)
@@ -310,7 +383,15 @@ class Writer:
         return f"_{name}"
 
     def always(self, leaf: Leaf, text: str) -> None:
-        self.kept.append(f"{leaf.key!r}: {text}")
+        self.record[leaf.key] = None
+        self.kept.append(f"kept[{leaf.key!r}] = {text}")
+
+    def part(self, leaf: Leaf, judge: Judge, *key: str, kept: bool = True) -> None:
+        """What is the same wherever these values are."""
+        if kept:
+            self.record[leaf.key] = None
+        self.parts.append(Part(leaf.key, len(key), judge, kept))
+        self.key_parts += key
 
     # Plain values ---------------------------------------------------------------------------------
 
@@ -322,17 +403,14 @@ class Writer:
         self.lines.append(number_check(name))
         self.always(leaf, name)
 
-    def code(self, leaf: Leaf, name: str) -> None:
-        self.lines.append(f"if {name} not in {self.give(name, leaf.element.codes)}: raise Odd")
-        self.always(leaf, name)
-
     def pseudonym(self, leaf: Leaf, name: str) -> None:
         self.lines.append(f"if type({name}) is not str or not {name}: raise Odd")
-        self.always(leaf, f"session.pseudonym({self.path.partition('.')[0]!r}, {name})")
+        self.record[leaf.key] = None
+        drawn = f"session.pseudonym({self.path.partition('.')[0]!r}, {name})"
+        self.last.append(f"kept[{leaf.key!r}] = {drawn}")
 
     def offset(self, leaf: Leaf, name: str) -> None:
-        self.lines.append(f"{name} = times.get({name}) or session.time({name})")
-        self.always(leaf, name)
+        self.always(leaf, f"times.get({name}) or session.time({name})")
 
     def life(self, leaf: Leaf, name: str) -> None:
         """Counted; the session has read it."""
@@ -342,16 +420,13 @@ class Writer:
     def reference(self, leaf: Leaf, action: str, name: str) -> None:
         path = leaf.path
         if leaf.element.is_list:
-            judge = self.give(name, self.planner.references(path, action))
-            self.lines.append(f"{name} = {judge}({name}, session, done)")
-            self.always(leaf, name)
+            find = self.give(name, self.planner.references(path, action))
+            self.always(leaf, f"{find}({name}, session, done)")
             return
         text, kind = f"{name}['reference']", "told" if action == "reference" else "own"
-        self.lines.append(f"r{name} = {kind}_texts.get({text}) or session.{kind}({text})")
-        self.numbers.append(f"n{name}")
-        numbers = self.give(name, self.planner.reference_numbers(path, action))
-        self.lines.append(f"n{name} = {numbers}[tuple({name})]")
-        self.always(leaf, f"r{name}")
+        self.always(leaf, f"{kind}_texts.get({text}) or session.{kind}({text})")
+        judge = self.planner.reference(path, action)
+        self.part(leaf, judge, f"2 * len({name}) + ('display' in {name})", kept=False)
 
     def keep(self, leaf: Leaf, name: str) -> None:
         owner = leaf.inner_owner
@@ -371,21 +446,22 @@ class Writer:
         self.only(leaf, name)
         self.lines.append(f"[c{name}] = {name}['coding']")
         text = f"{leaf.path}.text"
-        self.codes(leaf, f"{leaf.path}.coding", f"c{name}", text, f"'text' in {name}, len({name})")
+        outer = (f"'text' in {name}", f"len({name})")
+        self.codes(leaf, f"{leaf.path}.coding", f"c{name}", text, outer)
 
     def coding(self, leaf: Leaf, name: str) -> None:
         self.only(leaf, name)
-        self.codes(leaf, leaf.path, name, None, "False, 1")
+        self.codes(leaf, leaf.path, name, None, ("False", "1"))
 
-    def codes(self, leaf: Leaf, path: str, name: str, text: str | None, outer: str) -> None:
+    def codes(
+        self, leaf: Leaf, path: str, name: str, text: str | None, outer: tuple[str, str]
+    ) -> None:
         self.require(
             path, "Coding", {"system": "code-system", "code": "known-code", "display": "drop"}
         )
-        found = self.planner.coding_memo(path, text, leaf.element.is_list)
-        key = f"({name}['system'], {name}['code'], 'display' in {name}, len({name}), {outer})"
-        self.remembered(name, key, found)
-        self.always(leaf, f"m{name}")
-        self.perhaps_not.append((leaf.key, f"m{name}"))
+        judge = self.planner.coding(path, text, leaf.element.is_list)
+        keys = (f"{name}['system']", f"{name}['code']", f"'display' in {name}", f"len({name})")
+        self.part(leaf, judge, *keys, *outer)
 
     def quantity(self, leaf: Leaf, name: str) -> None:
         self.require(
@@ -394,24 +470,18 @@ class Writer:
             {"value": "number", "unit": "unit", "system": "unit-system", "code": "unit-code"},
         )
         self.lines += [f"x{name} = {name}['value']", number_check(f"x{name}")]
-        key = f"({name}.get('unit'), {name}.get('system'), {name}.get('code'), len({name}))"
-        self.remembered(name, key, self.planner.unit_memo(leaf.path))
-        self.always(leaf, f"{{'value': x{name}, **m{name}}}")
-
-    def remembered(self, name: str, key: str, found: tuple[Memo, Learn]) -> None:
-        memo = self.give(f"memo_{name}", found[0])
-        learn = self.give(f"learn_{name}", found[1])
-        self.lines.append(f"k{name} = {key}")
-        self.lines.append(f"m{name}, n{name} = {memo}.get(k{name}) or {learn}(k{name})")
-        self.numbers.append(f"n{name}")
+        keys = [f"{name}.get({key!r})" for key in ("unit", "system", "code")]
+        self.part(leaf, self.planner.unit(leaf.path), *keys, f"len({name})")
+        self.kept += [
+            f"kept[{leaf.key!r}] = {name} = kept[{leaf.key!r}].copy()",
+            f"{name}['value'] = x{name}",
+        ]
 
     def object(self, leaf: Leaf, owner: str, name: str) -> None:
         counted = None if leaf.element.is_list else self.planner.counted(leaf.path, owner)
         if counted is not None:
-            numbers = self.give(name, counted)
             self.lines.append(f"if type({name}) is not dict: raise Odd")
-            self.lines += [f"n{name} = {numbers}[tuple({name})]", f"if n{name} is None: raise Odd"]
-            self.numbers.append(f"n{name}")
+            self.part(leaf, shapes(counted), f"tuple({name})", kept=False)
             return
         inner = self.give(name, self.planner.nested(leaf.path, owner))
         if leaf.element.is_list:
@@ -434,7 +504,6 @@ class Writer:
 PLAIN: dict[str, Callable[[Writer, Leaf, str], None]] = {
     "boolean": Writer.boolean,
     "number": Writer.decimal,
-    "code": Writer.code,
     "pseudonym": Writer.pseudonym,
     "offset": Writer.offset,
     "birth": Writer.life,
@@ -442,8 +511,11 @@ PLAIN: dict[str, Callable[[Writer, Leaf, str], None]] = {
 }
 
 
+REFERRING = frozenset({"reference", "subject", "about"})
+# Twice the number of keys of a reference, and one more where one of them is a display.
+ALONE, DISPLAYED = 2, 5
 # What is done with a key of which something is kept.
-KEEPING = frozenset(PLAIN) - {"birth", "death"} | {"keep", "reference", "subject", "about"}
+KEEPING = frozenset(PLAIN) - {"birth", "death"} | {"code", "keep"} | REFERRING
 MEMORIES = ("own_texts", "told_texts", "times")  # of a session
 
 

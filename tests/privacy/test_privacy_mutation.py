@@ -150,8 +150,8 @@ MUTANTS = {
     "plans take any shape": ("plans.py", "not self._keys.issuperset(shape)", "False"),
     "plans take unknown codes": (
         "plans.py",
-        "                return None, numbers[variant]",
-        '                return {"system": system, "code": code}, numbers[variant]',
+        "return None, slots(display, texted, UNKNOWN)",
+        'return {"system": system, "code": code}, slots(display, texted, UNKNOWN)',
     ),
     "plans take codings with more in them": ("plans.py", "keys != 2 + display or outer", "outer"),
     "plans take concepts with more in them": ("plans.py", " or outer != 1 + texted", ""),
@@ -168,8 +168,13 @@ MUTANTS = {
     ),
     "plans take any code": (
         "plans.py",
-        "if {name} not in {self.give(name, leaf.element.codes)}: raise Odd",
-        "if {name} not in {self.give(name, leaf.element.codes)}: pass",
+        "            if key[0] not in codes:",
+        "            if False:",
+    ),
+    "plans take references with more in them": (
+        "plans.py",
+        "known[key[0]]",
+        "known.get(key[0], [one])",
     ),
     "plans take other people": (
         "deidentify.py",
