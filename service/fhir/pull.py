@@ -145,18 +145,25 @@ class Job:
         self._terms: Terms | None = None
         self._walked = False
         self._arrived: Arrived | None = None
+        self._untold: list[bytes] = []
 
     def tell(self, arrived: Arrived | None) -> None:
-        """From now on, what arrives; the Patient has. One that cannot be packed fails the pull when
-        all else is done: then nothing is told."""
-        if arrived is not None:
-            with suppress(NotFhir):
-                arrived(Packed(self.packer, [self.patient]))
-                self._arrived = arrived
+        """From now on, what arrives. A Patient that cannot be packed fails the pull when all else
+        is done: then nothing is told."""
+        with suppress(NotFhir):
+            self._untold = [self.patient] if arrived is not None else []
+            self._arrived = arrived
 
     def hand_over(self, packed: Callable[[], list[bytes]]) -> None:
-        if self._arrived is not None:
-            self._arrived(Packed(self.packer, packed()))
+        """The Patient with the first page: whoever takes it begins to work, and until then that
+        would only keep the searches from being sent."""
+        if self._arrived is None:
+            return
+        with self._lock:
+            first, self._untold = self._untold, []
+            if first:
+                self._arrived(Packed(self.packer, first))
+        self._arrived(Packed(self.packer, packed()))
 
     def begin_with(self, before: Mapping[str, KeptType], terms: Terms) -> None:
         """What was pulled earlier, and when changes to it are enough."""
