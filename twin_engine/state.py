@@ -10,8 +10,9 @@ hold throughout:
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import repeat, takewhile
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 MissingReason: TypeAlias = Literal[
@@ -202,10 +203,11 @@ class State:
         return self._latest[asked]
 
     def _newest(self, concept: str, within_days: int | None) -> Reading | Missing:
-        found = self.readings(concept, within_days)
-        if not found:
+        usable = self._usable(concept, within_days)
+        first = next(usable, None)
+        if first is None:
             return self._missing(concept, within_days)
-        newest = [reading for reading in found if reading.t == found[0].t]
+        newest = [first, *takewhile(lambda reading: reading.t == first.t, usable)]
         exact = [reading for reading in newest if not reading.comparator]
         if not exact:
             return Missing(concept, "censored", newest[0], self.completeness("Observation"))
@@ -215,10 +217,16 @@ class State:
         self, concept: str, within_days: int | None = None, *, preliminary: bool = False
     ) -> tuple[Reading, ...]:
         """All readings, newest first, censored ones included; preliminary ones only when asked."""
+        return tuple(self._usable(concept, within_days, preliminary=preliminary))
+
+    def _usable(
+        self, concept: str, within_days: int | None, *, preliminary: bool = False
+    ) -> Iterator[Reading]:
+        """The same, one after the other: who wants the newest need not have all judged."""
         found = self._signals.get(concept)
         if found is None:
             found = self._signals[concept] = self._read_signal(concept)
-        return tuple(
+        return (
             reading
             for reading in found
             if self._within(reading.t, within_days, reading.precision)
@@ -413,24 +421,25 @@ class State:
         signal = self.document["signals"].get(concept)
         if signal is None:
             return ()
-        times, unit = signal["t"], signal["unit"]
-        comparator, origin = signal.get("comparator", {}), signal.get("origin", {})
-        status, precision = signal.get("status", {}), signal.get("precision", {})
+        given, last = signal["t"], self.last_moment
+        newest_first = sorted(range(len(given)), key=lambda i: -given[i])
+        places = [i for i in newest_first if given[i] <= last]
+        times = [given[i] for i in places]
+        precisions = _stated(signal, "precision", "day", places)
         return tuple(
-            Reading(
-                concept,
-                signal["v"][i],
-                unit,
-                times[i],
-                self._age_days(times[i], precision.get(str(i), "day")),
-                (signal["src"][i],),
-                comparator.get(str(i), ""),
-                origin.get(str(i), "measured"),
-                status.get(str(i), "final"),
-                precision.get(str(i), "day"),
+            map(
+                Reading,
+                repeat(concept),
+                [signal["v"][i] for i in places],
+                repeat(signal["unit"]),
+                times,
+                map(self._age_days, times, precisions),
+                [(signal["src"][i],) for i in places],
+                _stated(signal, "comparator", "", places),
+                _stated(signal, "origin", "measured", places),
+                _stated(signal, "status", "final", places),
+                precisions,
             )
-            for i in sorted(range(len(times)), key=lambda i: -times[i])
-            if times[i] <= self.last_moment
         )
 
     def _study(self, entry: Mapping[str, Any]) -> Study:
@@ -575,6 +584,14 @@ class State:
         if entry["status"] in PROCEDURE_NEVER:
             return "never"
         return "current" if entry["status"] in PROCEDURE_DONE else "doubtful"
+
+
+def _stated(
+    column: Mapping[str, Any], name: str, usual: str, places: Sequence[int]
+) -> Iterable[str]:
+    """What a sparse part of a column says at these places; mostly there is none."""
+    found = column.get(name)
+    return [found.get(str(i), usual) for i in places] if found else repeat(usual)
 
 
 def _immunization_standing(entry: Mapping[str, Any]) -> Standing:

@@ -10,7 +10,7 @@ from models_twins import signal, signals, state
 from twin_engine.equations.library import library
 from twin_engine.models.assess import assess
 from twin_engine.models.equation_model import EquationModel, equation_model
-from twin_engine.models.uncertainty import DRAWS, draws, spreads, variations
+from twin_engine.models.uncertainty import DRAWS, LEVEL, draws, ends, spreads, variations
 
 PREVENT = equation_model("prevent")
 KIDNEY = equation_model("ckd-epi-2021")
@@ -135,3 +135,18 @@ def test_one_row_has_the_same_range_alone_and_in_a_batch() -> None:
     for target in answer.targets:
         assert whole[target].low[1] == alone[target].low[0]
         assert whole[target].high[1] == alone[target].high[0]
+
+
+@pytest.mark.parametrize("odd", [None, np.nan, np.inf, -np.inf, 0.0])
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6])
+def test_the_ends_of_a_range_are_the_quantiles_of_its_draws(
+    odd: float | None, scale: float
+) -> None:
+    rng = np.random.default_rng(7)
+    drawn = rng.normal(size=(6, 3, DRAWS)) * scale
+    drawn[1, 0] = drawn[1, 0, 0]  # nothing varies
+    if odd is not None:
+        drawn[0, 0, rng.integers(DRAWS, size=20)] = odd
+    levels = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    with np.errstate(invalid="ignore"):
+        assert np.array_equal(ends(drawn), np.quantile(drawn, levels, axis=2), equal_nan=True)

@@ -6,7 +6,7 @@ have one shape: a linear algebra library may add up in another order only where 
 and whether it treats all columns of a tile alike is tried out before it is used.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,22 +63,27 @@ class Evaluator:
         given = {symbol: columns[name] for symbol, name in self._symbols.items()}
         result = np.empty((len(targets), size))
         with np.errstate(all="ignore"):
-            members = {name: self._members(name, given, size) for name in self._equation.strata}
+            members = self._members(given, size)
             if sum(map(len, members.values())) < size:
                 result[:] = np.nan
             for stratum, rows in members.items():
                 plan = self._plan(variant, stratum, targets)
-                room = np.zeros((len(plan.terms), min(BLOCK, _in_tiles(len(rows)))))
-                for start in range(0, len(rows), BLOCK):
-                    here = rows[start : start + BLOCK]
-                    own = {symbol: given[symbol].take(here) for symbol in plan.symbols}
-                    result[:, here] = self._stratum(own, plan, room, len(here), linked=linked)
+                room = np.empty((len(plan.terms), min(BLOCK, _in_tiles(len(rows)))))
+                for here, number in _blocks(rows, size):
+                    own = {symbol: _picked(given[symbol], here) for symbol in plan.symbols}
+                    result[:, here] = self._stratum(own, plan, room, number, linked=linked)
         return result
 
-    def _members(self, stratum: str, given: Columns, size: int) -> Rows:
-        """The positions of the rows that belong to a stratum."""
-        belong = np.asarray(self._equation.strata[stratum]({**self._choices, **given})) > 0
-        return np.flatnonzero(np.broadcast_to(belong, size))
+    def _members(self, given: Columns, size: int) -> dict[str, Rows]:
+        """The positions of the rows that belong to each stratum that has any."""
+        environment = {**self._choices, **given}
+        found = {}
+        for name, condition in self._equation.strata.items():
+            belong = np.asarray(condition(environment)) > 0
+            rows = np.flatnonzero(belong if belong.shape else np.broadcast_to(belong, size))
+            if rows.size:
+                found[name] = rows
+        return found
 
     def _stratum(
         self,
@@ -95,6 +100,7 @@ class Evaluator:
             return np.vstack(tuple(each))
         environment = {**self._choices, **own, **plan.constants}
         terms = room[: len(plan.terms), : _in_tiles(size)]
+        terms[:, size:] = 0.0  # what fills the last tile
         self._terms(environment, plan, terms[:, :size])
         x = plan.sums(terms)[plan.rows, :size]
         finish = self._equation.link if linked else self._equation.predictor
@@ -113,6 +119,19 @@ class Evaluator:
         if key not in self._plans:
             self._plans[key] = _plan(self._equation, key, self._symbols)
         return self._plans[key]
+
+
+def _blocks(rows: Rows, size: int) -> Iterator[tuple[slice | Rows, int]]:
+    """Which rows to take at a time, and how many; all there are, one after the other, as slices."""
+    for start in range(0, len(rows), BLOCK):
+        here = rows[start : start + BLOCK]
+        whole = len(rows) == size
+        yield slice(start, start + len(here)) if whole else here, len(here)
+
+
+def _picked(column: FloatArray, here: slice | Rows) -> FloatArray:
+    """In one piece: what is computed of it is then the same whichever way it was picked."""
+    return np.ascontiguousarray(column[here])
 
 
 def _in_tiles(size: int) -> int:

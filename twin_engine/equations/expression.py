@@ -88,7 +88,7 @@ class Expression:
     text: str
     names: frozenset[str]
     compute: Node
-    last: "tuple[np.ufunc, tuple[Node, ...]] | None" = None  # what is done last, and to what
+    last: "tuple[np.ufunc, Node, Node] | None" = None  # what is done last, and to what
 
     def __call__(self, environment: Environment) -> Any:
         return self.compute(environment)
@@ -98,8 +98,8 @@ class Expression:
         if self.last is None:
             out[:] = self.compute(environment)
         else:
-            function, operands = self.last
-            function(*(operand(environment) for operand in operands), out=out)
+            function, left, right = self.last
+            function(left(environment), right(environment), out=out)
 
 
 def parse(text: str) -> Expression:
@@ -114,11 +114,10 @@ def parse(text: str) -> Expression:
     return Expression(str(text), names_of(tree), compute, _last(tree, text))
 
 
-def _last(tree: ast.AST, text: str) -> tuple[np.ufunc, tuple[Node, ...]] | None:
+def _last(tree: ast.AST, text: str) -> tuple[np.ufunc, Node, Node] | None:
     """The arithmetic that a whole expression ends with."""
     if isinstance(tree, ast.BinOp) and type(tree.op) in _INTO:
-        operands = (_compile(tree.left, text), _compile(tree.right, text))
-        return _INTO[type(tree.op)], operands
+        return _INTO[type(tree.op)], _compile(tree.left, text), _compile(tree.right, text)
     return None
 
 
@@ -165,6 +164,13 @@ def _negated(operand: Node) -> Node:
 
 
 def _applied(function: Callable[..., Any], *operands: Node) -> Node:
+    """Written out for one and two: nearly all have no more, and an equation has many."""
+    if len(operands) == 1:
+        (only,) = operands
+        return lambda environment: function(only(environment))
+    if len(operands) == 2:
+        left, right = operands
+        return lambda environment: function(left(environment), right(environment))
     return lambda environment: function(*(operand(environment) for operand in operands))
 
 

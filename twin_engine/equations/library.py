@@ -163,7 +163,8 @@ class Equation:
     def category(
         self, target: Target, value: float, row: Mapping[str, float]
     ) -> tuple[str, str] | None:
-        environment = self._environment(row)
+        asks = any(bands.when for bands in self.categories)
+        environment = self._environment(row) if asks else {}
         for bands in self.categories:
             if bands.fits(target, environment):
                 return bands.scheme, bands.code(value)

@@ -188,21 +188,21 @@ def _results(case: Case) -> list[dict[str, Any]]:
     patient = uncertainty.OnePatient(case.gathered.columns, case.prepared, ages)
     spreads, widths = uncertainty.ranges(case.model, patient, case.variant, targets, points)
     parts = contributions(case.model, case.prepared, case.variant, targets)
+    row = {name: float(values[0]) for name, values in case.prepared.items()}
     return [
-        _result(case, target, float(points[i, 0]))
+        _result(case.model, row, target, float(points[i, 0]))
         | _interval(spreads[target], widths[target])
         | {"contributions": _as_shares(parts[target])}
         for i, target in enumerate(targets)
     ]
 
 
-def _result(case: Case, target: Target, value: float) -> dict[str, Any]:
+def _result(model: Model, row: Mapping[str, float], target: Target, value: float) -> dict[str, Any]:
     result: dict[str, Any] = {"outcome": target.outcome}
     if target.horizon is not None:
         result["horizonYears"] = target.horizon
-    result |= {"value": value, "unit": case.model.outcomes[target.outcome].unit}
-    row = {name: float(values[0]) for name, values in case.prepared.items()}
-    category = case.model.category(target, value, row)
+    result |= {"value": value, "unit": model.outcomes[target.outcome].unit}
+    category = model.category(target, value, row)
     if category is not None:
         result["category"] = {"scheme": category[0], "code": category[1]}
     return result

@@ -270,7 +270,7 @@ class Model(ABC):
 
     def _clip(self, name: str, values: FloatArray) -> FloatArray:
         bounds = self.inputs[name].bounds
-        return values if bounds is None else np.clip(values, *bounds)
+        return values if bounds is None else values.clip(*bounds)
 
     def _answer(
         self,
@@ -294,14 +294,16 @@ class Model(ABC):
                 reasons[index], blame[index] = judged[key]
         if (reasons != GIVEN).all():  # one patient who lacks an input: usually
             return Prediction(targets, variants, np.full(reasons.shape, np.nan), reasons, blame)
-        filled = {name: self._fill(name, own[name], usable[name], variant) for name in own}
+        filled = {
+            name: self._fill(name, own[name], usable[name] if name in doubtful else None, variant)
+            for name in own
+        }
         values = _own(self.compute(filled, variant, targets))
-        for index in range(len(targets)):
-            np.copyto(values[index], np.nan, where=reasons[index] != GIVEN)
-            lost = ~np.isfinite(values[index])
-            if lost.any():
-                reasons[index][lost & (reasons[index] == GIVEN)] = _CODES["no-equation"]
-                values[index][lost] = np.nan
+        np.copyto(values, np.nan, where=reasons != GIVEN)
+        lost = ~np.isfinite(values)
+        if lost.any():
+            reasons[lost & (reasons == GIVEN)] = _CODES["no-equation"]
+            values[lost] = np.nan
         return Prediction(targets, variants, values, reasons, blame)
 
     def _in_doubt(self, doubtful: Set[str], variant: str, target: Target) -> tuple[str, ...]:
@@ -318,12 +320,15 @@ class Model(ABC):
         """Known, and inside the widest published range."""
         return np.asarray(_inside(self.inputs[name], values, None))
 
-    def _fill(self, name: str, values: FloatArray, usable: BoolArray, variant: str) -> FloatArray:
-        """What `compute` may see: never a value out of range, never a foreign optional input."""
+    def _fill(
+        self, name: str, values: FloatArray, usable: BoolArray | None, variant: str
+    ) -> FloatArray:
+        """What `compute` may see: never a value out of range, never a foreign optional input.
+        `usable`: None where all are."""
         declared = self.inputs[name]
         if declared.optional and name not in self.variants[variant]:
             return _all(np.nan, len(values))
-        if usable.all():
+        if usable is None or usable.all():
             return values
         stand_in = np.nan if not self.is_required(name, variant) else declared.reference or 0.0
         if not usable.any():

@@ -54,12 +54,21 @@ def exchanged(
     prepared: Columns, reference: Mapping[str, float], names: Sequence[str]
 ) -> dict[str, FloatArray]:
     """One row per subset of `names`: the patient's values inside it, the reference outside."""
-    subsets = np.arange(2 ** len(names))
-    rows = {name: np.full(len(subsets), values[0]) for name, values in prepared.items()}
-    for position, name in enumerate(names):
-        inside = (subsets >> position) & 1 == 1
+    chosen = _chosen(len(names))
+    size = 2 ** len(names)
+    rows = {
+        name: np.full(size, values[0]) for name, values in prepared.items() if name not in names
+    }
+    for name, inside in zip(names, chosen, strict=True):
         rows[name] = np.where(inside, prepared[name][0], reference[name])
     return rows
+
+
+@lru_cache(maxsize=16)
+def _chosen(count: int) -> list[NDArray[np.bool_]]:
+    """For each input: which subsets it is in."""
+    subsets = np.arange(2**count)
+    return [(subsets >> position) & 1 == 1 for position in range(count)]
 
 
 def shapley(values: FloatArray, count: int) -> FloatArray:
