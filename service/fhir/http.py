@@ -155,8 +155,9 @@ class FhirClient:
         resource: Resource | None,
         *,
         condition: Mapping[str, str] | None = None,
+        query: str = "",
     ) -> Answer:
-        """Create, update, delete or transaction.
+        """Create, update, delete or transaction; with a `query`, a conditional update.
 
         Repeated only when the server certainly did nothing: after a failure to connect, or 429.
         Any other break leaves the outcome unknown, and the caller must look before trying again.
@@ -165,7 +166,8 @@ class FhirClient:
         headers = {"Content-Type": FHIR_JSON, "Prefer": "return=representation"}
         headers |= condition or {}
         body = None if resource is None else orjson.dumps(resource)
-        raw = self._persist(method, self.url(*path), headers, body, what, _CERTAINLY_NOTHING_DONE)
+        url = f"{self.url(*path)}?{query}" if query else self.url(*path)
+        raw = self._persist(method, url, headers, body, what, _CERTAINLY_NOTHING_DONE)
         return _checked(raw, what, headers)
 
     def once(

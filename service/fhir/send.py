@@ -124,6 +124,10 @@ class Sender:
             condition = {"If-None-Exist": wanted.condition}
             answer = self._client.write("POST", (wanted.type,), body, condition=condition)
             return answer, "conditional-create"
+        if able.conditional_update and self._capability.can(wanted.type, "update"):
+            # Where nothing matches it creates; what came between is our own, with the same content.
+            answer = self._client.write("PUT", (wanted.type,), body, query=wanted.condition)
+            return answer, "conditional-update"
         return self._client.write("POST", (wanted.type,), body), "search-then-create"
 
     def _where(self, answer: Answer, kind: str) -> str | None:

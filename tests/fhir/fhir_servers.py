@@ -146,6 +146,7 @@ class SmallFhirServer(LocalServer):
         self.transaction = True
         self.conditional_create = True
         self.update_create = False
+        self.conditional_update = False
         self.search_by_identifier = True
         self.not_creatable: set[str] = set()
         self.races = False
@@ -236,6 +237,8 @@ class SmallFhirServer(LocalServer):
         if request.method == "DELETE":
             self.resources.pop((path[0], path[1]), None)
             return Response(status=204)
+        if request.method == "PUT" and len(path) == 1:
+            return self._update_where(path[0], body, request.query_string.decode())
         if request.method == "PUT":
             return self._update(request, path[0], path[1], body)
         return self._create(path[0], body, request.headers.get("If-None-Exist"))
@@ -251,6 +254,15 @@ class SmallFhirServer(LocalServer):
                 return fhir(found[0], 200, Location=self._location(found[0]))
         stored = self.put({k: v for k, v in body.items() if k != "id"})
         return fhir(stored, 201, Location=self._location(stored))
+
+    def _update_where(self, kind: str, body: Resource, condition: str) -> Response:
+        found = self._condition(kind, condition)
+        if not self.conditional_update or len(found) > 1:
+            code = "multiple-matches" if self.conditional_update else "not-supported"
+            return fhir(outcome(code), 412 if self.conditional_update else 400)
+        identity = {"id": found[0]["id"]} if found else {}
+        stored = self.put({**body, **identity})
+        return fhir(stored, 200 if found else 201, Location=self._location(stored))
 
     def _update(self, request: Request, kind: str, identity: str, body: Resource) -> Response:
         old = self.resources.get((kind, identity))
@@ -316,6 +328,7 @@ class SmallFhirServer(LocalServer):
                     "type": kind,
                     "interaction": [{"code": code} for code in codes],
                     "conditionalCreate": self.conditional_create,
+                    "conditionalUpdate": self.conditional_update,
                     "updateCreate": self.update_create,
                     "searchParam": [{"name": name} for name in parameters],
                 }

@@ -83,6 +83,26 @@ def test_other_refusals_are_not(
     assert (caught.value.status, caught.value.issues) == (status, ("processing",))
 
 
+@pytest.mark.parametrize(
+    ("condition", "code", "error"),
+    [
+        ({"If-None-Exist": "identifier=a|b"}, "processing", errors.MultipleMatches),
+        ({"If-Match": 'W/"1"'}, "processing", errors.VersionMismatch),
+        ({"If-None-Match": "*"}, "conflict", errors.VersionMismatch),
+        ({"If-Match": 'W/"1"'}, "multiple-matches", errors.MultipleMatches),
+        ({}, "processing", errors.Precondition),
+    ],
+)
+def test_both_meanings_of_412_are_told_apart(
+    scripted: ScriptedServer, condition: dict[str, str], code: str, error: type[errors.FhirError]
+) -> None:
+    """By what was asked for, and by what the outcome says."""
+    scripted.on("Patient/p1", fhir(outcome(code), 412))
+    with client_for(scripted.base) as client, pytest.raises(error) as caught:
+        client.write("PUT", ("Patient", "p1"), PATIENT, condition=condition)
+    assert type(caught.value) is error
+
+
 def test_a_storm_of_faults_ends_with_the_last_one(scripted: ScriptedServer) -> None:
     scripted.on("Patient/p1", Response("", 503))
     with pytest.raises(errors.ServerFailed):

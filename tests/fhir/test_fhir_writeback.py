@@ -82,13 +82,14 @@ def exactly_one_each(server: SmallFhirServer) -> None:
 
 
 def way(server: SmallFhirServer, name: str) -> None:
-    """One of the four ways in which servers let us create."""
+    """One of the ways in which servers let us create."""
     server.transaction = name == "transaction"
     server.conditional_create = name in ("transaction", "conditional-create")
     server.update_create = name == "own-id"
+    server.conditional_update = name == "conditional-update"
 
 
-WAYS = ["transaction", "conditional-create", "own-id", "search-then-create"]
+WAYS = ["transaction", "conditional-create", "own-id", "conditional-update", "search-then-create"]
 
 
 @pytest.mark.parametrize("name", WAYS)

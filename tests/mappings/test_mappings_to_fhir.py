@@ -193,6 +193,10 @@ def everything() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("resource", everything(), ids=lambda r: r["resourceType"])
 def test_every_resource_is_valid_r4(resource: dict[str, Any]) -> None:
     validated(resource)
+    # Of the population in general, as R4 means it, no model here gives a ratio.
+    assert "relativeRisk" not in str(resource)
+    # A profile is claimed by none: not one was published for such a result.
+    assert "profile" not in resource.get("meta", {})
 
 
 def test_the_transaction_is_valid_r4() -> None:

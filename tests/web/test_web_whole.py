@@ -119,6 +119,53 @@ def test_one_patient_end_to_end(
         assert [value for value in secrets if value in text] == []
 
 
+def test_each_parameter_that_the_statement_lists_finds_what_it_names_and_nothing_else(
+    whole: tuple[FlaskClient, Services], ehr: Headers
+) -> None:
+    """Asked of the service itself, once for what is there and once for what is not."""
+    client, services = whole
+    run = client.post("/api/v1/runs", json={"server": "sandbox", "patient": PATIENT}, headers=ehr)
+    twin = run.get_json()["twin"]
+    callers = {"AuditEvent": headers(services, Role.PRIVACY_OFFICER)}
+    tried = set()
+    for caller in (ehr, callers["AuditEvent"]):
+        statement = client.get("/fhir/metadata", headers=caller).get_json(force=True)
+        for row in statement["rest"][0]["resource"]:
+            kind, who = row["type"], callers.get(row["type"], ehr)
+            for name in (p["name"] for p in row.get("searchParam", ())):
+                all_of_them = _found(client, who, kind, "")
+                example = next(r for r in all_of_them if name != "patient" or twin in str(r))
+                there, elsewhere = _values(name, example, twin)
+                matched = _found(client, who, kind, f"{name}={there}")
+                assert example["id"] in [r["id"] for r in matched], (kind, name)
+                assert _found(client, who, kind, f"{name}={elsewhere}") == [], (kind, name)
+                tried.add((kind, name))
+    assert {kind for kind, _ in tried} >= {"RiskAssessment", "Observation", "Device", "Provenance"}
+    assert ("AuditEvent", "patient") in tried
+
+
+def _found(client: FlaskClient, who: Headers, kind: str, query: str) -> list[Any]:
+    strictly = {**who, "Prefer": "handling=strict"}
+    answer = client.get(f"/fhir/{kind}?_count=1000&{query}", headers=strictly)
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    return [e["resource"] for e in answer.get_json(force=True).get("entry", ())]
+
+
+def _values(name: str, example: dict[str, Any], twin: str) -> tuple[str, str]:
+    """One that finds the example, and one that finds nothing."""
+    if name in ("patient", "subject"):
+        return f"Patient/{twin}", "Patient/AAAAAAAAAAAAAAAAAAAAAA"
+    if name == "target":
+        return example["target"][0]["reference"], "RiskAssessment/none"
+    if name == "identifier":
+        one = example["identifier"][0]
+        return f"{one['system']}|{one['value']}", f"{one['system']}|none"
+    if name == "_lastUpdated":
+        return "ge2000", "lt2000"
+    assert name == "_id", f"a value for {name} is needed here"
+    return example["id"], "none"
+
+
 def test_assess_answers_with_what_was_made_and_writes_nothing_unasked(
     whole: tuple[FlaskClient, Services], ehr: Headers, sandbox: RunningSandbox
 ) -> None:
