@@ -208,12 +208,19 @@ def test_a_server_nobody_configured_is_never_asked(ehr: Ehr, service: Json, serv
 
 
 def test_paged_prefetch_is_read_whole_or_counts_as_a_part(ehr: Ehr, service: Json) -> None:
-    observations = {**ehr.request(service)["prefetch"]["observations"], "link": [PAGED]}
-    prefetch = broken(ehr, service, "observations", observations)
-    alone = ehr.call(service, prefetch=prefetch)
-    followed = ehr.call(service, prefetch=prefetch, **authorized(ehr))
-    assert (alone.status_code, followed.status_code) == (200, 200)
-    assert followed.get_json()["cards"]
+    """The first page alone gives other answers; the rest is asked for at the EHR's own server,
+    never where the link points."""
+    whole = summaries(ehr.call(service))
+    sent = ehr.request(service)["prefetch"]["observations"]
+    first = {**sent, "entry": sent["entry"][:1], "link": [PAGED]}
+    prefetch = broken(ehr, service, "observations", first)
+    assert summaries(ehr.call(service, prefetch=prefetch)) != whole
+    assert summaries(ehr.call(service, prefetch=prefetch, **authorized(ehr))) == whole
+
+
+def summaries(answer: Any) -> list[str]:
+    assert answer.status_code == 200
+    return [card["summary"] for card in answer.get_json()["cards"]]
 
 
 def test_another_patient_than_the_one_on_the_screen_is_412(ehr: Ehr, service: Json) -> None:

@@ -12,9 +12,10 @@ from service.app import create_app
 from service.auth import Role
 from service.config import load_config
 from service.pages.site import pages
+from service.pipeline.runtime import open_runtime
 from service.sandbox.testing import RunningSandbox, running_sandbox
 from service.web.services import Services
-from service.wsgi import compose
+from service.wsgi import assembled, audit
 
 Headers = dict[str, str]
 PATIENT = "demo-001"
@@ -37,9 +38,10 @@ def whole(
             "TWINPORT_JOBS__POLL_SECONDS": "0.02",
         }
     )
-    services = compose(config)
+    runtime = open_runtime(config)
+    services = assembled(runtime)
     services.start()
-    app = create_app(config, services, pages=[pages])
+    app = create_app(config, services, pages=[pages, audit(runtime)])
     yield app.test_client(use_cookies=False), services
     services.stop()
 
