@@ -6,7 +6,7 @@ process, and keeps two processes from sending the same key at once.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -68,6 +68,8 @@ class WriteResult:
     """Companions that this server does not take: type → code."""
     detail: str = ""
     next_step: str = ""
+    note: Note | None = None
+    """Whose result it is, as the audit says it."""
 
 
 def write_back(
@@ -99,7 +101,7 @@ def write_back(
     claimed = outbox.take(key, sealed, lease_seconds=LEASE_SECONDS)
     writer = _Writer(client, capability, wanted)
     if not claimed:
-        return writer.report_on(outbox.get(key))
+        return replace(writer.report_on(outbox.get(key)), note=note)
     return _deliver(writer, outbox, claimed[0], seal, note)
 
 
@@ -152,7 +154,7 @@ def _deliver(
         mark(*writer.left_off())
         raise
     mark(result.state, result.detail, [*result.existing, *result.written])
-    return result
+    return replace(result, note=note)
 
 
 class _Writer:

@@ -24,6 +24,7 @@ from service.pipeline.held import HeldOutbox
 from service.pipeline.make import SOFTWARE, Made
 from service.pipeline.origin import IDENTIFIER_SYSTEM
 from service.pipeline.versions import ModelVersions
+from service.stores.audit import AuditStore
 from service.stores.outbox import SqlOutboxStore
 from twin_engine.document.lineage import sources_at
 from twin_engine.models.contract import REASONS
@@ -158,6 +159,20 @@ class Deliverer:
             if result.state is not OutboxState.SENDING or time.monotonic() > end:
                 return Delivered(parcel, result)
             client.clock.wait(LOOK_SECONDS, "write-back")
+
+
+def note_duplicates(audit: AuditStore, result: WriteResult) -> None:
+    """Those that were found beside the one that stays, and are entered-in-error by now."""
+    if not result.retired or result.note is None:
+        return
+    model = result.note.outcome.partition(":")[0]
+    audit.record(
+        role="system",
+        subject="twinport",
+        action="duplicates-withdrawn",
+        outcome=f"{model}:{len(result.retired)}",
+        object=result.note.twin,
+    )
 
 
 def to_write(made: Made, refusals: bool) -> list[Json]:

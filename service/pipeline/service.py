@@ -37,7 +37,7 @@ from service.fhir.writeback import resume
 from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFailedError
 from service.patient.consent import CARE, PURPOSES, REFUSED, NotConsentedError
 from service.patient.disputes import Disputes
-from service.pipeline.deliver import Delivered, Parcel, as_bundle
+from service.pipeline.deliver import Delivered, Parcel, as_bundle, note_duplicates
 from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
 from service.pipeline.meanwhile import meanwhile
@@ -211,6 +211,8 @@ class Service:
         sealer = self.runtime.sealer
         with self.runtime.deliverer.held(self.runtime.outbox) as held:
             results = resume(held, self._client, sealer.seal, sealer.open, limit=limit)
+        for result in results:
+            note_duplicates(self._audit, result)
         return sum(1 for result in results if result.verified) + self.reviews.finish(limit)
 
     def _client(self, name: str) -> FhirClient:

@@ -14,7 +14,7 @@ from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.ladder import Choice, Rung, Why, choices, on_the_facade, row_key, steps_down
 from service.fhir.outbox import Note, OutboxItem, OutboxState
-from service.pipeline.deliver import Delivered, Parcel, to_write
+from service.pipeline.deliver import Delivered, Parcel, note_duplicates, to_write
 from service.pipeline.held import HeldOutbox
 from service.pipeline.make import Made
 from service.pipeline.runtime import Runtime
@@ -64,7 +64,14 @@ class Charted:
         """Without the usual: a first-choice rung and nothing corrected."""
         lower = Counter(f"as-{c.rung}" for c in self.rungs if c.rung is not Rung.RISK_ASSESSMENT)
         changed = Counter(change.done.value for change in self.changes)
-        return dict(sorted((lower + changed).items()))
+        return dict(sorted((lower + changed + self._duplicates()).items()))
+
+    def _duplicates(self) -> Counter[str]:
+        """Found beside a result or its companions: withdrawn, or left where that was refused."""
+        results = [item.result for item in self.delivered]
+        withdrawn = sum(len(result.retired) for result in results)
+        left = sum(result.duplicates_left for result in results)
+        return +Counter({"duplicates-withdrawn": withdrawn, "duplicates-left": left})
 
 
 class Chart:
@@ -132,6 +139,7 @@ class Chart:
                 delivered = self._written(assessment, choice, revises, held)
             if not steps_down(delivered.result):
                 break
+        note_duplicates(self._audit, delivered.result)
         charted.delivered.append(delivered)
         charted.rungs.append(choice)
         if choice.rung is Rung.FACADE and self._made.new:  # others: with the item of the outbox

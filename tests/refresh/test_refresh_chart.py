@@ -214,6 +214,18 @@ def test_what_a_person_withdrew_stays_withdrawn(clinic: Clinic) -> None:
     assert [r["status"] for r in clinic.ours("RiskAssessment")] == ["entered-in-error"]
 
 
+def test_duplicates_are_withdrawn_and_reported_once(clinic: Clinic) -> None:
+    """As a server leaves them whose conditional create races."""
+    clinic.run("--model", "prevent")
+    (risk,) = clinic.ours("RiskAssessment")
+    clinic.sandbox.store.put("RiskAssessment", "again", {**risk, "id": "again"})
+    assert clinic.run("--model", "prevent")["corrected"] == {"duplicates-withdrawn": 1}
+    statuses = {r["id"]: r["status"] for r in clinic.ours("RiskAssessment")}
+    assert statuses == {risk["id"]: "preliminary", "again": "entered-in-error"}
+    assert clinic.run("--model", "prevent")["corrected"] == {}
+    assert [event.outcome for event in audited("duplicates-withdrawn")] == ["prevent:1"]
+
+
 def test_what_a_person_did_not_accept_stays_as_it_is(clinic: Clinic) -> None:
     """`cancelled` is not in force, and is no error of an input."""
     clinic.run("--model", "prevent")
