@@ -155,6 +155,7 @@ class Policy:
             )
 
 
+@cache
 def policy_ids() -> tuple[str, ...]:
     names = (item.name for item in (files("privacy") / "policies").iterdir())
     return tuple(sorted(name[:-5] for name in names if name.endswith(".toml")))

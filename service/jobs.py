@@ -36,11 +36,14 @@ class Sealer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a finished run leaves behind: pseudonym, version, counts. No values."""
+    """What a finished run leaves behind: pseudonym, version, counts. No values.
+
+    `beside` is called inside the transaction that records it."""
 
     twin: str | None = None
     twin_version: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    beside: Callable[[], None] | None = None
 
 
 class RunStopped(BaseException):
@@ -411,6 +414,7 @@ class JobRunner:
             twin=outcome.twin,
             twin_version=outcome.twin_version,
             counts=outcome.counts,
+            beside=outcome.beside,
         )
         if not recorded:
             _log.warning("jobs.lease-lost", run=claimed.run.id)

@@ -40,12 +40,24 @@ class HeldOutbox:
 
     def __exit__(self, *_: object) -> None:
         try:
-            with self._noting():
-                pass
+            self.note()
         finally:
             self._end.set()
             if self._heart.is_alive():
                 self._heart.join()
+
+    def note(self) -> None:
+        """Write down what was read back."""
+        with self._noting():
+            pass
+
+    def noted_elsewhere(self) -> Callable[[], None]:
+        """The same for whoever has a transaction of their own to do it in, soon. Were they to die
+        before that, the next look at the items would find what was read back on the server."""
+        marks = list(self._read_back.values())
+        self._let_go(self._read_back)
+        self._read_back.clear()
+        return lambda: _do_all(marks)
 
     def enqueue(self, key: str, payload: bytes) -> bool:
         return self._store.enqueue(key, payload)
@@ -101,8 +113,7 @@ class HeldOutbox:
             yield
             return
         with self._store.together():
-            for mark in self._read_back.values():
-                mark()
+            _do_all(self._read_back.values())
             yield
         self._let_go(self._read_back)
         self._read_back.clear()
@@ -121,3 +132,8 @@ class HeldOutbox:
                     self._store.renew(key, attempt, lease_seconds=self._lease)
                 except SQLAlchemyError:
                     break  # a database away for a moment: the next beat comes in time, or it ends
+
+
+def _do_all(marks: Iterable[Callable[[], object]]) -> None:
+    for mark in marks:
+        mark()

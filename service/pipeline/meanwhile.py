@@ -1,7 +1,8 @@
 """Work that is done while another part of a run waits for somebody."""
 
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 
@@ -9,11 +10,24 @@ from contextlib import contextmanager
 def meanwhile(work: Callable[[], None]) -> Iterator[Callable[[], None]]:
     """`work` has been done when the block ends: beside it, from when what the block is given was
     called; at its end, where it never was. Its error is raised there. An error of the block itself
-    goes first, and what was not begun by then is left."""
-    with ThreadPoolExecutor(1, "meanwhile") as beside:
-        begun: list[Future[None]] = []
-        yield lambda: begun.append(beside.submit(work))
-        if not begun:
+    goes first, and what was not begun by then is left.
+
+    The thread is there before it is needed: to start one would make the caller wait for it."""
+    begun, left = threading.Event(), threading.Event()
+
+    def when_begun() -> None:
+        begun.wait()
+        if not left.is_set():
             work()
-        for one in begun:
-            one.result()
+
+    with ThreadPoolExecutor(1, "meanwhile") as beside:
+        done = beside.submit(when_begun)
+        try:
+            yield begun.set
+        except BaseException:
+            if not begun.is_set():
+                left.set()
+            begun.set()
+            raise
+        begun.set()
+        done.result()

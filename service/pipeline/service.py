@@ -381,7 +381,7 @@ class Service:
         counts |= in_chart
         if kept is not None:
             self.watching.done(wanted["watch"], kept, made.twin.id)
-        return Outcome(made.twin.id, made.twin.version, counts)
+        return Outcome(made.twin.id, made.twin.version, counts, beside=charted.note)
 
     def _pulled(
         self, context: RunContext, client: FhirClient, models: Sequence[Request], arrived: Arrived
@@ -432,7 +432,9 @@ class Service:
         with meanwhile(keep) as begin:
             if not wished:
                 return Charted()
-            return update_chart(self.runtime, made, client, ready=parcels, meanwhile=begin)
+            return update_chart(
+                self.runtime, made, client, ready=parcels, meanwhile=begin, note_later=True
+            )
 
     def _keep_answer(
         self,

@@ -37,6 +37,8 @@ class Charted:
     delivered: list[Delivered] = field(default_factory=list)
     rungs: list[Choice] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    note: Callable[[], None] | None = None
+    """What is still to be written down of what was read back; see `update_chart`"""
 
     @property
     def confirmed(self) -> bool:
@@ -85,9 +87,10 @@ class Chart:
         capability: Capability | None = None,
         ready: Iterable[Parcel] = (),
         meanwhile: Callable[[], None] | None = None,
+        note_later: bool = False,
     ) -> None:
         self._runtime, self._made, self._client = runtime, made, client
-        self._meanwhile = meanwhile
+        self._meanwhile, self._note_later = meanwhile, note_later
         self._capability = capability or read_capability(client)
         self._corrector = Corrector(client, self._capability, runtime.sealer.open)
         self._beside = Beside(
@@ -118,6 +121,8 @@ class Chart:
         with deliverer.held(self._runtime.outbox, self._meanwhile) as held:
             for assessment in given:
                 self._deliver(assessment, earlier, charted, held)
+            if self._note_later and charted.confirmed and not earlier:
+                charted.note = held.noted_elsewhere()
         self._look_up([one.key for one in earlier])  # another run may have written since
         for one in earlier:
             if not one.holds:
@@ -177,11 +182,15 @@ class Chart:
 
     def _make_up(self, assessment: Json, rung: Rung, revises: tuple[str, ...]) -> Parcel:
         deliverer, server = self._runtime.deliverer, self._client.server
+        key = row_key(deliverer.key(self._made, assessment), rung)
+        ready = None if revises else self._ready.get(key)
+        with_cards = server.model_cards and rung is not Rung.FACADE
+        if ready is not None and not with_cards:
+            return ready
         links = deliverer.links(self._made, assessment, server.probability_scale)
         links = replace(links, revises=revises)
-        ready = None if revises else self._ready.get(row_key(links.identifier[1], rung))
         parcel = ready or deliverer.parcel(self._made, assessment, links, rung)
-        if not server.model_cards or rung is Rung.FACADE:
+        if not with_cards:
             return parcel
         content = self._runtime.versions.card(assessment["model"])
         return replace(parcel, resources=with_card(parcel.resources, assessment, content, links))
@@ -325,8 +334,10 @@ def update_chart(
     capability: Capability | None = None,
     ready: Iterable[Parcel] = (),
     meanwhile: Callable[[], None] | None = None,
+    note_later: bool = False,
 ) -> Charted:
     """Everything this twin has to say to its server. `capability` saves asking for it again,
     `ready` (what `Deliverer.parcels` made for this server) putting it into words again;
-    `meanwhile` is called when the server is about to be asked for the first time, if ever."""
-    return Chart(runtime, made, client, capability, ready, meanwhile).update()
+    `meanwhile` is called when the server is about to be asked for the first time, if ever. With
+    `note_later` the caller has a transaction to come in which `Charted.note` can be called."""
+    return Chart(runtime, made, client, capability, ready, meanwhile, note_later).update()

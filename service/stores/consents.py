@@ -51,7 +51,7 @@ class ConsentStore:
 
     def know(self, person: str, twin: str) -> None:
         """This twin is this person's. What was decided before that was known is theirs too."""
-        add = self._database.insert(ConsentPersonRow).on_conflict_do_nothing()
+        add = self._database.insert_new(ConsentPersonRow)
         with self._database.write() as session:
             execute(session, add, {"twin": twin, "person": person})
             execute(session, _TAKE_OVER, {"unknown": unknown(twin), "known": person})

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy import (
     CursorResult,
     Engine,
     Executable,
+    Table,
     create_engine,
     event,
     text,
@@ -25,7 +27,7 @@ from sqlalchemy.orm import Session
 from service.stores.errors import HalfDoneError
 
 WRITES = "twinport_writes"
-_BROKEN = "twinport_broken"
+_BROKEN, _CONNECTION = "twinport_broken", "twinport_connection"
 
 
 def utc_now() -> datetime:
@@ -116,6 +118,7 @@ class Database:
             return
         with Session(self._writing, expire_on_commit=False) as session, session.begin():
             self._open.session = session
+            session.info[_CONNECTION] = session.connection()
             try:
                 yield session
             finally:
@@ -140,7 +143,7 @@ class Database:
         outer = self._current()
         if outer is not None:
             outer.flush()
-            yield outer.connection()
+            yield outer.info[_CONNECTION]
             return
         with self.engine.connect() as connection:
             yield connection
@@ -152,10 +155,13 @@ class Database:
             session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
     def insert(self, table: type[Any]) -> Any:
-        """An INSERT with the ON CONFLICT clause that both databases understand."""
-        # SQLAlchemy's dialects are large: only the one in use is loaded.
-        dialect = importlib.import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}")
-        return dialect.insert(table)
+        """An INSERT with the ON CONFLICT clause that both databases understand. The same object
+        each time, so that what is made of it can be kept."""
+        return _insert(self.engine.dialect.name, table.__table__)
+
+    def insert_new(self, table: type[Any]) -> Any:
+        """The same, passing over what is there already."""
+        return _insert_new(self.engine.dialect.name, table.__table__)
 
     @property
     def is_writing(self) -> bool:
@@ -169,6 +175,17 @@ class Database:
         return getattr(self._open, "session", None)
 
 
+@cache
+def _insert(dialect: str, table: Table) -> Any:
+    # SQLAlchemy's dialects are large: only the one in use is loaded.
+    return importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+
+
+@cache
+def _insert_new(dialect: str, table: Table) -> Any:
+    return _insert(dialect, table).on_conflict_do_nothing()
+
+
 def execute(
     session: Session,
     statement: Executable,
@@ -177,7 +194,8 @@ def execute(
     """A statement that changes rows nobody holds as objects. Past the unit of work, which would
     look for them among its own: half the time of a small statement."""
     session.flush()
-    return session.connection().execute(statement, rows)
+    connection: Connection = session.info[_CONNECTION]
+    return connection.execute(statement, rows)
 
 
 @contextmanager

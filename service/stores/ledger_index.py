@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVarTuple
 
 import orjson
@@ -157,11 +158,14 @@ def _add_leaves(database: Database, session: Session, seq: int, leaves: Counter[
         {"policy": policy, "type": kind, "content": _summed(held.get(kind, b"{}"), places, seq)}
         for kind, places in sorted(by_type.items())
     ]
-    add = database.insert(SumRow)
-    add = add.on_conflict_do_update(
-        index_elements=["policy", "type"], set_={"content": add.excluded.content}
+    execute(session, _put_sum(database.insert(SumRow)), sums)
+
+
+@cache
+def _put_sum(insert: Any) -> Any:
+    return insert.on_conflict_do_update(
+        index_elements=["policy", "type"], set_={"content": insert.excluded.content}
     )
-    execute(session, add, sums)
 
 
 _ADD_ENTRY, _ADD_MENTION = insert(EntryRow), insert(MentionRow)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, update
@@ -38,15 +39,9 @@ class SqlOutboxStore:
             "created": now,
             "updated": now,
         }
-        added = self._database.insert(OutboxRow)
-        opened = {name: added.excluded[name] for name in _OPENED}
-        added = added.on_conflict_do_update(
-            index_elements=[OutboxRow.key],
-            set_=opened,
-            where=OutboxRow.state == OutboxState.FAILED,
-        )
+        added = _enqueue(self._database.insert(OutboxRow))
         with self._database.write() as session:
-            return execute(session, added.returning(OutboxRow.key), values).first() is not None
+            return execute(session, added, values).first() is not None
 
     def get(self, key: str) -> OutboxItem | None:
         with self._database.read() as session:
@@ -198,7 +193,16 @@ _COLUMNS = (
 )
 
 
-_OPENED = ("state", "sealed_payload", "detail", "updated")
+@cache
+def _enqueue(insert: Any) -> Any:
+    opened = {
+        name: insert.excluded[name] for name in ("state", "sealed_payload", "detail", "updated")
+    }
+    return insert.on_conflict_do_update(
+        index_elements=["key"], set_=opened, where=OutboxRow.state == OutboxState.FAILED
+    ).returning(OutboxRow.key)
+
+
 _KNOWN = select(OutboxRow.key).where(OutboxRow.key.in_(bindparam("keys", expanding=True)))
 _MINE = OutboxRow.key == bindparam("mine")
 _CLAIMABLE: ColumnElement[bool] = or_(

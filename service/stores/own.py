@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -105,7 +106,7 @@ class OwnStore:
             held = {(row.type, row.id): row.content for row in rows}
             # Of a model's Device others may write the same now: in one order, and once.
             if new := [_row(kept[key], self._clock()) for key in sorted(kept.keys() - held)]:
-                execute(session, self._database.insert(OwnRow).on_conflict_do_nothing(), new)
+                execute(session, self._database.insert_new(OwnRow), new)
             for key, content in held.items():
                 if key in kept and content != kept[key].content:
                     execute(session, _REPLACE, _renewed(kept[key], self._clock()))
@@ -133,12 +134,9 @@ class ResultStore:
         self._clock = clock
 
     def keep(self, run: str, sealed: bytes) -> None:
-        kept = self._database.insert(ResultRow)
-        new = {name: kept.excluded[name] for name in ("sealed_bundle", "created")}
-        kept = kept.on_conflict_do_update(index_elements=[ResultRow.run], set_=new)
         values = {"run": run, "sealed_bundle": sealed, "created": self._clock()}
         with self._database.write() as session:
-            execute(session, kept, values)
+            execute(session, _put_result(self._database.insert(ResultRow)), values)
 
     def get(self, run: str) -> bytes | None:
         with self._database.ask() as connection:
@@ -167,6 +165,12 @@ _REPLACE = (
     .values(version=OwnRow.version + 1)
 )
 _RESULT = select(ResultRow.sealed_bundle).where(ResultRow.run == bindparam("run"))
+
+
+@cache
+def _put_result(insert: Any) -> Any:
+    new = {name: insert.excluded[name] for name in ("sealed_bundle", "created")}
+    return insert.on_conflict_do_update(index_elements=["run"], set_=new)
 
 
 def _row(own: Own, now: datetime) -> dict[str, Any]:

@@ -241,7 +241,7 @@ class ReviewStore:
             for about, key in keys.items()
         ]
         if rows:
-            added = self._database.insert(ResultKeyRow).on_conflict_do_nothing()
+            added = self._database.insert_new(ResultKeyRow)
             with self._database.write() as session:
                 execute(session, added, rows)
 

@@ -102,11 +102,8 @@ class RiskStore:
             "deceased": traits.deceased,
             "conditions": " ".join(traits.conditions),
         }
-        insert = self._database.insert(TraitRow)
-        new = {name: insert.excluded[name] for name in values if name != "twin"}
         with self._database.write() as session:
-            put = insert.on_conflict_do_update(index_elements=["twin"], set_=new)
-            execute(session, put, values)
+            execute(session, _put(self._database.insert(TraitRow)), values)
 
     def classes(self, policy: str, names: Sequence[str]) -> dict[Row, int]:
         """How many twins share each combination of what is known."""
@@ -165,6 +162,13 @@ class RiskStore:
         )
         with self._database.write() as session:
             session.add(row)
+
+
+@cache
+def _put(insert: Any) -> Any:
+    names = ("policy", "sex", "age", "deceased", "conditions")
+    new = {name: insert.excluded[name] for name in names}
+    return insert.on_conflict_do_update(index_elements=["twin"], set_=new)
 
 
 @cache

@@ -342,16 +342,15 @@ class RunStore:
         twin: str | None,
         twin_version: int | None,
         counts: Mapping[str, int],
+        beside: Callable[[], None] | None = None,
     ) -> bool:
-        """Record the one completion of a run. False: somebody else holds or ended it."""
-        return self._end(
-            run_id,
-            owner,
-            RunState.DONE,
-            twin=twin,
-            twin_version=twin_version,
-            counts=_counted(counts),
-        )
+        """Record the one completion of a run. False: somebody else holds or ended it. What `beside`
+        writes is written with it, whoever holds the run."""
+        done = {"twin": twin, "twin_version": twin_version, "counts": _counted(counts)}
+        with self._database.write():
+            if beside is not None:
+                beside()
+            return self._end(run_id, owner, RunState.DONE, **done)
 
     def fail(self, run_id: str, owner: str, error: str) -> bool:
         return self._end(run_id, owner, RunState.FAILED, error=code(error))

@@ -1,6 +1,8 @@
 """Sealed records and wrapped keys: implements ``privacy.vault.VaultStore``."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
@@ -22,13 +24,13 @@ class SqlVaultStore:
         return None if row is None else (row.sealed_record, row.version)
 
     def save(self, index: str, sealed: bytes, expected: int) -> int:
-        first = self._database.insert(VaultRow).on_conflict_do_nothing().returning(VaultRow.index)
         values = {"sealed_record": sealed, "version": expected + 1}
         with self._database.write() as session:
             if expected:
                 seen = {"seen_index": index, "seen_version": expected}
                 saved = execute(session, _NEXT, values | seen).first()
             else:
+                first = _first(self._database.insert_new(VaultRow))
                 saved = execute(session, first, values | {"index": index}).first()
         if saved is None:  # nothing was changed: a larger transaction may go on
             raise ConflictError("vault: the record is another one than was read")
@@ -74,6 +76,11 @@ _NEXT = (
     )
     .returning(VaultRow.index)
 )
+
+
+@cache
+def _first(insert: Any) -> Any:
+    return insert.returning(VaultRow.index)
 
 
 def _ring(session: Session) -> dict[str, bytes]:
