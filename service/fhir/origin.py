@@ -1,7 +1,9 @@
 """Who may be talked to: origins compared by scheme, host and port; addresses by what they are."""
 
 import ipaddress
+import re
 import socket
+from functools import lru_cache
 from urllib.parse import urljoin, urlsplit
 
 from service.fhir.errors import ForeignOrigin, UnsafeAddress
@@ -12,6 +14,20 @@ _PORTS = {"http": 80, "https": 443}
 
 def origin_of(url: str) -> Origin:
     """(scheme, host, port). `UnsafeAddress` for anything but plain http(s) without user info."""
+    start = _PLAIN.match(url)
+    return _read(url) if start is None else _read_once(start[0])
+
+
+# Of an address like these what follows says nothing of its origin, and a server has but one or two.
+_PLAIN = re.compile(r"https?://[a-z0-9.-]{1,253}(?::[0-9]{1,5})?/(?=[\x21-\x7e]*\Z)")
+
+
+@lru_cache(maxsize=256)
+def _read_once(start: str) -> Origin:
+    return _read(start)
+
+
+def _read(url: str) -> Origin:
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -114,7 +114,10 @@ def resolved(wanted: Wanted, known: Mapping[str, str], others: Iterable[Wanted])
 
 def _copied(node: Any, known: Mapping[str, str], logical: Mapping[str, Wanted]) -> Any:
     if isinstance(node, dict):
-        copy = {name: _copied(value, known, logical) for name, value in node.items()}
+        copy = {  # most are strings, and need no call
+            name: value if type(value) is str else _copied(value, known, logical)
+            for name, value in node.items()
+        }
         if "reference" in copy:
             _resolve(copy, known, logical)
         return copy

@@ -78,6 +78,7 @@ class Wire:
 
     def __init__(self, server: ServerConfig) -> None:
         self._limits = server.limits
+        self._slots: dict[Origin, threading.BoundedSemaphore] = {}
         self.in_flight = InFlight()
         self._session = requests.Session()
         self._session.trust_env = False
@@ -134,7 +135,9 @@ class Wire:
     def _slot(self, url: str, clock: Clock, what: str) -> Iterator[None]:
         """One of the requests that this origin may have under way at once. What hangs in other jobs
         costs this one its own budget, never theirs."""
-        slots = _slots(origin_of(url), self._limits.concurrency)
+        slots = self._slots.get(origin := origin_of(url))
+        if slots is None:
+            slots = self._slots[origin] = _slots(origin, self._limits.concurrency)
         while not slots.acquire(timeout=min(LOOK_SECONDS, clock.left(what))):
             pass
         try:

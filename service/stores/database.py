@@ -116,11 +116,12 @@ class Database:
             with _joined(outer):
                 yield outer
             return
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+        # The transaction is the connection's: a session that is not used costs next to nothing.
+        with self._writing.begin() as connection, _session(connection) as session:
             self._open.session = session
-            session.info[_CONNECTION] = session.connection()
             try:
                 yield session
+                session.flush()
             finally:
                 self._open.session = None
             if _BROKEN in session.info:
@@ -173,6 +174,12 @@ class Database:
 
     def _current(self) -> Session | None:
         return getattr(self._open, "session", None)
+
+
+def _session(connection: Connection) -> Session:
+    session = Session(connection, expire_on_commit=False)
+    session.info[_CONNECTION] = connection
+    return session
 
 
 @cache

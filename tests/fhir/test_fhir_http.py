@@ -32,7 +32,7 @@ from werkzeug import Response
 from service.config.sections import ServerAuth
 from service.fhir import errors
 from service.fhir.http import FhirClient
-from service.fhir.origin import origin_of, require_public, resolve_link
+from service.fhir.origin import _read, origin_of, require_public, resolve_link
 from service.fhir.pull import pull_patient
 from service.fhir.retry import parse_retry_after
 from service.fhir.servers import Limits, ServerConfig
@@ -404,6 +404,40 @@ def test_every_lower_exception_has_a_translation() -> None:
 
 
 # Addresses
+
+
+_ODD = [
+    "/",
+    "//",
+    "@",
+    ":",
+    ":80",
+    ":99999",
+    "\\",
+    "?",
+    "#",
+    "[",
+    "]",
+    "\t",
+    "\n",
+    " ",
+    "\xa0",
+    ".",
+    "%",
+]
+
+
+@given(st.lists(st.sampled_from(["http:", "https:", "HTTP:", "ehr", "EHR", "evil", *_ODD])))
+def test_an_origin_is_the_same_however_it_is_read(parts: list[str]) -> None:
+    """The short way for plain addresses says what the careful one says."""
+    url = "".join(parts)
+    try:
+        expected = _read(url)
+    except errors.UnsafeAddress:
+        with pytest.raises(errors.UnsafeAddress):
+            origin_of(url)
+    else:
+        assert origin_of(url) == expected
 
 
 @given(st.text(max_size=60))

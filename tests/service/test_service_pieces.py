@@ -201,6 +201,23 @@ def test_that_an_item_was_read_back_is_written_with_the_next_or_at_the_end(
     assert states() == [OutboxState.CONFIRMED] * 2
 
 
+def test_that_an_item_was_read_back_may_be_written_by_whoever_ends_the_run(
+    database: Database, clock: Clock
+) -> None:
+    """Who dies before that leaves it as one that was sent, and is looked for."""
+    store = SqlOutboxStore(database, clock)
+    with HeldOutbox(store, 60) as held:
+        (item,) = held.take("k", b"x")
+        assert held.mark("k", item.attempt, OutboxState.CONFIRMED)
+        note = held.noted_elsewhere()
+    assert (found := store.get("k")) is not None
+    assert found.state is OutboxState.SENDING
+    with database.write():
+        note()
+    assert (found := store.get("k")) is not None
+    assert found.state is OutboxState.CONFIRMED
+
+
 def test_what_is_done_meanwhile_is_done_at_the_end_of_the_block_in_any_case() -> None:
     done, go = [], Event()
     with meanwhile(lambda: done.append(go.wait(30))) as begin:

@@ -1,12 +1,15 @@
 """The queue of runs: never lost, never doubled."""
 
+from functools import partial
+
 import pytest
 from support.databases import Clock
 from support.threads import at_once
 
 from service.stores import Database
-from service.stores.errors import NotFoundError
+from service.stores.errors import ConflictError, NotFoundError
 from service.stores.runs import ClaimedRun, RunState, RunStore
+from service.stores.vault import SqlVaultStore
 
 
 @pytest.fixture
@@ -40,6 +43,29 @@ def test_a_run_goes_from_queued_to_done(runs: RunStore) -> None:
         {"written": 2},
         True,
     )
+
+
+@pytest.mark.parametrize("is_mine", [True, False])
+def test_what_belongs_to_an_end_is_written_with_it(
+    runs: RunStore, database: Database, is_mine: bool
+) -> None:
+    """Also where somebody else has the run by now: it is true all the same."""
+    vault = SqlVaultStore(database)
+    run_id = runs.enqueue(b"x", kind="run")
+    owner = _claimed(runs).owner if is_mine else "another"
+    ended = {"twin": "tw", "twin_version": 1, "counts": {}}
+    beside = partial(vault.save, "i", b"first", 0)
+    assert runs.complete(run_id, owner, **ended, beside=beside) is is_mine
+    assert vault.load("i") == (b"first", 1)
+
+
+def test_a_run_does_not_end_without_what_belongs_to_it(runs: RunStore, database: Database) -> None:
+    run_id = runs.enqueue(b"x", kind="run")
+    owner = _claimed(runs).owner
+    beside = partial(SqlVaultStore(database).save, "i", b"second", 7)  # another one than was read
+    with pytest.raises(ConflictError):
+        runs.complete(run_id, owner, twin=None, twin_version=None, counts={}, beside=beside)
+    assert _state(runs, run_id) is RunState.RUNNING
 
 
 def test_runs_are_taken_in_the_order_they_came(runs: RunStore, clock: Clock) -> None:
