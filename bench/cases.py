@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import orjson
 
-from bench.deidentified import deidentified, forgetful_vault
+from bench.deidentified import deidentified, deidentified_lines, forgetful_vault
 from bench.harness import Aim, Case, passthrough, passthrough_lines
 from bench.long import bundle
 from bench.processes import sandbox
@@ -56,10 +57,11 @@ def cases(quick: bool, folder: Path | None = None) -> Iterator[list[Case]]:
     people = generate(DAY)
     chosen = people[::3] if quick else people
     one = next(person for person in people if person.id == PATIENT)
-    with sandbox(DAY) as base:
+    with sandbox(DAY) as base, TemporaryDirectory() as written:
         yield [
             _observations(chosen),
             _deidentify(files := _bundles(folder) if folder else _own(chosen)),
+            _deidentify_lines(chosen, Path(written)),
             _twins(files),
             *(_long_twin(one, size) for size in (SIZES[:3] if quick else SIZES)),
             *_assessments(one),
@@ -149,6 +151,23 @@ def _deidentify(files: list[bytes]) -> Case:
         floor_name=FLOOR,
         count=1,
         unit="patients",
+        aim=Aim(ratio=4),
+    )
+
+
+def _deidentify_lines(people: list[PatientBundle], folder: Path) -> Case:
+    """All Observations, and whose they are, as one file: read line by line, twice, and written."""
+    vault, file = forgetful_vault(), folder / "all.ndjson"
+    lines = [line for person in people for line in _lines(person)]
+    patients = [orjson.dumps(_patient(person)) for person in people]
+    file.write_bytes(b"\n".join([*patients, *lines]))
+    return Case(
+        name=f"$de-identify, {len(lines):,} Observations as lines",
+        work=partial(deidentified_lines, vault, file, POLICY, DAY),
+        floor=passthrough_lines([*patients, *lines]),
+        floor_name=FLOOR,
+        count=len(lines),
+        unit="resources",
         aim=Aim(ratio=4),
     )
 

@@ -1,4 +1,4 @@
-"""`$de-identify` without its database: a Bundle in, the de-identified one out.
+"""De-identification without its database: a Bundle in, the de-identified one out; lines likewise.
 
 Each call is a first one, for a vault that forgets: ways back are drawn, sealed and dropped.
 """
@@ -6,6 +6,8 @@ Each call is a first one, for a vault that forgets: ways back are drawn, sealed 
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 
@@ -13,7 +15,7 @@ from privacy.policy import load_policy
 from privacy.pseudonyms import new_pseudonym
 from privacy.vault import Vault
 from service.deidentify.batch import Batch
-from service.deidentify.files import bundle_of
+from service.deidentify.files import Inputs, bundle_of, people_of, write
 from service.deidentify.people import People
 from service.deidentify.reading import Reading
 
@@ -60,3 +62,15 @@ def deidentified(vault: Vault, file: bytes, policy: str, day: date) -> bytes:
         made = batch.apply(resources, bundled=True)
         batch.close()
         return orjson.dumps(bundle_of(made))
+
+
+def deidentified_lines(vault: Vault, file: Path, policy: str, day: date) -> None:
+    """What `twinport deidentify` does with a file of lines, but for writing its record down."""
+    inputs = Inputs.of(file)
+    people = people_of(inputs, new_pseudonym())
+    with (
+        TemporaryDirectory() as folder,
+        Batch(load_policy(policy), vault, people, project="bench", today=day) as batch,
+    ):
+        write(inputs, batch, Path(folder), record=lambda outputs: None)
+        batch.close()

@@ -8,7 +8,7 @@ secret number of days, or the true date. What R4 requires and the policy has tak
 
 import binascii
 import math
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
@@ -32,6 +32,7 @@ PSEUDONYMIZED = {
 OUR_ADDRESSES = frozenset({ABSENT, AGE, UCUM, PSEUDONYMIZED["system"]})
 # Where values stand under a code that says how exact they are.
 OBSERVED = frozenset({"Observation", "Observation.component"})
+TIMES = frozenset({"date", "dateTime", "instant"})
 NUMBERS = frozenset({"decimal", "integer", "positiveInt", "unsignedInt"})
 SHIFTS = 365  # days, at most, to either side
 _NOWHERE: Mapping[str, str] = MappingProxyType({})
@@ -41,12 +42,21 @@ Json = dict[str, Any]
 
 def fhir_id(pseudonym: str) -> str:
     """The same 128 bits, spelled as FHIR allows an id."""
-    standard = pseudonym.replace("-", "+").replace("_", "/")
-    return binascii.a2b_base64(standard + "==").hex()
+    return fhir_ids([pseudonym])[0]
+
+
+def fhir_ids(pseudonyms: Collection[str]) -> list[str]:
+    """Of many, in one go: filled up to 24 characters, each is 18 bytes, of which two are zero."""
+    standard = "".join([f"{name}AA" for name in pseudonyms]).replace("-", "+").replace("_", "/")
+    text = binascii.a2b_base64(standard).hex()
+    return [text[start : start + 32] for start in range(0, len(text), 36)]
 
 
 def urn(pseudonym: str) -> str:
-    text = fhir_id(pseudonym)
+    return _urn(fhir_id(pseudonym))
+
+
+def _urn(text: str) -> str:
     return f"urn:uuid:{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
@@ -101,6 +111,17 @@ def shifted(moment: Moment, by: timedelta) -> Moment:
     return Moment(moment.first + by, moment.precision, minute)
 
 
+class _Times(dict[tuple[int, str], str | None]):
+    """(offset, precision) → how it is shown; each is worked out once."""
+
+    def __init__(self, calendar: Calendar, kind: str) -> None:
+        self._calendar, self._kind = calendar, kind
+
+    def __missing__(self, time: tuple[int, str]) -> str | None:
+        shown = self[time] = self._calendar.text(*time, kind=self._kind)
+        return shown
+
+
 class Renderer:
     """Renders records of one session, some at a time: what repeats among them is made once.
 
@@ -115,7 +136,8 @@ class Renderer:
         self._codes: Codings = ()  # under which the values stand that are rendered now
         self._ids: dict[str, str] = {}
         self._references: dict[str, Json] = {}
-        self._times: dict[tuple[Any, ...], str | None] = {}
+        self._label: Json = {"meta": {"security": [PSEUDONYMIZED]}}
+        self.times = {kind: _Times(self._calendar, kind) for kind in TIMES}
 
     def spelled(self, given: Container[str]) -> set[str]:
         """The ids, and what refers to them, that were made of these pseudonyms."""
@@ -128,12 +150,22 @@ class Renderer:
 
     def entry(self, record: Json) -> Json:
         """Of the Bundle that the addresses are those of."""
-        address = self.reference({"reference": f"{record['resourceType']}/{record['id']}"})
-        return {"fullUrl": address["reference"], "resource": self.resource(record)}
+        pseudonym = record["id"]
+        address = self.reference({"reference": f"{record['resourceType']}/{pseudonym}"})[
+            "reference"
+        ]
+        self._ids.setdefault(pseudonym, address.removeprefix("urn:uuid:").replace("-", ""))
+        return {"fullUrl": address, "resource": self.resource(record)}
 
     def resource(self, record: Json) -> Json:
         name = record["resourceType"]
-        body = self.patient(record) if name == "Patient" else self.object(name, record)
+        if name == "Patient":
+            return self.labelled(name, self.patient(record))
+        if "meta" in record or "id" not in record:
+            return self.labelled(name, self.object(name, record))
+        return self.object(name, record, {"resourceType": name, "id": "", **self._label, **record})
+
+    def labelled(self, name: str, body: Json) -> Json:
         meta = body.pop("meta", None)
         head: Json = {"resourceType": name}
         if "id" in body:
@@ -167,22 +199,24 @@ class Renderer:
             return None
         return self._calendar.spell(born, "date")
 
-    def object(self, owner: str, record: Json) -> Json:
+    def object(self, owner: str, record: Json, made: Json | None = None) -> Json:
+        """`made`: what stands before that which is shown; of a part of a resource, nothing."""
         if owner in OBSERVED:
-            return self.observed(owner, record)
-        return self.plain(owner, record)
+            return self.observed(owner, record, made)
+        return self.plain(owner, record, made)
 
-    def observed(self, owner: str, record: Json) -> Json:
+    def observed(self, owner: str, record: Json, made: Json | None) -> Json:
         """Values are rounded as the codes they stand under say."""
         outer, self._codes = self._codes, record.get("code", {}).get("coding", ())
-        made = self.plain(owner, record)
+        made = self.plain(owner, record, made)
         self._codes = outer
         return made
 
-    def plain(self, owner: str, record: Json) -> Json:
+    def plain(self, owner: str, record: Json, made: Json | None) -> Json:
         shape = shape_of(owner, tuple(record))
-        made = record.copy()
-        made.pop("resourceType", None)
+        if made is None:
+            made = record.copy()
+            made.pop("resourceType", None)
         for key, show in shape.shown:
             shown = show(self, record[key])
             if shown is None:
@@ -205,14 +239,6 @@ class Renderer:
             return value
         found = map(self.concept, value)
         return [item for item in found if item is not None] or None
-
-    def time(self, value: Sequence[Any], kind: str) -> str | None:
-        offset, precision = value
-        key = kind, offset, precision
-        try:
-            return self._times[key]
-        except KeyError:
-            return self._times.setdefault(key, self._calendar.text(offset, precision, kind))
 
     def id(self, pseudonym: str) -> str:
         found = self._ids.get(pseudonym)
@@ -287,8 +313,8 @@ def _shown(owner: str, key: str, element: Element) -> Show | None:
 
 def _one(owner: str, key: str, element: Element) -> Show | None:
     kind = element.type
-    if kind in {"date", "dateTime", "instant"}:
-        return lambda renderer, value: renderer.time(value, kind)
+    if kind in TIMES:
+        return lambda renderer, value: renderer.times[kind][tuple(value)]
     if kind in _SHOWN:
         return _SHOWN[kind]
     if kind[0].islower():
@@ -317,7 +343,10 @@ def absent(owner: str, key: str) -> Json:
 
 def addresses(records: Iterable[Json]) -> dict[str, str]:
     """The entries of a Bundle: references in records, and what they lead to there."""
-    return {f"{record['resourceType']}/{record['id']}": urn(record["id"]) for record in records}
+    listed = [(record["resourceType"], record["id"]) for record in records]
+    ids = fhir_ids([pseudonym for _, pseudonym in listed])
+    named = zip(listed, ids, strict=True)
+    return {f"{kind}/{pseudonym}": _urn(text) for (kind, pseudonym), text in named}
 
 
 def bundle(entries: Collection[Any]) -> Json:

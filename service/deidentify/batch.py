@@ -20,7 +20,7 @@ from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.render import OUR_ADDRESSES, Renderer, addresses, fhir_id
 from privacy.subject import SubjectContext, draw_epoch
 from privacy.vault import SubjectRecord, Vault
-from service.deidentify.people import People, owner_of
+from service.deidentify.people import Owners, People
 from service.deidentify.withheld import Withheld
 from service.pipeline.guards import deidentifier_of
 
@@ -117,6 +117,7 @@ class Batch:
         self._shared, self._keep_open = Pseudonyms(), keep_open
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._people_seen: set[str] = set()
+        self._owners = Owners()
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +144,7 @@ class Batch:
     def _kept(self, resource: Any) -> _Kept | None:
         """Its record, which has a pseudonym; None when it was refused."""
         self.tally.read += 1
-        identity = owner_of(resource) if type(resource) is dict else None
+        identity = self._owners.of(resource) if type(resource) is dict else None
         work = self._work(identity or NOBODY)
         record = work.session.apply(resource)
         if isinstance(record, Refused):

@@ -16,6 +16,7 @@ Resource = dict[str, Any]
 Identifying = Mapping[str, IdentifyingValues]  # of each person, by id; nobody's under ""
 
 _PATIENT = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+MOST_KNOWN = 10_000  # references that are not read anew
 # Of the Patient resource only what says how old somebody is is held on to.
 _LIFE = ("resourceType", "id", "birthDate", "deceasedDateTime", "deceasedBoolean")
 
@@ -85,21 +86,36 @@ def base_of(patient: Resource) -> str:
 
 def by_owner(resources: Iterable[Any]) -> dict[str, list[Resource]]:
     of_whom: dict[str, list[Resource]] = defaultdict(list)
+    owners = Owners()
     for resource in resources:
         if type(resource) is dict:
-            of_whom[owner_of(resource) or ""].append(resource)
+            of_whom[owners.of(resource) or ""].append(resource)
     return of_whom
 
 
-def owner_of(resource: Resource) -> str | None:
-    """The id of the patient a resource is of; None where it names none."""
-    if resource.get("resourceType") == "Patient":
-        identity = resource.get("id")
-        return identity if type(identity) is str else None
-    for element in ("subject", "patient"):
-        holder = resource.get(element)
-        text = holder.get("reference") if type(holder) is dict else None
-        found = _PATIENT.fullmatch(text) if type(text) is str else None
-        if found is not None:
-            return found[1]
-    return None
+class Owners:
+    """Whose resources are: what references say, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str | None] = {}
+
+    def of(self, resource: Resource) -> str | None:
+        """The id of the patient a resource is of; None where it names none."""
+        if resource.get("resourceType") == "Patient":
+            identity = resource.get("id")
+            return identity if type(identity) is str else None
+        for element in ("subject", "patient"):
+            holder = resource.get(element)
+            text = holder.get("reference") if type(holder) is dict else None
+            found = self._named(text) if type(text) is str else None
+            if found is not None:
+                return found
+        return None
+
+    def _named(self, text: str) -> str | None:
+        if text not in self._known:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            found = _PATIENT.fullmatch(text)
+            self._known[text] = found[1] if found else None
+        return self._known[text]

@@ -55,26 +55,40 @@ def read_parsed(
 
 
 def parse(data: bytes) -> Any:
-    """Strict JSON: what two readers could understand differently is refused."""
-    return parsed(data).value
+    """Strict JSON: what two readers could understand differently is refused.
+
+    Of a value as small as most resources are, writing it again tells what is lost sooner than a
+    walk through it does.
+    """
+    if not _is_shallow(data) or _escapes_key_ends(data):
+        return parsed(data).value
+    value = _loaded(data)
+    again = orjson.dumps(value)
+    if again != data and not _has_exactly(data, again.count(b'":')):
+        _refuse_repeated_keys(data)
+    return value
 
 
 def parsed(data: bytes, lighten: "Lighten | None" = None, walk: "Survey | None" = None) -> Parsed:
     """The same, with what refers. `lighten` may take out of the value what nobody will read;
     `walk`, which has to see all of it in any case, may do so in place of `survey`."""
-    _refuse_odd_bytes(data)
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise SourceError(
-            f"is not JSON (line {error.lineno}, column {error.colno})",
-            "Export it again; it may have been cut off or edited.",
-        ) from None
+    value = _loaded(data)
     gone = _key_ends(lighten(value)) if lighten and not _escapes_key_ends(data) else 0
     keys, referring = (walk or survey)(value)
     if not _has_exactly(data, keys + gone):
         _refuse_repeated_keys(data)
     return Parsed(value, referring)
+
+
+def _loaded(data: bytes) -> Any:
+    _refuse_odd_bytes(data)
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise SourceError(
+            f"is not JSON (line {error.lineno}, column {error.colno})",
+            "Export it again; it may have been cut off or edited.",
+        ) from None
 
 
 def lines(path: Path, cap: int = DEFAULT_CAP) -> Iterator[bytes]:
@@ -186,6 +200,11 @@ def survey(value: Any) -> tuple[int, list[dict[str, Any]]]:
     return keys, referring
 
 
+def _is_shallow(data: bytes) -> bool:
+    """Whether there is not enough in it to be too deep."""
+    return data.count(b"{") + data.count(b"[") <= MAX_DEPTH
+
+
 def _escapes_key_ends(data: bytes) -> bool:
     """Whether strings may spell a `"` or `:` otherwise. Most files escape nothing of the kind:
     to see that takes no pattern."""
@@ -196,7 +215,7 @@ def _key_ends(gone: list[dict[str, Any]]) -> int:
     """The keys of what was taken out, and every `":` in its strings: never too few.
 
     The same `":` stand in the strings of the source (where none is spelled otherwise), so that
-    counting them on both sides cannot hide a key that was lost.
+    counting them on both sides cannot hide a key that was lost. `parse` counts so too.
     """
     try:
         return orjson.dumps(gone).count(b'":')

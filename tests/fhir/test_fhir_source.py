@@ -1,6 +1,7 @@
 """Repeated keys are refused, however they are spelled and whatever the strings around them hold."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,8 +33,15 @@ def has_repeated_keys(text: str) -> bool:
 
 
 def refuses(text: str) -> bool:
+    """By writing again what was read, and by walking through it: they agree."""
+    written, walked = (_refuses(read, text) for read in (parse, parsed))
+    assert written == walked
+    return written
+
+
+def _refuses(read: Callable[[bytes], Any], text: str) -> bool:
     try:
-        parse(text.encode())
+        read(text.encode())
     except SourceError as error:
         return "same key twice" in str(error)
     return False
@@ -54,6 +62,13 @@ def refuses(text: str) -> bool:
         '{"a" :"x\\":y","a":2}',
         '{"a" :"x\\":","b":[{"c":"\\":","c" :2}]}',
         '[{"a":1},{"":1,"":2}]',
+        # what is written again has a key more than the source seems to have
+        '{"a":"x\\u0022:","a":2}',
+        '{"a":"x\\"\\u003a","b":"y\\"\\u003A","b":"y"}',
+        '{"a":1,"b":"\\u0022:\\u0022:","a":"\\":"}',
+        # and more opening marks than may be nested, in a string or out of it
+        '{"a":"' + "{" * 70 + '","b":{"c":1,"c":1}}',
+        '{"a":[' + "[]," * 70 + '1],"a":[]}',
     ],
 )
 def test_a_repeated_key_is_refused(text: str) -> None:

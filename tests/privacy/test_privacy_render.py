@@ -1,5 +1,6 @@
 """De-identified FHIR: valid R4, and no finer in time than its policy."""
 
+import base64
 import importlib
 import json
 import re
@@ -18,13 +19,14 @@ from test_privacy_plans import Ordinary
 from privacy.deidentify import Deidentifier, Refused, Session
 from privacy.elements import BASES, IN_SCOPE, REQUIRED, elements_of
 from privacy.policy import load_policy, policy_ids
-from privacy.pseudonyms import Pseudonyms, new_pseudonym
+from privacy.pseudonyms import Pseudonyms, new_pseudonym, new_pseudonyms
 from privacy.render import (
     Calendar,
     Renderer,
     addresses,
     bundle,
     fhir_id,
+    fhir_ids,
     shift_of,
     shifted,
     significant,
@@ -80,6 +82,16 @@ def test_an_observation_is_itself_again_without_identity() -> None:
     assert "issued" not in made  # an instant cannot be a year
     assert made["valueQuantity"]["value"] == 148
     assert made["meta"]["security"][-1]["code"] == "PSEUDED"
+
+
+def test_ids_are_the_same_whether_made_alone_or_with_others() -> None:
+    pseudonyms = [*new_pseudonyms(200), "A" * 22, "-_" * 10 + "-w", "_" * 21 + "Q"]
+    made = fhir_ids(pseudonyms)
+    assert made == [fhir_id(name) for name in pseudonyms]
+    assert [bytes.fromhex(text) for text in made] == [
+        base64.urlsafe_b64decode(name + "==") for name in pseudonyms
+    ]
+    assert fhir_ids([]) == []
 
 
 @given(st.integers(0, 10**9), st.sampled_from(SCOPE), st.sampled_from(sorted(DEIDENTIFIERS)))
