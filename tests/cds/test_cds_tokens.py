@@ -2,14 +2,21 @@
 
 import base64
 import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from cds_client import ISSUER, PUBLIC, Ehr
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
+
+from service.cds.tokens import TokenRefusedError, Tokens
+from service.pipeline.runtime import Runtime
+from service.stores.cds import CdsStore
 
 PATH = "/cds-services/twinport-patient-view"
 Forge = Callable[[Ehr], str]
@@ -120,3 +127,68 @@ def test_discovery_refuses_a_bad_token_and_needs_none(ehr: Ehr) -> None:
 
 def test_an_api_key_opens_nothing_here(ehr: Ehr) -> None:
     assert ehr.post(PATH, {}, "tpk_abc_def").status_code == 401
+
+
+# -- nobody is asked for a key before it is known whose it is -------------------------------------
+
+
+class Keys(ThreadingHTTPServer):
+    """Publishes the EHR's keys, and counts who asks."""
+
+    def __init__(self, key: ECKey) -> None:
+        super().__init__(("127.0.0.1", 0), _Publish)
+        self.body = json.dumps({"keys": [key.as_dict(private=False)]}).encode()
+        self.asked: list[str] = []
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}{path}"
+
+
+class _Publish(BaseHTTPRequestHandler):
+    server: Keys
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def published(key: ECKey) -> Iterator[Keys]:
+    with Keys(key) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def tokens(published: Keys, runtime: Runtime) -> Tokens:
+    ehr = runtime.config.servers["ehr"]
+    cds = replace(ehr.cds, jwks_file="", jwks_url=published.url("/jwks.json"))
+    return Tokens({"ehr": replace(ehr, cds=cds)}, CdsStore(runtime.database))
+
+
+UNASKED = ("nothing at all", "not a token", "alg none", "HMAC by the public key", "unknown issuer",
+           "no issuer", "a foreign jku", "no kid", "another typ")  # fmt: skip
+
+
+def test_no_key_is_fetched_before_issuer_and_address_are_known(
+    ehr: Ehr, published: Keys, tokens: Tokens
+) -> None:
+    audience = f"{PUBLIC}{PATH}"
+    forged = [BAD[name](ehr) for name in UNASKED]
+    forged.append(ehr.token(PATH, {"jku": published.url("/elsewhere.json")}))
+    for token in forged:
+        with pytest.raises(TokenRefusedError):
+            tokens.check(f"Bearer {token}", [audience])
+    assert published.asked == []
+    named = ehr.token(PATH, {"jku": published.url("/jwks.json")})
+    assert tokens.check(f"Bearer {named}", [audience]).server == "ehr"
+    assert published.asked == ["/jwks.json"]
