@@ -4,7 +4,7 @@ and the pictures of the documentation (`pytest -m browser --screenshots tests/pa
 from collections.abc import Callable, Iterator
 
 import pytest
-from pages_browser import Reader, readers, too_small, too_wide, violations
+from pages_browser import DESK, Reader, readers, too_small, too_wide, violations
 from pages_shots import CLINIC, TABLET
 from pages_site import FULL, Site, pausing
 from playwright.sync_api import Browser, Page
@@ -79,6 +79,16 @@ def test_on_paper_nothing_is_cut_and_nothing_is_there_to_click(waiting: Reader) 
 def test_every_number_is_two_clicks_from_its_source(waiting: Reader) -> None:
     """Each signal and each input of an answer leads to its concept; each fact there opens."""
     page = sign_in(waiting, "round-3", CLINIC["clinic-patient"])
+    for heading in ("assessments", "signals", "record"):  # on one screen
+        place = page.locator(f"#{heading}").bounding_box()
+        assert place is not None
+        assert place["y"] < DESK["height"] / 2, heading
+    answers = page.locator("article.model:not(.refused)")
+    assert answers.count() >= 2
+    for number in range(answers.count()):
+        inputs = answers.nth(number).locator("details", has_text="Inputs")
+        inputs.locator("summary").first.click()
+        assert inputs.locator("a[href*='/explain/']").first.is_visible()
     shown = page.locator(".signal")
     assert shown.count() >= 10
     assert page.locator(".signal:not(:has(a[href*='/explain/']))").count() == 0

@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 from refresh_clinic import CREATININE, Clinic, Open, chart_of
+from sqlalchemy import update
 from test_refresh_chart import audited
 from test_refresh_ladder import READ
 from test_refresh_transcripts import PAGES, Transcript
 
+from service.fhir.outbox import OutboxState
 from service.pipeline.runtime import open_runtime
 from service.pipeline.service import Service
 from service.refresh.correct import Done
 from service.sandbox.errors import FhirError
 from service.sandbox.persona import Persona
+from service.stores.tables import OutboxRow
 from service.stores.watches import NoticeStore
 
 Json = dict[str, Any]
@@ -261,6 +264,26 @@ def test_a_server_that_fails_at_the_change_is_as_one_that_refuses_it(open_clinic
     assert clinic.run(*PREVENT)["corrected"]["withdrawn"] == 1
     assert [flag["status"] for flag in notices(clinic, "Flag")] == ["inactive"]
     assert stale(twin) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", [OutboxState.PENDING, OutboxState.CONFIRMED])
+def test_a_death_before_it_was_noted_makes_no_second_notice(
+    open_clinic: Open, state: OutboxState
+) -> None:
+    """The notice stands there, and the process died before it wrote that down; or before it wrote
+    down what that means for the result."""
+    clinic = open_clinic(Unchanging())
+    clinic.run(*PREVENT)
+    withdraw(clinic)
+    clinic.run(*PREVENT)
+    runtime = open_runtime()
+    with runtime.database.write() as session:
+        session.execute(update(OutboxRow).values(state=state, detail=""))
+    runtime.close()
+    assert clinic.run(*PREVENT)["flagged"] == ["prevent"]
+    assert len(notices(clinic, "Flag")) == 1
+    assert len([p for p in clinic.ours("Provenance") if "Flag/" in str(p["target"])]) == 1
 
 
 @pytest.mark.slow
