@@ -92,7 +92,7 @@ class Chart:
         self._runtime, self._made, self._client = runtime, made, client
         self._meanwhile, self._note_later = meanwhile, note_later
         self._capability = capability or read_capability(client)
-        self._corrector = Corrector(client, self._capability, runtime.sealer.open)
+        self._corrector = Corrector(client, self._capability, runtime.sealer.open, made.link.base)
         self._beside = Beside(
             client,
             self._capability,

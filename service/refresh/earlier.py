@@ -15,7 +15,8 @@ from twin_engine.document.lineage import complete_types, diff, source_ids, sourc
 Json = dict[str, Any]
 
 VERSIONS = 50
-"""How far back is looked. An input is corrected on the run after; what is older has been seen."""
+"""How far back is looked where no input was withdrawn or corrected in so many versions: what came
+before has been seen."""
 
 
 class Cause(StrEnum):
@@ -63,6 +64,10 @@ class _Since:
         self.withdrawn |= {change["source"] for change in changes.get("withdrawn", ())}
         self.corrected |= {change.source for change in diff(before, after).corrected}
 
+    @property
+    def something(self) -> bool:
+        return bool(self.withdrawn or self.corrected)
+
     def cause(self, sources: set[str]) -> Cause:
         if sources & self.withdrawn:
             return Cause.WITHDRAWN
@@ -94,7 +99,9 @@ def earlier_results(
     since = _Since()
     after = dict(made.twin.document)
     gone = _Gone(after)
-    for document in _backward(made, twins):
+    for number, document in enumerate(_backward(made, twins)):
+        if number >= VERSIONS and not since.something:
+            break
         since.add(document, after)
         for assessment in document["assessments"]:
             key = deliverer.key(made, assessment)
@@ -138,7 +145,7 @@ def in_chart(earlier: Iterable[Earlier], written: Callable[[str], bool]) -> list
 
 def _backward(made: Made, twins: TwinStore) -> Iterator[Json]:
     newest = made.twin.version - 1
-    for version in range(newest, max(0, newest - VERSIONS), -1):
+    for version in range(newest, 0, -1):
         stored = twins.get(made.twin.id, version)
         if stored is None:
             return

@@ -179,8 +179,11 @@ class Refusing(Unchanging):
 
 
 @pytest.mark.slow
-def test_a_notice_goes_on_to_the_next_form_after_any_refusal(open_clinic: Open) -> None:
-    clinic = open_clinic(Refusing(status=403))
+@pytest.mark.parametrize("status", [403, 404, 501])
+def test_a_notice_goes_on_to_the_next_form_after_any_refusal(
+    open_clinic: Open, status: int
+) -> None:
+    clinic = open_clinic(Refusing(status=status))
     clinic.run(*PREVENT)
     withdraw(clinic)
     assert clinic.run(*PREVENT)["flagged"] == ["prevent"]

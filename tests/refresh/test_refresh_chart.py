@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from refresh_clinic import CREATININE, Clinic
+import pytest
+from refresh_clinic import CREATININE, PATIENT, Clinic
 
 from service.pipeline.runtime import open_runtime
+from service.refresh import earlier
 from service.stores.audit import AuditEvent, AuditStore
 from service.stores.own import OwnFilter, OwnStore
 
@@ -224,6 +226,50 @@ def test_duplicates_are_withdrawn_and_reported_once(clinic: Clinic) -> None:
     assert statuses == {risk["id"]: "preliminary", "again": "entered-in-error"}
     assert clinic.run("--model", "prevent")["corrected"] == {}
     assert [event.outcome for event in audited("duplicates-withdrawn")] == ["prevent:1"]
+
+
+def add_reading(clinic: Clinic, number: int) -> None:
+    """A newer creatinine than all there are."""
+    creatinine = clinic.newest(CREATININE)
+    day = clinic.sandbox.store.now().date()
+    quantity = creatinine["valueQuantity"]
+    value = {**quantity, "value": quantity["value"] * (1 + number / 10)}
+    added = {"id": f"added-{number}", "effectiveDateTime": f"{day}T0{number}:00:00Z"}
+    clinic.before |= {added["id"]}
+    clinic.sandbox.store.put(
+        "Observation", added["id"], {**creatinine, **added, "valueQuantity": value}
+    )
+
+
+@pytest.mark.slow
+def test_a_result_of_long_ago_falls_with_its_input(clinic: Clinic) -> None:
+    """However many versions have come since."""
+    clinic.monkeypatch.setattr(earlier, "VERSIONS", 1)
+    first = clinic.newest(CREATININE)
+    clinic.run("--model", "prevent")
+    (risk,) = clinic.ours("RiskAssessment")
+    for number in (1, 2, 3):
+        add_reading(clinic, number)
+        clinic.run("--model", "prevent")
+    clinic.change(first, status="entered-in-error")
+    clinic.run("--model", "prevent")
+    statuses = {r["id"]: r["status"] for r in clinic.ours("RiskAssessment")}
+    assert statuses.pop(risk["id"]) == "entered-in-error"
+    assert set(statuses.values()) == {"preliminary"}
+
+
+@pytest.mark.slow
+def test_a_server_with_another_name_in_the_configuration_is_the_same_chart(
+    clinic: Clinic,
+) -> None:
+    clinic.run("--model", "prevent")
+    (risk,) = clinic.ours("RiskAssessment")
+    clinic.change(clinic.newest(CREATININE), status="entered-in-error")
+    clinic.monkeypatch.setenv("TWINPORT_SERVERS__CLINIC__BASE_URL", clinic.sandbox.base_url)
+    ran = clinic.shell("run", "--server", "clinic", "--patient", PATIENT, "--model", "prevent")
+    assert ran.code == 0, ran.err
+    before = next(r for r in clinic.ours("RiskAssessment") if r["id"] == risk["id"])
+    assert before["status"] == "entered-in-error"
 
 
 def test_what_a_person_did_not_accept_stays_as_it_is(clinic: Clinic) -> None:
