@@ -42,6 +42,7 @@ from twin_engine.models.registry import all_models, default_models, get
 from twin_engine.state import UNITS_PER_DAY, State
 
 Json = dict[str, Any]
+Lines = tuple[Json, list[bytes]]  # a Patient, and lines of NDJSON about them
 
 DAY = date(2026, 6, 1)
 FLOOR = "loads+dumps"
@@ -57,9 +58,11 @@ def cases(quick: bool, folder: Path | None = None) -> Iterator[list[Case]]:
     people = generate(DAY)
     chosen = people[::3] if quick else people
     one = next(person for person in people if person.id == PATIENT)
+    full = [(_patient(person), _lines(person)) for person in chosen]
     with sandbox(DAY) as base, TemporaryDirectory() as written:
         yield [
-            _observations(chosen),
+            _observations("Observations", full),
+            _observations("compact Observations", [(who, _compact(some)) for who, some in full]),
             _deidentify(files := _bundles(folder) if folder else _own(chosen)),
             _deidentify_lines(chosen, Path(written)),
             _twins(files),
@@ -103,13 +106,12 @@ def _link(patient: str) -> SubjectRecord:
     )
 
 
-def _observations(people: list[PatientBundle]) -> Case:
-    """De-identify and map NDJSON of Observations: bytes in, facts out."""
+def _observations(name: str, parts: list[Lines]) -> Case:
+    """De-identify and map NDJSON of Observations: bytes in, facts out, everything counted."""
     kit = _kit()
-    parts = [(_patient(person), _lines(person)) for person in people]
     lines = [line for _, some in parts for line in some]
     return Case(
-        name=f"de-identify and map, {len(lines):,} Observations",
+        name=f"de-identify and map, {len(lines):,} {name}",
         work=lambda: [_facts(kit, patient, some) for patient, some in parts],
         floor=passthrough_lines(lines),
         floor_name=FLOOR,
@@ -121,7 +123,7 @@ def _observations(people: list[PatientBundle]) -> Case:
 
 def _facts(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
     session = kit.session(patient, _link(patient["id"]))
-    return _mapped(session, map(orjson.loads, lines))
+    return _mapped(session, map(orjson.loads, lines)), session.counts
 
 
 def _mapped(session: Session, resources: Iterable[Json]) -> Mapped:
@@ -136,6 +138,23 @@ def _patient(person: PatientBundle) -> Json:
 
 def _lines(person: PatientBundle) -> list[bytes]:
     return [orjson.dumps(r) for r in person.resources if r["resourceType"] == "Observation"]
+
+
+COMPACT = (
+    "resourceType", "id", "status", "code", "subject", "effectiveDateTime", "valueQuantity",
+)  # fmt: skip
+
+
+def _compact(lines: list[bytes]) -> list[bytes]:
+    """The measurements among them, with nothing but what a measurement needs."""
+    found = [resource for resource in map(orjson.loads, lines) if "valueQuantity" in resource]
+    return [orjson.dumps(_needed(resource)) for resource in found]
+
+
+def _needed(resource: Json) -> Json:
+    kept = {key: resource[key] for key in COMPACT if key in resource}
+    codings = [{key: one[key] for key in ("system", "code")} for one in kept["code"]["coding"]]
+    return kept | {"code": {"coding": codings}}
 
 
 # -- a Bundle to a Bundle --------------------------------------------------------------------------

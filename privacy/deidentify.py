@@ -6,11 +6,10 @@ record = session.apply(resource)                                     # a dict, o
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import compress
 from typing import Any, NamedTuple, TypeVar
 
 from privacy.compile import Compiler, Refusal, Rule
@@ -27,7 +26,7 @@ __all__ = ["Count", "Deidentifier", "Guards", "Refused", "Session", "Target"]
 
 Count = tuple[str, str, str]  # resource type, path inside it, what was done
 
-_LITERAL = re.compile(r"([A-Za-z]{1,64})/([A-Za-z0-9\-.]{1,64})")
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _VERSION = re.compile(r"/_history/[A-Za-z0-9\-.]{1,64}\Z")
 REMEMBERED = 10_000  # dates, and references, that are not worked out anew for each resource
 _PEOPLE = frozenset({"Patient", "RelatedPerson", "Person", "Practitioner", "Group"})
@@ -122,7 +121,7 @@ class Session:
         self.clock = Clock(policy.time, subject.epoch, subject.now, self.reference_day())
         self._in_days = policy.time.unit == "d"  # then the time of day changes no offset
         # Written by the compiled rules and the plans.
-        self.hits = [0] * len(deidentifier.slots)
+        self.hits: defaultdict[int, int] = defaultdict(int)  # by slot: of all, a few are met
         self.done: Noted = []  # bundles of the plans, not yet added up
         self.special = 0
         self.extensions: Counter[Count] = Counter()
@@ -147,9 +146,8 @@ class Session:
     def counts(self) -> Counter[Count]:
         """How often each action was taken at each path."""
         self.add_up()
-        hits = self.hits
-        taken = zip(compress(self._slots, hits), filter(None, hits), strict=True)  # few of many
-        found = Counter(dict(taken))
+        hits = sorted(self.hits.items())
+        found = Counter({self._slots[slot]: times for slot, times in hits if times})
         found.update(self.extensions)
         return found
 
@@ -208,7 +206,7 @@ class Session:
         found = self.offsets.get(text)
         if found is None:
             day = day_of(text) if self._in_days else None
-            found = self.clock.offset(parse(text)) if day is None else self.offset(day)
+            found = self.clock.offset(parse(text)) if day is None else self.clock.day(day)
             _remember(self.offsets, text, found)
         return found
 
@@ -255,10 +253,10 @@ class Session:
     def _resolve(self, text: str) -> Target:
         if text.startswith("#"):
             return Target("", "", None, "contained")
-        literal = _LITERAL.fullmatch(self._relative(_VERSION.sub("", text)))
-        if literal is None or literal[1] not in RESOURCE_TYPES:
+        plain = _VERSION.sub("", text) if "/_history/" in text else text
+        kind, _, identity = self._relative(plain).partition("/")
+        if kind not in RESOURCE_TYPES or not _ID.fullmatch(identity):
             return Target("", "", None, "unresolved")
-        kind, identity = literal.groups()
         if kind not in IN_SCOPE:
             return Target(kind, identity, None, "out-of-scope")
         mine = kind == "Patient" and identity == self._subject.patient_id

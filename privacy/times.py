@@ -31,7 +31,6 @@ _TIME = re.compile(
     r"T(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9])(?::(?:[0-5][0-9]|60)(?:\.[0-9]+)?)?"
     r"(?P<zone>Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)?"
 )
-_USUAL_CENTURIES = frozenset({"19", "20"})
 
 
 class Moment(NamedTuple):
@@ -71,10 +70,19 @@ def parse(text: object) -> Moment | None:
     return Moment(first, "day" if day else "month" if month else "year")
 
 
-def day_of(text: str) -> str | None:
-    """The day of a date with a valid time; None where only `parse` can tell. Quicker than that."""
-    usual = text[:2] in _USUAL_CENTURIES  # in others a zone may move the day out of the calendar
-    return text[:10] if usual and len(text) <= 64 and _TIME.fullmatch(text, 10) else None
+def day_of(text: str) -> date | None:
+    """The day of a date, with or without a time; None where only `parse` can tell. Quicker."""
+    day = text[:10]
+    if not "19" <= day < "21":  # in other centuries a zone may move it out of the calendar
+        return None
+    if len(day) < 10 or day[4] != "-" or day[7] != "-":
+        return None
+    if len(text) > 10 and not (len(text) <= 64 and _TIME.fullmatch(text, 10)):
+        return None
+    try:
+        return date.fromisoformat(day)
+    except ValueError:
+        return None
 
 
 def _timed(first: date, text: str) -> Moment | None:
@@ -150,35 +158,43 @@ def spelled(moment: Moment, kind: str) -> str:
 class Clock:
     """Time as one twin knows it: offsets from its epoch, within what the policy lets pass."""
 
-    __slots__ = ("_epoch", "_future", "_oldest", "_rules", "now")
+    __slots__ = ("_day", "_epoch", "_future", "_oldest", "_rules", "now")
 
     def __init__(self, rules: TimeRules, epoch: datetime, now: date, reference: date) -> None:
         """`reference` is the day up to which an age may be told: now, or the day of death."""
-        self._rules = rules
+        self._rules, self._day = rules, DAYS[rules.unit]
         self._epoch = as_moment(epoch)
         today = as_moment(now)
         self.now = self._exact(today)
         self._oldest = self._exact(Moment(years_before(reference, rules.past_years), "day"))
         self._future = self._exact(Moment(today.first, "day")) + rules.future_days * self._day
 
-    @property
-    def _day(self) -> int:
-        return DAYS[self._rules.unit]
-
     def offset(self, moment: Moment | None) -> tuple[int, str] | str:
         """`(offset, precision)`, or the reason for which the time is dropped."""
         if moment is None:
             return "invalid-date"
-        if moment.first in self._rules.placeholders and moment.precision in {"day", "minute"}:
-            return "placeholder-date"
         value = self._exact(moment)
-        if moment.precision in {"year", "month"} and value > self.now >= self._first(moment):
-            value = self.now
+        if moment.precision in {"day", "minute"}:
+            return self._known(moment.first, value, self._precision(moment))
+        return self._within(
+            self.now if value > self.now >= self._first(moment) else value, moment.precision
+        )
+
+    def day(self, first: date) -> tuple[int, str] | str:
+        """The same of a day."""
+        return self._known(first, (first - self._epoch.first).days * self._day, "day")
+
+    def _known(self, first: date, value: int, precision: str) -> tuple[int, str] | str:
+        if first in self._rules.placeholders:
+            return "placeholder-date"
+        return self._within(value, precision)
+
+    def _within(self, value: int, precision: str) -> tuple[int, str] | str:
         if value < self._oldest:
             return "too-long-ago"
         if value > self._future:
             return "placeholder-date"
-        return value, self._precision(moment)
+        return value, precision
 
     def _precision(self, moment: Moment) -> str:
         day = moment.precision == "minute" and self._rules.unit == "d"

@@ -40,6 +40,7 @@ _LONGEST_YEAR = 366
 
 # They point to medicines, which may come after them.
 _WAITING = frozenset({"MedicationRequest", "MedicationStatement"})
+_AT_ONCE = {kind: mapper for kind, mapper in MAPPERS.items() if kind not in _WAITING}
 
 
 def map_records(records: Iterable[Record], now: int | None = None, per_day: int = 1) -> Mapped:
@@ -57,12 +58,13 @@ def map_unique(records: Iterable[Record], now: int | None = None, per_day: int =
     waiting: list[Record] = []
     for record in records:
         kind = record["resourceType"]
-        if kind == "Medication":
+        mapper = _AT_ONCE.get(kind)
+        if mapper is not None:
+            mapper(record, out)
+        elif kind == "Medication":
             out.medicines[f"Medication/{record['id']}"] = record
         elif kind in _WAITING:
             waiting.append(record)
-        elif kind in MAPPERS:
-            MAPPERS[kind](record, out)
     for record in waiting:
         MAPPERS[record["resourceType"]](record, out)
     out.birth = _earliest_birth(out, now, per_day)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from mappings.from_fhir.beside import Beside, beside
+from mappings.from_fhir.beside import beside
 from mappings.from_fhir.collect import Collector, Context, Record
 from mappings.from_fhir.genomics import map_genomics
 from mappings.from_fhir.imaging import NOTED, note_links
@@ -33,9 +33,8 @@ _RULES = {(system, code): rule for system, rules in CODES.items() for code, rule
 _CONFLICT = CodeRule("", "conflict")
 
 # Beside a number, these ask for more than its own value.
-_SPECIAL = frozenset({"component", "interpretation", "referenceRange", "method", *NOTED})
-
-_NOTHING_BESIDE = tuple(Beside())
+_BESIDE = frozenset({"interpretation", "referenceRange", "method", *NOTED})
+_SPECIAL = _BESIDE | {"component"}
 
 # A named tuple without the step of Python that calling its class takes.
 _measurement: Callable[[tuple[Any, ...]], Measurement] = partial(tuple.__new__, Measurement)
@@ -49,17 +48,9 @@ def map_observation(record: Record, out: Collector) -> None:
 # What a number is with nothing special about it ---------------------------------------------------
 
 
-class _Reading(NamedTuple):
-    """What is the same for all numbers under one code in one unit."""
-
-    concept: str
-    origin: str
-    factor: float
-    offset: float
-    decimals: int
-    unit: str
-    low: float
-    high: float
+# What is the same for all numbers under one code in one unit: concept, origin, unit, factor,
+# offset, decimals, ten to their power, lowest, highest. Python takes a plain tuple apart at once.
+_Reading = tuple[str, str, str, float, float, int, float, float, float]
 
 
 @lru_cache(maxsize=2**12)
@@ -73,39 +64,73 @@ def _reading(
     found = conversion(rule.concept, unit_code, unit, unit_system)
     if isinstance(found, Refused):
         return None
-    return _Reading(rule.concept, rule.origin, *found, *_PLAUSIBLE[rule.concept])
+    factor, offset, decimals, shown = found
+    low, high = _PLAUSIBLE[rule.concept]
+    return (
+        rule.concept, rule.origin, shown, factor, offset, decimals, 10.0**decimals, low, high,
+    )  # fmt: skip
 
 
-@lru_cache(maxsize=2**12)
-def _is_plain(keys: tuple[str, ...]) -> bool:
-    return _SPECIAL.isdisjoint(keys)
-
-
-def map_plain(record: Record, out: Collector) -> bool:
-    """Nine observations of ten: one code, a day, a number in a unit, nothing beside it. Whatever
-    is otherwise is left to `map_in_full`, which makes the same of these, and takes longer."""
-    if "valueQuantity" not in record:
-        return False
+def _plain_number(element: Record) -> tuple[str, float, str, str] | None:
+    """Concept, value, origin and unit of a number under one code, in a unit that is written out."""
     try:
-        status, [coding] = record["status"], record["code"]["coding"]
-        [time, precision], quantity = record["effectiveDateTime"], record["valueQuantity"]
+        [coding], quantity = element["code"]["coding"], element["valueQuantity"]
         reading = _reading(
             coding["system"], coding["code"], quantity["unit"], quantity["system"], quantity["code"]
         )
         value = quantity["value"]
     except (KeyError, TypeError, ValueError):
-        return False
-    if reading is None or value is None or len(quantity) > 4 or status not in _STATUSES:
-        return False
-    concept, origin, factor, offset, decimals, unit, low, high = reading
+        return None
+    if reading is None or value is None or len(quantity) > 4:
+        return None
+    concept, origin, unit, factor, offset, decimals, power, low, high = reading
     value = value * factor + offset
-    if not value.is_integer():  # to round takes a while, and makes of a whole number what it is
+    whole = value * power
+    # To round takes a while, and makes of a number that has no more digits what it is.
+    if not whole.is_integer() or whole / power != value:
         value = round(value, decimals)
-    if not low <= value <= high or not _is_plain(tuple(record)):
+    return (concept, value, origin, unit) if low <= value <= high else None
+
+
+def map_plain(record: Record, out: Collector) -> bool:
+    """Nine observations of ten: one code, a day, a number in a unit, nothing beside it. Whatever
+    is otherwise is left to `map_in_full`, which makes the same of these, and takes longer."""
+    point, status = record.get("effectiveDateTime"), record.get("status")
+    if not point or status not in _STATUSES:
         return False
-    fact = concept, time, value, record["id"], precision, "", status, origin, unit, *_NOTHING_BESIDE
-    out.measurements.append(_measurement(fact))
+    if not _SPECIAL.isdisjoint(record):
+        return _map_plain_panel(record, point, status, out)
+    number = _plain_number(record)
+    if number is None:
+        return False
+    out.measurements.append(_plain_fact(number, record["id"], point, status))
     return True
+
+
+def _map_plain_panel(record: Record, point: list[Any], status: str, out: Collector) -> bool:
+    """A blood pressure: a code that stands for its parts, which are plain numbers."""
+    components = record.get("component")
+    if not components or "valueQuantity" in record or not _BESIDE.isdisjoint(record):
+        return False
+    rule = _code_rule(record.get("code"))
+    if rule is None or rule.use != "panel":
+        return False
+    numbers = [_plain_number(part) if len(part) == 2 else None for part in components]
+    if None in numbers:
+        return False
+    name = record["id"]
+    made = [_plain_fact(number, name, point, status) for number in numbers if number]
+    out.measurements += _believable_pressures(made, record, out)
+    return True
+
+
+def _plain_fact(
+    number: tuple[str, float, str, str], name: str, point: list[Any], status: str
+) -> Measurement:
+    concept, value, origin, unit = number
+    time, precision = point
+    fact = concept, time, value, name, precision, "", status, origin, unit, "", (), "", ""
+    return _measurement(fact)
 
 
 # All there is -------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """What remains once all records are read: duplicates, conflicts, records after death, order."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from itertools import compress, groupby
-from operator import attrgetter, itemgetter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress, count, islice
+from operator import attrgetter, eq, itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from mappings.from_fhir.collect import Collector
@@ -92,6 +92,7 @@ def _ordered(facts: Iterable[_Fact], time: str) -> tuple[_Fact, ...]:
 
 
 _MOMENT = itemgetter(0, 1)  # concept and time
+_TIME = itemgetter(1)
 
 
 def _number(fact: Measurement) -> tuple[float, str]:
@@ -103,15 +104,27 @@ def _answer(fact: CodedValue) -> str:
 
 
 def _values(facts: Sequence[_Value], value_of: Callable[[_Value], Any]) -> _Settled:
-    kept: list[_Value] = []
-    settled = _Settled(kept, [], [])
-    for _, group in groupby(sorted(facts), key=_MOMENT):
-        same = list(group)
-        if len(same) == 1:
-            kept.append(same[0])
-        else:
-            _one_moment(same, value_of, settled)
+    ordered = sorted(facts)
+    settled, start = _Settled([], [], []), 0
+    for first, end in _shared_moments(ordered):
+        settled.kept.extend(ordered[start:first])
+        _one_moment(ordered[first:end], value_of, settled)
+        start = end
+    settled.kept.extend(ordered[start:])
     return settled
+
+
+def _shared_moments(ordered: list[_Value]) -> Iterator[tuple[int, int]]:
+    """Where several values of one concept stand at one offset: few of many, all side by side."""
+    times, end = list(map(_TIME, ordered)), 0
+    for second in compress(count(1), map(eq, times, islice(times, 1, None))):
+        if second < end:
+            continue
+        moment, end = _MOMENT(ordered[second - 1]), second
+        while end < len(ordered) and _MOMENT(ordered[end]) == moment:
+            end += 1
+        if end > second:
+            yield second - 1, end
 
 
 def _one_moment(same: list[_Value], value_of: Callable[[_Value], Any], settled: _Settled) -> None:

@@ -139,7 +139,7 @@ MUTANTS = {
         "return round(months * MONTH_DAYS * self._day)",
         "return (first - epoch).days * self._day",
     ),
-    "placeholders pass": ("times.py", "if moment.first in self._rules.placeholders", "if False"),
+    "placeholders pass": ("times.py", "if first in self._rules.placeholders", "if False"),
     "old events pass": ("times.py", "if value < self._oldest:", "if False:"),
     "far dates pass": ("times.py", "if value > self._future:", "if False:"),
     "a time of day under days": (
