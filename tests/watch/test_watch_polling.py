@@ -47,9 +47,12 @@ def test_a_correction_and_a_withdrawal_reach_the_chart(watched: Scene) -> None:
 
     watched.change(watched.newest(), status="entered-in-error")
     watched.look_now()
-    assert watched.statuses().count("entered-in-error withdrawn") == 2
+    gone = [said for said in watched.statuses() if said.startswith("entered-in-error")]
+    assert sorted(gone) == [
+        *["entered-in-error superseded withdrawn"] * 2, *["entered-in-error withdrawn"] * 2
+    ]  # fmt: skip
     told = [event for event in watched.audited() if event.startswith("result-")]
-    assert len(told) == 4
+    assert len(told) == 6
 
     held = watched.statuses()
     watched.delete(watched.newest())
