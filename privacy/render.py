@@ -128,13 +128,19 @@ class Renderer:
     What is made is shared, as records are: it is read, never written to.
     """
 
-    def __init__(self, session: Session, leads: Mapping[str, str] = _NOWHERE) -> None:
-        """`leads`: where references to other entries of a Bundle go; see `addresses`."""
+    def __init__(
+        self,
+        session: Session,
+        leads: Mapping[str, str] = _NOWHERE,
+        ours: Collection[str] = (),
+    ) -> None:
+        """`leads`: where references to other entries of a Bundle go; see `addresses`. `ours`: the
+        pseudonyms of the records, as far as they are known before."""
         self._session, self._leads = session, leads
         self._calendar = Calendar(session)
         self._digits = session.policy.files.digits
         self._codes: Codings = ()  # under which the values stand that are rendered now
-        self._ids: dict[str, str] = {}
+        self._ids = dict(zip(ours, fhir_ids(ours), strict=True))
         self._references: dict[str, Json] = {}
         self._label: Json = {"meta": {"security": [PSEUDONYMIZED]}}
         self.times = {kind: _Times(self._calendar, kind) for kind in TIMES}
@@ -217,16 +223,15 @@ class Renderer:
         if made is None:
             made = record.copy()
             made.pop("resourceType", None)
+        lacking = shape.lacking
         for key, show in shape.shown:
             shown = show(self, record[key])
             if shown is None:
                 del made[key]
+                lacking = lacking or key in shape.needed
             else:
                 made[key] = shown
-        for keys in shape.required:
-            if made.keys().isdisjoint(keys):
-                made |= absent(owner, keys[0])
-        return made
+        return marked(owner, made) if lacking else made
 
     def concept(self, value: Json) -> Json | None:
         """Mostly codes and nothing else: as the record has it."""
@@ -282,7 +287,8 @@ class Shape(NamedTuple):
     """How objects with certain keys are shown, and what R4 requires of them besides."""
 
     shown: tuple[tuple[str, Show], ...]  # other than as the record has it
-    required: tuple[tuple[str, ...], ...]
+    needed: frozenset[str]  # required, of which nothing may be left: an instant without its day
+    lacking: bool  # whether something required is not there in any case
 
 
 @lru_cache(maxsize=4096)
@@ -291,10 +297,12 @@ def shape_of(owner: str, keys: tuple[str, ...]) -> Shape:
     elements = elements_of(owner)
     found = {key: _shown(owner, key, elements[key]) for key in keys if key != "resourceType"}
     changed = tuple((key, show) for key, show in found.items() if show is not None)
-    # Of what is shown in another way, nothing may be left: an instant without its day.
-    sure = found.keys() - dict(changed).keys()
     required = REQUIRED.get(owner, ())
-    return Shape(changed, tuple(one for one in required if sure.isdisjoint(one)))
+    return Shape(
+        changed,
+        frozenset(key for one in required for key in one),
+        any(found.keys().isdisjoint(one) for one in required),
+    )
 
 
 def _shown(owner: str, key: str, element: Element) -> Show | None:
@@ -333,6 +341,14 @@ _SHOWN: dict[str, Show | None] = {
     **dict.fromkeys(QUANTITIES - {"Age"}, Renderer.quantity),
     **dict.fromkeys(NUMBERS, Renderer.number),
 }
+
+
+def marked(owner: str, made: Json) -> Json:
+    """With what R4 requires and is not there."""
+    for keys in REQUIRED.get(owner, ()):
+        if made.keys().isdisjoint(keys):
+            made |= absent(owner, keys[0])
+    return made
 
 
 def absent(owner: str, key: str) -> Json:

@@ -156,8 +156,11 @@ class Batch:
 
     def _made(self, kept: Sequence[_Kept], bundled: bool) -> list[Given]:
         leads = addresses(record for _, record in kept) if bundled else {}
-        for work in {work for work, _ in kept}:
-            work.renderer = Renderer(work.session, leads)
+        names: dict[_Open, list[str]] = defaultdict(list)
+        for work, record in kept:
+            names[work].append(record["id"])
+        for work, ours in names.items():
+            work.renderer = Renderer(work.session, leads, ours)
         made = []
         for work, record in kept:
             render = work.renderer.entry if bundled else work.renderer.resource

@@ -21,6 +21,7 @@ Resource = dict[str, Any]
 
 NDJSON = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")
 JSON = (".json", ".json.gz")
+_TYPED = b'{"resourceType":"'
 PORTION = 1 << 20  # bytes of lines that are searched together
 
 
@@ -66,7 +67,13 @@ class Inputs:
 
 
 def _may_be_a_patient(line: bytes) -> bool:
-    """The word, or characters that are spelled otherwise: most lines need not be read for this."""
+    """The word, or characters that are spelled otherwise: most lines need not be read for this.
+
+    Of most the type stands first. What then says it again, and differently, is refused when read.
+    """
+    if line.startswith(_TYPED):
+        kind = line[len(_TYPED) : line.find(b'"', len(_TYPED))]
+        return kind == b"Patient" or b"\\" in kind
     return b'"Patient"' in line or b"\\u" in line
 
 

@@ -205,9 +205,13 @@ def test_a_patient_is_known_before_the_run_however_the_line_spells_it(tmp_path: 
         orjson.dumps(person("plain", "A")),
         orjson.dumps(person("spaced", "B")).replace(b":", b" : "),
         orjson.dumps(person("spelled", "C")).replace(b'"Patient"', b'"\\u0050atient"'),
+        orjson.dumps(person("last", "D") | {"a": 1}, option=orjson.OPT_SORT_KEYS),
+        orjson.dumps(person("key", "E")).replace(b'"resourceType"', b'"\\u0072esourceType"'),
         orjson.dumps(observation("o1", of="unknown")),
+        b'{"resourceType":"Observation","resourceType":"Patient","id":"twice"}',
         b'{"resourceType":"Patient"',
+        b'{"resourceType":"Patient',
     ]
     (tmp_path / "in.ndjson").write_bytes(b"\n".join(lines))
     people = people_of(Inputs.of(tmp_path / "in.ndjson"), "batch")
-    assert people.by_id.keys() == {"plain", "spaced", "spelled"}
+    assert people.by_id.keys() == {"plain", "spaced", "spelled", "last", "key"}
