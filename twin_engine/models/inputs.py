@@ -4,10 +4,10 @@ Only what the model declares is read. A value is never assumed: what cannot be h
 the reason, and a flag is 0 only where the record is complete enough to say no.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -237,31 +237,52 @@ def _answers(state: State, model: Model, declared: Input) -> Iterator[Found | Pr
 def _answer(
     state: State, model: Model, declared: Input, source: Mapping[str, Any]
 ) -> Found | Problem | None:
-    match source:
-        case {"subject": "age"}:
-            return _age(state, declared)
-        case {"subject": "sex"}:
-            return _sex(state, declared)
-        case {"concept": concept, "at_least": least}:
-            return _evidence(state.latest(concept, declared.window_days), least)
-        case {"concept": concept, "above": limit}:
-            above = np.nextafter(limit, np.inf)
-            return _evidence(state.latest(concept, declared.window_days), float(above))
-        case {"concept": concept}:
-            return _number(state.latest(concept, declared.window_days))
-        case {"coded": concept, "one_if": yes, "zero_if": no}:
-            return _coded(state.coded(concept, declared.window_days), yes, no)
-        case {"condition": groups}:
-            return _presence(state.condition(*groups), source.get("when"))
-        case {"medication": classes}:
-            return _presence(state.medication(*classes), source.get("when"))
-        case {"procedure": groups}:
-            return _presence(state.procedure(*groups), source.get("when"))
-        case {"genotype": gene}:
-            return _genotype(state.genotype(gene), declared)
-        case {"derived": derivation}:
-            return _derivable(state, model, derivation)
+    """Looked up rather than matched: every input of every model comes by here."""
+    for kind, read in _READERS.items():
+        if kind in source:
+            return read(state, model, declared, source)
     raise ValueError(f"input {declared.id}: no way to read {sorted(source)}")
+
+
+def _subject_answer(
+    state: State, _: Model, declared: Input, source: Mapping[str, Any]
+) -> Found | Problem:
+    return {"age": _age, "sex": _sex}[source["subject"]](state, declared)
+
+
+def _concept_answer(
+    state: State, _: Model, declared: Input, source: Mapping[str, Any]
+) -> Found | Problem | None:
+    reading = state.latest(source["concept"], declared.window_days)
+    if "at_least" in source:
+        return _evidence(reading, source["at_least"])
+    if "above" in source:
+        return _evidence(reading, float(np.nextafter(source["above"], np.inf)))
+    return _number(reading)
+
+
+def _coded_answer(
+    state: State, _: Model, declared: Input, source: Mapping[str, Any]
+) -> Found | Problem:
+    answer = state.coded(source["coded"], declared.window_days)
+    return _coded(answer, source["one_if"], source["zero_if"])
+
+
+_Reader: TypeAlias = Callable[[State, Model, Input, Mapping[str, Any]], Found | Problem | None]
+
+# By what a source names. An equation's folder can hold no other (`library`).
+_READERS: Mapping[str, _Reader] = {
+    "concept": _concept_answer,
+    "condition": lambda state, _, __, s: _presence(state.condition(*s["condition"]), s.get("when")),
+    "medication": lambda state, _, __, s: _presence(
+        state.medication(*s["medication"]), s.get("when")
+    ),
+    "procedure": lambda state, _, __, s: _presence(state.procedure(*s["procedure"]), s.get("when")),
+    "derived": lambda state, model, _, s: _derivable(state, model, s["derived"]),
+    "subject": _subject_answer,
+    "coded": _coded_answer,
+    "genotype": lambda state, _, declared, s: _genotype(state.genotype(s["genotype"]), declared),
+}
 
 
 def _age(state: State, declared: Input) -> Found | Problem:

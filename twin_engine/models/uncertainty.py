@@ -184,6 +184,7 @@ def _given(columns: Columns) -> list[str]:
     return [name for name, values in columns.items() if not np.isnan(values).all()]
 
 
+@lru_cache(maxsize=4096)
 def _is_fixed(model: Model, name: str) -> bool:
     """A coded answer does not vary between measurements; a wrong one is an error, not a spread."""
     declared = model.inputs[name]
