@@ -94,6 +94,11 @@ def compose(config: Config) -> Services:
 def assembled(runtime: Runtime) -> Services:
     meters = Meters()
     config, service = runtime.config, Service(runtime, meters.runs)
+
+    def start() -> None:
+        service.rehearse()
+        service.start_workers()
+
     return Services(
         runs=service,
         access=Access.build(config, runtime.database, runtime.keys.session.material),
@@ -102,6 +107,6 @@ def assembled(runtime: Runtime) -> Services:
         office=open_office(runtime),
         patient=PatientDesk.over(runtime, service),
         meters=meters,
-        start=service.start_workers,
+        start=start,
         stop=service.stop_workers,
     )

@@ -27,6 +27,7 @@ from service.pipeline.asof import last_record
 from service.pipeline.errors import Blocked, NotConfigured, NotConsented, RunError
 from service.pipeline.origin import without_own
 from service.pipeline.reading import Ahead, Read, Reading
+from service.pipeline.rehearsal import nobody
 from service.pipeline.search import searched
 from service.risk.rows import traits_of
 from service.risk.snapshot import snapshot
@@ -196,6 +197,18 @@ class Maker:
                 continue
         raise RunError("another run of the same patient is in the way; try again", "busy")
 
+    def rehearse(self, wish: Wish) -> Sequence[Mapping[str, Any]]:
+        """The computing part of a run of nobody, of which nothing is kept; what the models said."""
+        day = datetime.now(UTC).date()
+        record = nobody(day.isoformat())
+        link = self._fresh(wish.policy, record.base, "Patient/nobody", day)
+        reading = Reading.of(record.resources[0], (link, 0), wish.policy, day, record.base)
+        facts = _Facts.of(Read(record, reading, reading.facts(record.resources)))
+        header = self._header(link, facts.done, wish)
+        draft = _Draft.of(self._document(facts, header, None, wish.models, silent)[0])
+        searched(draft.payload, record.resources, allowed(link, draft.questions))
+        return read(draft.payload).assessments
+
     def _allowed(self, record: PatientRecord, purpose: str) -> str:
         try:
             return self._consents.require(record.base, f"Patient/{record.patient_id}", purpose)
@@ -209,7 +222,7 @@ class Maker:
         record, reading, identifying = found.record, found.reading, found.identifying
         link, expected, facts = reading.link, reading.expected, _Facts.of(found)
         del found
-        parent, done = self._parent(link.twin), facts.done
+        parent, done = self._parent(link.twin, expected), facts.done
         header = self._header(link, done, wish)
         document, carried = self._document(facts, header, parent, wish.models, stage)
         del facts  # here and below: of a long record it is large, and all in the document
@@ -255,12 +268,12 @@ class Maker:
     def _link(self, base: str, reference: str, policy: str, day: date) -> tuple[SubjectRecord, int]:
         """The patient's sealed record. Each policy has its own: two twins of one person under
         two policies, put together, would tell more than either policy allows."""
-        project = f"{self._project}/{policy}"
-        found = self._vault.load(project, base, reference)
-        if found is not None:
-            return found
-        fresh = SubjectRecord(
-            project=project,
+        found = self._vault.load(f"{self._project}/{policy}", base, reference)
+        return (self._fresh(policy, base, reference, day), 0) if found is None else found
+
+    def _fresh(self, policy: str, base: str, reference: str, day: date) -> SubjectRecord:
+        return SubjectRecord(
+            project=f"{self._project}/{policy}",
             base=base,
             patient=reference,
             twin=new_pseudonym(),
@@ -268,7 +281,6 @@ class Maker:
             ids=Pseudonyms(),
             identity={},
         )
-        return fresh, 0
 
     def _document(
         self,
@@ -286,8 +298,9 @@ class Maker:
         found = assess_since(State(document), models, before)
         return with_assessments(document, found.assessments), found.carried
 
-    def _parent(self, pseudonym: str) -> tuple[Twin, StoredTwin] | None:
-        stored = self._twins.get(pseudonym)
+    def _parent(self, pseudonym: str, expected: int) -> tuple[Twin, StoredTwin] | None:
+        """None also without a look where the pseudonym has just been drawn."""
+        stored = self._twins.get(pseudonym) if expected else None
         return None if stored is None else (read(stored.payload), stored)
 
     def _header(self, link: SubjectRecord, done: _Done, wish: Wish) -> Header:

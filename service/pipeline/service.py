@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
+import structlog
 from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -89,6 +90,7 @@ from twin_engine.models.registry import UnknownModelError, all_models, get
 from twin_engine.models.shelf import Expiry, expiry
 from twin_engine.state import UNITS_PER_DAY
 
+_log = structlog.get_logger(__name__)
 Json = dict[str, Any]
 Found = TypeVar("Found")
 KIND = "run"
@@ -177,6 +179,14 @@ class Service:
         if self.runtime.config.jobs.workers and sweeping:
             self._sweeper.start()
             self._watcher.start()
+
+    def rehearse(self) -> None:
+        """So that the first run is no slower than the others."""
+        try:
+            wish = Wish(self.runtime.policy(), self.runtime.models(), "run")
+            self.runtime.maker.rehearse(wish)
+        except Exception as error:  # noqa: BLE001 - told by its type; whoever asks for a run is told
+            _log.error("rehearsal.failed", error=type(error).__name__)
 
     def stop_workers(self) -> None:
         self._watcher.stop()
