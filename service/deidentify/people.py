@@ -100,7 +100,20 @@ class Owners:
         self._known: dict[str, str | None] = {}
 
     def of(self, resource: Resource) -> str | None:
-        """The id of the patient a resource is of; None where it names none."""
+        """The id of the patient a resource is of; None where it names none.
+
+        Asked of every resource: what is a subject that was met before is not looked at closely.
+        """
+        if resource.get("resourceType") != "Patient":
+            try:
+                found = self._known[resource["subject"]["reference"]]
+            except (KeyError, TypeError):
+                found = None
+            if found is not None:
+                return found
+        return self._of(resource)
+
+    def _of(self, resource: Resource) -> str | None:
         if resource.get("resourceType") == "Patient":
             identity = resource.get("id")
             return identity if type(identity) is str else None

@@ -25,6 +25,8 @@ class Reading:
         self.parsed: Parsed = parsed(data, walk=self._walk)
 
     def resources(self) -> list[Any]:
+        if self.identifying is not None:  # then nothing in them has to be made plain
+            return [entry["resource"] for entry in self.parsed.value["entry"]]
         return resources_of(self.parsed.value, self.parsed.referring)
 
     def _walk(self, value: Any) -> tuple[int, list[Resource]]:

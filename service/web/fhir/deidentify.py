@@ -6,7 +6,7 @@ the address), or NDJSON. The answer comes in the form of the question.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -82,15 +82,14 @@ def _asked() -> Asked:
     if kind not in FHIR_TYPES:
         raise WebError("unsupported-media-type")
     reading = _read(request.get_data())
-    found = reading.parsed
-    value = found.value
+    value = reading.parsed.value
     name = value.get("resourceType") if isinstance(value, dict) else None
     if name == "Parameters":
-        return _of_parameters(found)
+        return _of_parameters(reading.parsed)
     if not isinstance(name, str):
         raise WebError("malformed", next_step="Send a resource, a Bundle or Parameters.")
     form = "bundle" if name == "Bundle" else "resource"
-    return Asked(_resources(value, found), _named(), form, reading.identifying)
+    return Asked(_listed(reading.resources), _named(), form, reading.identifying)
 
 
 def _of_parameters(sent: Parsed) -> Asked:
@@ -104,7 +103,8 @@ def _of_parameters(sent: Parsed) -> Asked:
         what = "The parameter identifiableData is missing."
         raise WebError("required", faults=[Fault("Parameters.parameter", what)])
     policy = _policy(found[_POLICY][0], "Parameters.parameter.where(name = 'policy')")
-    return Asked(_resources(found["identifiableData"][0], sent), policy, "parameters")
+    resources = _listed(lambda: resources_of(found["identifiableData"][0], sent.referring))
+    return Asked(resources, policy, "parameters")
 
 
 def _named() -> str:
@@ -130,9 +130,9 @@ def _read(data: bytes) -> Reading:
         raise WebError("malformed", faults=[Fault("", str(error))]) from None
 
 
-def _resources(value: Any, sent: Parsed) -> list[Any]:
+def _listed(resources: Callable[[], list[Any]]) -> list[Any]:
     try:
-        return resources_of(value, sent.referring)
+        return resources()
     except SourceError as error:
         raise WebError("malformed", faults=[Fault("Bundle.entry", str(error))]) from None
 
