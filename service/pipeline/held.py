@@ -32,7 +32,7 @@ class HeldOutbox:
         self._held: dict[str, int] = {}
         self._read_back: dict[str, Callable[[], object]] = {}
         self._lock = threading.Lock()
-        self._end = threading.Event()
+        self._end, self._beating = threading.Event(), threading.Lock()
         self._heart = threading.Thread(target=self._beat, name="outbox-heartbeat", daemon=True)
 
     def __enter__(self) -> "HeldOutbox":
@@ -42,9 +42,8 @@ class HeldOutbox:
         try:
             self.note()
         finally:
-            self._end.set()
-            if self._heart.is_alive():
-                self._heart.join()
+            with self._beating:  # a last beat may be under way; the thread goes by itself
+                self._end.set()
 
     def note(self) -> None:
         """Write down what was read back."""
@@ -125,13 +124,18 @@ class HeldOutbox:
 
     def _beat(self) -> None:
         while not self._end.wait(self._lease / 3):
-            with self._lock:
-                held = dict(self._held)
-            for key, attempt in held.items():
-                try:
-                    self._store.renew(key, attempt, lease_seconds=self._lease)
-                except SQLAlchemyError:
-                    break  # a database away for a moment: the next beat comes in time, or it ends
+            with self._beating:
+                if not self._end.is_set():
+                    self._renew_all()
+
+    def _renew_all(self) -> None:
+        with self._lock:
+            held = dict(self._held)
+        for key, attempt in held.items():
+            try:
+                self._store.renew(key, attempt, lease_seconds=self._lease)
+            except SQLAlchemyError:
+                break  # a database away for a moment: the next beat comes in time, or it ends
 
 
 def _do_all(marks: Iterable[Callable[[], object]]) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 
@@ -12,22 +12,30 @@ def meanwhile(work: Callable[[], None]) -> Iterator[Callable[[], None]]:
     called; at its end, where it never was. Its error is raised there. An error of the block itself
     goes first, and what was not begun by then is left.
 
-    The thread is there before it is needed: to start one would make the caller wait for it."""
-    begun, left = threading.Event(), threading.Event()
-
-    def when_begun() -> None:
-        begun.wait()
-        if not left.is_set():
-            work()
-
-    with ThreadPoolExecutor(1, "meanwhile") as beside:
-        done = beside.submit(when_begun)
-        try:
-            yield begun.set
-        except BaseException:
-            if not begun.is_set():
-                left.set()
-            begun.set()
-            raise
+    The thread is there before it is needed, and goes by itself when it has done: nobody waits for
+    it to come or to go, nor does a process that ends."""
+    begun, done = threading.Event(), Future[None]()
+    threading.Thread(target=_when, args=(begun, work, done), name="meanwhile", daemon=True).start()
+    try:
+        yield begun.set
+    except BaseException:
+        if not begun.is_set():
+            done.cancel()
         begun.set()
-        done.result()
+        if not done.cancelled():
+            done.exception()  # what was begun comes to its end all the same
+        raise
+    begun.set()
+    done.result()
+
+
+def _when(begun: threading.Event, work: Callable[[], None], done: "Future[None]") -> None:
+    begun.wait()
+    if not done.set_running_or_notify_cancel():
+        return
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001 - raised where the block ends
+        done.set_exception(error)
+    else:
+        done.set_result(None)
