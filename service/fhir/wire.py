@@ -8,13 +8,19 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.cookies import extract_cookies_to_jar, get_cookie_header
+from requests.utils import check_header_validity, default_user_agent
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import Timeout
 
 from service.fhir.body import read_capped, unpacked
 from service.fhir.errors import (
@@ -30,6 +36,7 @@ from service.fhir.retry import Clock
 from service.fhir.servers import ServerConfig
 
 T = TypeVar("T")
+_AGENT = default_user_agent()
 LOOK_SECONDS = 0.5  # between looks at the budget, and whether the job was cancelled
 
 
@@ -74,17 +81,19 @@ class InFlight:
 
 
 class Wire:
-    """A `requests` session for one server."""
+    """A `requests` session for one server. It gives the connections, which trust what it trusts,
+    and keeps the cookies; what goes over them is handed to urllib3 as it is, for half the time."""
 
     def __init__(self, server: ServerConfig) -> None:
         self._limits = server.limits
         self._slots: dict[Origin, threading.BoundedSemaphore] = {}
+        self._pools: dict[Origin, HTTPConnectionPool] = {}
         self.in_flight = InFlight()
         self._session = requests.Session()
         self._session.trust_env = False
-        adapter = _Adapter(server)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._adapter = _Adapter(server)
+        self._session.mount("http://", self._adapter)
+        self._session.mount("https://", self._adapter)
 
     def send(
         self,
@@ -113,23 +122,24 @@ class Wire:
     ) -> RawAnswer:
         with self._begin(method, url, headers, body, clock, what) as response:
             content = read_capped(
-                lambda n: response.raw.read1(n, decode_content=False) or b"",
+                lambda n: response.read1(n, decode_content=False) or b"",
                 response.headers.get("Content-Encoding", ""),
                 self._limits.body_bytes,
                 what,
                 lambda: clock.left(what),
             )
-            return RawAnswer(response.status_code, response.url, response.headers, content)
+            return RawAnswer(response.status, url, response.headers, content)
 
     @contextmanager
     def stream(
         self, url: str, *, headers: Mapping[str, str], clock: Clock, what: str
     ) -> Iterator[Stream]:
         """A GET whose body may be larger than memory; who reads it sets its own limits."""
-        begin = lambda: self._begin("GET", url, headers, None, clock, what)  # noqa: E731
-        with self._slot(url, clock, what), _ours(begin, what) as response:
+        with self._slot(url, clock, what), ExitStack() as stack:
+            begun = self._begin("GET", url, headers, None, clock, what)
+            response = _ours(lambda: stack.enter_context(begun), what)
             pieces = _pieces_of(response, clock, what)
-            yield Stream(response.status_code, response.url, response.headers, pieces)
+            yield Stream(response.status, url, response.headers, pieces)
 
     @contextmanager
     def _slot(self, url: str, clock: Clock, what: str) -> Iterator[None]:
@@ -145,6 +155,7 @@ class Wire:
         finally:
             slots.release()
 
+    @contextmanager
     def _begin(
         self,
         method: str,
@@ -153,18 +164,62 @@ class Wire:
         body: bytes | None,
         clock: Clock,
         what: str,
-    ) -> requests.Response:
-        left = clock.left(what)
-        limits = self._limits
-        return self._session.request(
+    ) -> Iterator[BaseHTTPResponse]:
+        left, limits = clock.left(what), self._limits
+        response = self._pool(url).urlopen(
             method,
-            url,
-            headers={"Accept-Encoding": "gzip", **headers},
-            data=body,
-            stream=True,
-            allow_redirects=False,
-            timeout=(min(limits.connect_seconds, left), min(limits.read_seconds, left)),
+            _target(url),
+            body=body,
+            headers=self._headers(method, url, headers, body),
+            timeout=Timeout(
+                connect=min(limits.connect_seconds, left), read=min(limits.read_seconds, left)
+            ),
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
         )
+        try:
+            self._take_cookies(method, url, response)
+            yield response
+        finally:
+            response.close()
+            response.release_conn()
+
+    def _pool(self, url: str) -> HTTPConnectionPool:
+        """The connections to one origin, set up as `requests` does it."""
+        origin = origin_of(url)
+        if origin not in self._pools:
+            first = requests.Request("GET", url).prepare()
+            pool = self._adapter.get_connection_with_tls_context(first, verify=True)
+            self._adapter.cert_verify(pool, url, verify=True, cert=None)  # type: ignore[no-untyped-call]
+            self._pools[origin] = cast(HTTPConnectionPool, pool)
+        return self._pools[origin]
+
+    def _headers(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> dict[str, str]:
+        sent = {"User-Agent": _AGENT, "Connection": "keep-alive", "Accept": "*/*"}
+        sent |= {"Accept-Encoding": "gzip", **headers}
+        if body is None and method not in ("GET", "HEAD"):
+            sent["Content-Length"] = "0"
+        for header in headers.items():
+            check_header_validity(header)
+        return sent | self._cookies(method, url)
+
+    def _cookies(self, method: str, url: str) -> dict[str, str]:
+        if not len(self._session.cookies):
+            return {}
+        asked = requests.Request(method, url).prepare()
+        found = get_cookie_header(self._session.cookies, asked)  # type: ignore[no-untyped-call]
+        return {"Cookie": found} if found else {}
+
+    def _take_cookies(self, method: str, url: str, response: BaseHTTPResponse) -> None:
+        """A server behind others may tell by its cookie which of them has begun a search."""
+        if "Set-Cookie" in response.headers:
+            asked = requests.Request(method, url).prepare()
+            extract_cookies_to_jar(self._session.cookies, asked, response)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         self._session.close()
@@ -210,10 +265,16 @@ def _ours(call: Callable[[], T], what: str) -> T:
     raise failure
 
 
-def _pieces_of(response: requests.Response, clock: Clock, what: str) -> Iterator[bytes]:
+def _target(url: str) -> str:
+    """What of an address stands in the request, byte for byte."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _pieces_of(response: BaseHTTPResponse, clock: Clock, what: str) -> Iterator[bytes]:
     try:
         yield from unpacked(
-            lambda n: response.raw.read1(n, decode_content=False) or b"",
+            lambda n: response.read1(n, decode_content=False) or b"",
             response.headers.get("Content-Encoding", ""),
             what,
             lambda: clock.left(what),

@@ -340,6 +340,32 @@ def test_a_trusted_origin_gets_what_the_base_gets(scripted: ScriptedServer) -> N
     assert [r["id"] for r in pulled.resources] == ["p1", "a", "b"]
 
 
+def test_a_cookie_goes_back_to_whoever_gave_it_alone(scripted: ScriptedServer) -> None:
+    """A server behind others may tell by it which of them has begun a search."""
+    cookie = "node=b7; Path=/fhir; HttpOnly"
+    with ScriptedServer() as inner:
+        inner.on("Patient/p1", fhir(PATIENT))
+        other = inner.origin.replace("127.0.0.1", "localhost")
+        aside = Response("", 302, headers={"Location": f"{other}/fhir/Patient/p1"})
+        scripted.on("Patient/p1", fhir(PATIENT, Set_Cookie=cookie), fhir(PATIENT), aside)
+        with client_for(scripted.base, trusted_origins=(other,)) as client:
+            for _ in range(3):
+                client.read("Patient", "p1")
+        assert "Cookie" not in scripted.requests[0].headers
+        assert [r.headers["Cookie"] for r in scripted.requests[1:]] == ["node=b7"] * 2
+        assert [r.headers.get("Cookie") for r in inner.requests] == [None]
+
+
+@pytest.mark.parametrize("version", ["1\r\nX-More: 1", "1\n", "\r"])
+def test_what_a_server_said_cannot_become_another_header(
+    scripted: ScriptedServer, version: str
+) -> None:
+    with client_for(scripted.base) as client, pytest.raises(errors.UnsafeAddress) as caught:
+        client.write("DELETE", ("Patient", "p1"), None, condition={"If-Match": version})
+    assert "More" not in everything_in(caught.value)
+    assert scripted.requests == []
+
+
 def test_basic_sign_in_is_sent(scripted: ScriptedServer) -> None:
     scripted.patient("p1")
     read(scripted.base, auth={"kind": "basic", "username": "u", "password": "p:w"})
