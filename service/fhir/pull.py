@@ -133,6 +133,7 @@ class Job:
         self.client, self.capability, self.person = client, capability, person
         self.spellings = person.ids if BARE_ID in learned else person.references
         self.learned = learned
+        self._known_before = frozenset(learned)
         self.manners = Manners(learned, client.server.post_search)
         self.shape = r5.as_r4 if r5.is_r5(capability.fhir_version) else _as_it_is
         self.out_of_scope: Counter[str] = Counter()
@@ -213,9 +214,10 @@ class Job:
         return able and before.serves(self._terms) and part.run_since(before, self._terms)
 
     def _new(self, part: TypePull, before: KeptType) -> bool:
-        """By the date of recording, once it is known that there is no `_lastUpdated`."""
+        """By the date of recording, where it was known already that there is no `_lastUpdated`:
+        somebody may have announced a correction, in the belief that it is found so."""
         assert self._terms is not None
-        able = self._knows(part, NO_SINCE) and part.tells_new()
+        able = f"{part.slice.type}:{NO_SINCE}" in self._known_before and part.tells_new()
         able = able and not self._knows(part, NO_CREATED)
         return able and before.serves_for_new(self._terms) and part.run_created(before, self._terms)
 

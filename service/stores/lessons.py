@@ -65,6 +65,12 @@ class LessonStore:
             rows = session.scalars(select(LessonsRow).order_by(LessonsRow.base))
             return [Lessons(row.base, tuple(row.words), row.learned) for row in rows]
 
+    def any_of(self, base: str, ending: str) -> bool:
+        """Whether a server was found, of any type, to be such a one; however long ago."""
+        with self._database.read() as session:
+            row = session.get(LessonsRow, base)
+            return row is not None and any(word.endswith(f":{ending}") for word in row.words)
+
     def forget(self, base: str) -> bool:
         with self._database.write() as session:
             row = session.get(LessonsRow, base)

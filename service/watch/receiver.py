@@ -78,4 +78,6 @@ def _take(watching: Watching, hook: Hook, told: Notification) -> None:
     heard = watching.hooks.change(hook.id, lambda row: hear(row, told, now, patience))
     if heard is not None and heard.look:
         settled = now + timedelta(seconds=config.settle_seconds)
-        store.make_due(hook.watch, settled, heard.whole)
+        watch = store.get(hook.watch)
+        if watch is not None:
+            watching.make_due(watch, settled, heard.whole)

@@ -17,7 +17,9 @@ import structlog
 from service.config.sections import is_loopback_http
 from service.fhir.errors import FhirError, Gone, Invalid, NotFound, NotSupported, SetupError
 from service.fhir.http import FhirClient
+from service.fhir.of_type import NO_SINCE
 from service.pipeline.runtime import Runtime
+from service.stores.lessons import LessonStore
 from service.stores.watches import Hook, HookState, HookStore, Watch, WatchStore
 from service.watch import bodies
 from service.watch.notification import Notification, UnreadableError, read_resource
@@ -253,7 +255,8 @@ class Subscriber:
     # -- pieces --------------------------------------------------------------------------------
 
     def _look(self, hook: Hook, whole: bool) -> None:
-        self._watches.make_due(hook.watch, self._watches.clock(), whole)
+        blind = cannot_tell(self._runtime, hook.server)
+        self._watches.make_due(hook.watch, self._watches.clock(), whole or blind)
 
     def _failed(self, hook: Hook, code: str) -> None:
         def note(row: Hook) -> None:
@@ -310,6 +313,14 @@ class Subscriber:
 
     def _client(self, name: str) -> FhirClient:
         return FhirClient(self._runtime.server(name))
+
+
+def cannot_tell(runtime: Runtime, server: str) -> bool:
+    """Whether a server was found to have no search for what has changed: one for what is new would
+    miss a correction that somebody knows of."""
+    configured = runtime.config.servers.get(server)
+    base = configured.base_url.rstrip("/") if configured else ""
+    return LessonStore(runtime.database).any_of(base, NO_SINCE)
 
 
 def digest(text: str) -> bytes:

@@ -20,7 +20,7 @@ from service.pipeline.runtime import Runtime
 from service.stores.audit import AuditStore
 from service.stores.errors import QueueFullError
 from service.stores.watches import HookStore, NoticeStore, Watch, WatchStore
-from service.watch.subscribing import Subscriber
+from service.watch.subscribing import Subscriber, cannot_tell
 from service.watch.telling import Teller
 
 Json = dict[str, Any]
@@ -86,8 +86,13 @@ class Watching:
 
     def now(self, name: str, whole: bool = False) -> bool:
         """Look as soon as somebody has time. False: it is paused."""
-        self._require(name)
-        return self.store.make_due(name, self.store.clock(), whole)
+        return self.make_due(self._require(name), self.store.clock(), whole)
+
+    def make_due(self, watch: Watch, at: datetime, whole: bool) -> bool:
+        """For somebody who knows of a change. Where the server cannot tell which it was, all is
+        pulled."""
+        blind = cannot_tell(self._runtime, watch.server)
+        return self.store.make_due(watch.id, at, whole or blind)
 
     def _require(self, name: str) -> Watch:
         found = self.store.get(name)

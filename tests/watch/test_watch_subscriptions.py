@@ -7,6 +7,7 @@ import pytest
 import requests
 from watch_scene import Open, Scene, state_of
 
+from service.sandbox.persona import Pairs, Persona
 from service.sandbox.subscriptions import BACKPORT, REST_HOOK
 from service.stores.database import utc_now
 from service.stores.watches import HookState
@@ -70,6 +71,40 @@ def test_what_the_server_announces_is_looked_at_and_reaches_the_chart(
     assert scene.look().failed == 0
     assert scene.statuses().count("entered-in-error withdrawn") == 2
     assert set(scene.sandbox.inside.subscriptions.answers) == {200}
+
+
+class Undated(Persona):
+    """Knows no `_lastUpdated`."""
+
+    def asked(self, kind: str, pairs: Pairs) -> Pairs:
+        return [pair for pair in pairs if pair[0] != "_lastUpdated"]
+
+
+@pytest.mark.parametrize("told", ["announced", "on demand"])
+def test_where_no_search_tells_of_a_correction_all_is_pulled_for_one_that_is_known_of(
+    open_scene: Open, told: str
+) -> None:
+    """Of an input older than the days in which what is new is looked for."""
+    scene: Scene = open_scene(persona=Undated())
+    reading = scene.newest()
+    long_ago = (utc_now() - timedelta(days=100)).date().isoformat()
+    for other in scene.sandbox.resources("Observation"):
+        if other["code"] == reading["code"] and other["id"] != reading["id"]:
+            scene.delete(other)
+    scene.change(reading, effectiveDateTime=long_ago)
+    scene.add()
+    if told == "announced":
+        scene.manners.dialects = frozenset({REST_HOOK})
+        scene.subscribe()
+    for _ in range(3):
+        scene.look_now()
+    scene.tend()
+    scene.look()
+    reading = scene.newest()
+    scene.change(reading, status="entered-in-error")
+    looked = scene.look() if told == "announced" else scene.look_now()
+    assert looked.failed == 0
+    assert [s for s in scene.statuses() if s.startswith("entered-in-error")]
 
 
 def test_a_server_that_offers_none_is_looked_at_by_time(scene: Scene) -> None:
