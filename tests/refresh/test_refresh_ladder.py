@@ -102,6 +102,20 @@ def test_a_withdrawn_input_reaches_every_rung(open_clinic: Open, rung: str) -> N
     assert statuses.count("entered-in-error") == 2
 
 
+@pytest.mark.slow
+def test_a_result_that_no_search_finds_is_found_where_it_was_put(open_clinic: Open) -> None:
+    """On a server that lets RiskAssessments be created, read and changed, and not be searched."""
+    persona = Taking()
+    persona.offers = {**persona.offers, "RiskAssessment": "cru"}
+    clinic = open_clinic(persona)
+    clinic.run("--model", "prevent")
+    (risk,) = clinic.ours("RiskAssessment")
+    clinic.change(clinic.newest(CREATININE), status="entered-in-error")
+    assert clinic.run("--model", "prevent")["corrected"]["withdrawn"] == 1
+    before = next(r for r in clinic.ours("RiskAssessment") if r["id"] == risk["id"])
+    assert before["status"] == "entered-in-error"
+
+
 def test_the_card_is_written_once_where_it_is_wanted(open_clinic: Open) -> None:
     clinic = open_clinic()
     clinic.configure(model_cards="true")
