@@ -64,7 +64,6 @@ _NO_MARKS = {code: None for code in range(128) if not chr(code).isalnum()}
 _NO_MARKS_IN_LINES = {code: None for code in _NO_MARKS if code != ord("\n")}
 _TAG = re.compile(r"<[^>]*>")
 _PART = re.compile(r"[/:|=]")
-_BETWEEN = re.compile(r"[/:\n]")
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{6,}")
 _ANY_HEX_RUN = re.compile(r"[0-9A-Fa-f]{8,}")
 _HEX_RUN = re.compile(r"[0-9a-f]{32,}")
@@ -579,7 +578,10 @@ def _digits(code: str, plain: str) -> Iterator[str]:
 
 
 def _not_printable(texts: Collection[str]) -> Iterator[str]:
-    """Those that are not printable ASCII throughout."""
+    """Those that are not printable ASCII throughout; of most records none is."""
+    together = "".join(texts)
+    if together.isascii() and together.isprintable():
+        return iter(())
     simple = filter(str.isascii, texts)
     return chain(filterfalse(str.isascii, texts), filterfalse(str.isprintable, simple))
 
@@ -598,7 +600,8 @@ def _words_of(texts: Collection[str]) -> set[str]:
 
 def _ids_in(references: Iterable[str]) -> list[str]:
     """The last parts among them, squashed."""
-    return _BETWEEN.split("\n".join(references).lower().replace("-", ""))
+    parts = "\n".join(references).lower().replace("-", "")
+    return parts.replace("/", "\n").replace(":", "\n").split("\n")
 
 
 def _decoded(texts: Iterable[str]) -> bytes:
