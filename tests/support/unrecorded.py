@@ -4,8 +4,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from sqlalchemy import text
+
 from service.config import load_config
 from service.pipeline.runtime import open_runtime
+from service.stores import Database
 
 KEPT = ("twins", "vault", "outbox", "ledger", "audit_events")
 
@@ -25,3 +28,9 @@ def kept(home: Path) -> dict[str, int]:
         return {
             table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in KEPT
         }
+
+
+def rows(database: Database) -> dict[str, int]:
+    """The same, in whichever database it is."""
+    with database.read() as session:
+        return {table: session.scalar(text(f"SELECT count(*) FROM {table}")) or 0 for table in KEPT}
