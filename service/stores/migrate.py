@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from sqlalchemy import Engine, inspect, text
 
-from service.stores.database import WRITES, Database
+from service.stores.database import Database, for_writing
 from service.stores.errors import SchemaMismatchError
 from service.stores.ledger_index import LedgerIndex
 
@@ -24,7 +24,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", ":".join(PLACE))
     config.set_main_option("path_separator", "os")
-    with engine.execution_options(**{WRITES: True}).begin() as connection:
+    with for_writing(engine).begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
         config.attributes["connection"] = connection
