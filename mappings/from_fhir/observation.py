@@ -71,8 +71,8 @@ def _reading(
     )  # fmt: skip
 
 
-def _plain_number(element: Record) -> tuple[str, float, str, str] | None:
-    """Concept, value, origin and unit of a number under one code, in a unit that is written out."""
+def _plain_fact(element: Record, name: str, point: list[Any], status: str) -> Measurement | None:
+    """A number under one code, in a unit that is written out; `element` may be a component."""
     try:
         [coding], quantity = element["code"]["coding"], element["valueQuantity"]
         reading = _reading(
@@ -89,7 +89,11 @@ def _plain_number(element: Record) -> tuple[str, float, str, str] | None:
     # To round takes a while, and makes of a number that has no more digits what it is.
     if not whole.is_integer() or whole / power != value:
         value = round(value, decimals)
-    return (concept, value, origin, unit) if low <= value <= high else None
+    if not low <= value <= high:
+        return None
+    time, precision = point
+    fact = concept, time, value, name, precision, "", status, origin, unit, "", (), "", ""
+    return _measurement(fact)
 
 
 def map_plain(record: Record, out: Collector) -> bool:
@@ -100,10 +104,10 @@ def map_plain(record: Record, out: Collector) -> bool:
         return False
     if not _SPECIAL.isdisjoint(record):
         return _map_plain_panel(record, point, status, out)
-    number = _plain_number(record)
-    if number is None:
+    fact = _plain_fact(record, record["id"], point, status)
+    if fact is None:
         return False
-    out.measurements.append(_plain_fact(number, record["id"], point, status))
+    out.measurements.append(fact)
     return True
 
 
@@ -115,22 +119,14 @@ def _map_plain_panel(record: Record, point: list[Any], status: str, out: Collect
     rule = _code_rule(record.get("code"))
     if rule is None or rule.use != "panel":
         return False
-    numbers = [_plain_number(part) if len(part) == 2 else None for part in components]
-    if None in numbers:
-        return False
-    name = record["id"]
-    made = [_plain_fact(number, name, point, status) for number in numbers if number]
+    made: list[Measurement] = []
+    for part in components:
+        fact = _plain_fact(part, record["id"], point, status) if len(part) == 2 else None
+        if fact is None:
+            return False
+        made.append(fact)
     out.measurements += _believable_pressures(made, record, out)
     return True
-
-
-def _plain_fact(
-    number: tuple[str, float, str, str], name: str, point: list[Any], status: str
-) -> Measurement:
-    concept, value, origin, unit = number
-    time, precision = point
-    fact = concept, time, value, name, precision, "", status, origin, unit, "", (), "", ""
-    return _measurement(fact)
 
 
 # All there is -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mappings_path import mapped
@@ -166,6 +167,43 @@ def test_the_short_way_of_plain_numbers_makes_what_the_long_one_makes(
     map_in_full(record, full)
     assert vars(short) == vars(full if taken else Collector())
     assert taken or not ordinary or change
+
+
+def pressure(code: str, value: float, **more: Any) -> dict[str, Any]:
+    quantity = {"value": value, "unit": "mmHg", "system": UCUM, "code": "mm[Hg]"}
+    return {"code": {"coding": [{"system": LOINC, "code": code}]}, "valueQuantity": quantity} | more
+
+
+SYSTOLIC, DIASTOLIC = pressure("8480-6", 120), pressure("8462-4", 80)
+
+
+@pytest.mark.parametrize(
+    ("taken", "change"),
+    [
+        (True, {"component": [SYSTOLIC, DIASTOLIC]}),
+        (True, {"component": [SYSTOLIC]}),
+        (True, {"component": [SYSTOLIC, pressure("8462-4", 130)]}),
+        (False, {"component": [SYSTOLIC, pressure("8462-4", 999)]}),
+        (False, {"component": [SYSTOLIC, pressure("8462-4", 80, interpretation=[])]}),
+        (False, {"component": [SYSTOLIC, {"code": {}}]}),
+        (False, {"component": [SYSTOLIC], "bodySite": {"coding": []}}),
+        (False, {"component": [SYSTOLIC], "status": "cancelled"}),
+        (False, {"component": [SYSTOLIC], "code": {"coding": []}}),
+        (
+            False,
+            {"component": [SYSTOLIC], "code": {"coding": [{"system": LOINC, "code": "29463-7"}]}},
+        ),
+    ],
+)
+def test_a_plain_blood_pressure_takes_the_short_way_too(
+    taken: bool, change: dict[str, Any]
+) -> None:
+    panel = {"code": {"coding": [{"system": LOINC, "code": "85354-9"}]}}
+    record = {k: v for k, v in ORDINARY.items() if k != "valueQuantity"} | panel | change
+    short, full = Collector(), Collector()
+    assert map_plain(record, short) is taken
+    map_in_full(record, full)
+    assert vars(short) == vars(full if taken else Collector())
 
 
 def test_no_records() -> None:
