@@ -27,6 +27,7 @@ from privacy import gate, ledger
 from privacy.deidentify import Deidentifier, Session
 from privacy.policy import load_policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
+from privacy.render import Renderer
 from privacy.signing import SigningKey, envelope
 from privacy.subject import SubjectContext, draw_epoch
 from privacy.vault import SubjectRecord
@@ -59,10 +60,13 @@ def cases(quick: bool, folder: Path | None = None) -> Iterator[list[Case]]:
     chosen = people[::3] if quick else people
     one = next(person for person in people if person.id == PATIENT)
     full = [(_patient(person), _lines(person)) for person in chosen]
+    compact = [(who, _compact(some)) for who, some in full]
     with sandbox(DAY) as base, TemporaryDirectory() as written:
         yield [
             _observations("Observations", full),
-            _observations("compact Observations", [(who, _compact(some)) for who, some in full]),
+            _observations("compact Observations", compact),
+            _as_fhir("Observations", full),
+            _as_fhir("compact Observations", compact),
             _deidentify(files := _bundles(folder) if folder else _own(chosen)),
             _deidentify_lines(chosen, Path(written)),
             _twins(files),
@@ -155,6 +159,31 @@ def _needed(resource: Json) -> Json:
     kept = {key: resource[key] for key in COMPACT if key in resource}
     codings = [{key: one[key] for key in ("system", "code")} for one in kept["code"]["coding"]]
     return kept | {"code": {"coding": codings}}
+
+
+# -- bytes to FHIR ---------------------------------------------------------------------------------
+
+
+def _as_fhir(name: str, parts: list[Lines]) -> Case:
+    """The same lines to de-identified FHIR: bytes in, bytes out, everything counted."""
+    kit = _kit()
+    lines = [line for _, some in parts for line in some]
+    return Case(
+        name=f"de-identify as FHIR, {len(lines):,} {name}",
+        work=lambda: [_rendered(kit, patient, some) for patient, some in parts],
+        floor=passthrough_lines(lines),
+        floor_name=FLOOR,
+        count=len(lines),
+        unit="resources",
+        aim=Aim(ratio=4),
+    )
+
+
+def _rendered(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
+    session = kit.session(patient, _link(patient["id"]))
+    records = list(Refusals().without(map(session.apply, map(orjson.loads, lines))))
+    render = Renderer(session, ours=[record["id"] for record in records]).resource
+    return [orjson.dumps(render(record)) for record in records], session.counts
 
 
 # -- a Bundle to a Bundle --------------------------------------------------------------------------
