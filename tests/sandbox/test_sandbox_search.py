@@ -297,13 +297,15 @@ PROVENANCE = {
 # Elements that may be searched for but that nobody in the population has.
 _NUMBER = [{"system": "https://t.example.org", "value": "7"}]
 _KIND = {"coding": [{"system": "https://t.example.org", "code": "k"}]}
+_ABOUT = {"subject": {"reference": "Patient/demo-001"}}
 RARE = [
     {"resourceType": kind, "id": "rare", "identifier": _NUMBER, "category": [_KIND], **more}
     for kind, more in {
         "Endpoint": {}, "Condition": {}, "Procedure": {"category": _KIND}, "AllergyIntolerance": {},
         "FamilyMemberHistory": {}, "Immunization": {},
         "Device": {"type": _KIND}, "DiagnosticReport": {"code": _KIND},
-        "DocumentReference": {"type": _KIND},
+        "DocumentReference": {"type": _KIND}, "Communication": {**_ABOUT, "status": "completed"},
+        "Flag": {**_ABOUT, "period": {"start": "2026-06-01"}},
     }.items()
 ]  # fmt: skip
 
