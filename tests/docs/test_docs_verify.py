@@ -53,6 +53,12 @@ def checked(script: Path, file: Path, keys: Path) -> tuple[int, str]:
     return ran.returncode, (ran.stdout + ran.stderr).strip()
 
 
+def changed_at(data: bytes, place: int) -> bytes:
+    """With another character there, whichever it was: signatures may hold any."""
+    other = b"y" if data[place : place + 1] == b"x" else b"x"
+    return data[:place] + other + data[place + 1 :]
+
+
 def test_it_is_sixty_lines_of_nothing_of_ours(script: Path) -> None:
     text = script.read_text("utf-8")
     assert len(text.splitlines()) <= 60
@@ -76,7 +82,7 @@ def test_what_was_signed_passes_and_what_was_changed_is_named(script: Path, fold
         assert (code, said.partition(" ")[0]) == (0, "verified")
     file = (folder / "twin.json").read_bytes()
     at = file.index(b'"jws":"') + 400
-    for changed in (file[:200] + b"0" + file[201:], file[:at] + b"_" + file[at + 1 :], file + b" "):
+    for changed in (changed_at(file, 200), changed_at(file, at), file + b" "):
         (folder / "bad.json").write_bytes(changed)
         code, said = checked(script, folder / "bad.json", keys)
         assert code == 1
@@ -93,7 +99,7 @@ def test_a_changed_part_of_a_package_is_named(script: Path, folder: Path, part: 
         names = opened.namelist()
         for name in names:
             content = opened.read(name)
-            out.writestr(name, content[:-9] + b"x" + content[-8:] if name == part else content)
+            out.writestr(name, changed_at(content, len(content) - 9) if name == part else content)
         if part not in names:
             out.writestr(part, b"added")
     (folder / "bad.sphr").write_bytes(bad.getvalue())
