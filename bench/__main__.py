@@ -25,8 +25,8 @@ def main(quick: bool, as_json: bool, only: str, folder: Path | None) -> None:
     """Measure, as ratios to a floor taken in the same run. Nothing here fails by being slow."""
     rounds = 3 if quick else 9
     figures: list[Figure] = []
-    collector.relax()
     with cases(quick, folder) as found:
+        collector.settle()  # as a process that serves has done
         for case in found:
             if only in case.name:
                 click.echo(f"measuring: {case.name}", err=True)

@@ -183,7 +183,8 @@ def _rendered(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
     session = kit.session(patient, _link(patient["id"]))
     records = list(Refusals().without(map(session.apply, map(orjson.loads, lines))))
     render = Renderer(session, ours=[record["id"] for record in records]).resource
-    return [orjson.dumps(render(record)) for record in records], session.counts
+    written = sum(len(orjson.dumps(render(record))) for record in records)  # and not kept
+    return written, session.counts
 
 
 # -- a Bundle to a Bundle --------------------------------------------------------------------------
