@@ -133,6 +133,11 @@ class IdentifyingValues:
     def add_date(self, year: str, month: str, day: str) -> None:
         self.dates.add((year, month, day))
 
+    def add_all(self, others: "IdentifyingValues") -> None:
+        self.words |= others.words
+        self.codes |= others.codes
+        self.dates |= others.dates
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:

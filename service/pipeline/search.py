@@ -27,7 +27,8 @@ def searched(
     """`searched` counts a value once for every part of the record that holds it. `series`: the
     DICOM metadata of the record's images. `collected`: the values of the resources, where they
     have been collected before."""
-    values = _values(resources, at_once, series) if collected is None else [collected]
+    known = _collected(resources, at_once) if collected is None else [collected]
+    values = chain(known, _of_images(series))
     results = [gate.check(payload, some, allowed) for some in values]
     hits = dict.fromkeys(hit for result in results for hit in result.hits)
     return gate.GateResult(tuple(hits), sum(result.searched for result in results))
@@ -45,26 +46,20 @@ class Collecting:
         if self._left < 0:
             self._found = gate.IdentifyingValues()
             return
-        more, found = gate.collect_identifiers(resources), self._found
-        found.words |= more.words
-        found.codes |= more.codes
-        found.dates |= more.dates
+        self._found.add_all(gate.collect_identifiers(resources))
 
     @property
     def values(self) -> gate.IdentifyingValues | None:
         return self._found if self._left >= 0 else None
 
 
-def _values(
-    resources: Sequence[Any], at_once: int, series: Mapping[str, Sequence[Any]]
-) -> Iterator[gate.IdentifyingValues]:
-    yield from map(gate.collect_identifiers, _parts(resources, at_once))
+def _collected(resources: Sequence[Any], at_once: int) -> Iterator[gate.IdentifyingValues]:
+    for start in range(0, len(resources), at_once):
+        yield gate.collect_identifiers(resources[start : start + at_once])
+
+
+def _of_images(series: Mapping[str, Sequence[Any]]) -> Iterator[gate.IdentifyingValues]:
     if series:
         found = gate.IdentifyingValues()
         collect_dicom(chain.from_iterable(series.values()), found)
         yield found
-
-
-def _parts(resources: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(resources), size):
-        yield resources[start : start + size]

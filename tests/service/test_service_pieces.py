@@ -23,7 +23,7 @@ from service.pipeline.meanwhile import meanwhile
 from service.pipeline.origin import IDENTIFIER_SYSTEM, is_own, without_own
 from service.pipeline.refusals import Refusals
 from service.pipeline.runtime import open_runtime
-from service.pipeline.search import searched
+from service.pipeline.search import Collecting, searched
 from service.pipeline.service import Service
 from service.pipeline.sweeper import Sweeper
 from service.sandbox.personas.hostile import Hostile
@@ -159,6 +159,21 @@ def test_the_gate_sees_every_part_of_a_long_record() -> None:
         result = searched(payload, resources, frozenset({"fine"}), at_once=2)
         assert [(hit.path, hit.rule) for hit in result.hits] == [("a", "name")]
     assert searched(b'{"b":"fine"}', [*people, *filling], frozenset({"fine"}), at_once=2).passed
+
+
+def test_what_images_say_is_searched_for_whether_or_not_the_rest_was_collected_before() -> None:
+    series = {"2.999.77": [{"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Roe^Zofie"}]}}]}
+    collecting = Collecting()
+    collecting.add([reading("2020-01-01")])
+    for collected in (None, collecting.values):
+        result = searched(
+            b'{"a":"zofie"}',
+            [reading("2020-01-01")],
+            frozenset(),
+            series=series,
+            collected=collected,
+        )
+        assert [(hit.path, hit.rule) for hit in result.hits] == [("a", "name")]
 
 
 # -- the outbox in hand -------------------------------------------------------------------------
