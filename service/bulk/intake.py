@@ -16,7 +16,7 @@ from service.fhir.errors import SourceError
 from service.fhir.grouping import identity_of
 from service.fhir.kinds import KINDS
 from service.fhir.references import plain_reference, reference_of
-from service.fhir.source import parsed
+from service.fhir.source import parse
 
 Resource = dict[str, Any]
 
@@ -100,7 +100,7 @@ class Intake:
         if line is None:
             return "too-long"
         try:
-            found = parsed(line).value
+            found = parse(line)
         except SourceError:
             return "not-json"
         if not _is_resource(found):
