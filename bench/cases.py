@@ -112,16 +112,27 @@ def _link(patient: str) -> SubjectRecord:
 
 def _observations(name: str, parts: list[Lines]) -> Case:
     """De-identify and map NDJSON of Observations: bytes in, facts out, everything counted."""
+    return _of_lines("de-identify and map", name, parts, _facts, Aim(ratio=2.5))
+
+
+def _of_lines(
+    what: str,
+    name: str,
+    parts: list[Lines],
+    work: Callable[[_Kit, Json, list[bytes]], object],
+    aim: Aim,
+) -> Case:
+    """Patient by patient; the floor of all their lines."""
     kit = _kit()
     lines = [line for _, some in parts for line in some]
     return Case(
-        name=f"de-identify and map, {len(lines):,} {name}",
-        work=lambda: [_facts(kit, patient, some) for patient, some in parts],
+        name=f"{what}, {len(lines):,} {name}",
+        work=lambda: [work(kit, patient, some) for patient, some in parts],
         floor=passthrough_lines(lines),
         floor_name=FLOOR,
         count=len(lines),
         unit="resources",
-        aim=Aim(ratio=2.5),
+        aim=aim,
     )
 
 
@@ -166,17 +177,7 @@ def _needed(resource: Json) -> Json:
 
 def _as_fhir(name: str, parts: list[Lines]) -> Case:
     """The same lines to de-identified FHIR: bytes in, bytes out, everything counted."""
-    kit = _kit()
-    lines = [line for _, some in parts for line in some]
-    return Case(
-        name=f"de-identify as FHIR, {len(lines):,} {name}",
-        work=lambda: [_rendered(kit, patient, some) for patient, some in parts],
-        floor=passthrough_lines(lines),
-        floor_name=FLOOR,
-        count=len(lines),
-        unit="resources",
-        aim=Aim(ratio=4),
-    )
+    return _of_lines("de-identify as FHIR", name, parts, _rendered, Aim(ratio=4))
 
 
 def _rendered(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
