@@ -81,28 +81,49 @@ def write_back(
     *,
     capability: Capability | None = None,
     note: Note | None = None,
+    taken: OutboxItem | None = None,
 ) -> WriteResult:
     """See that these exist exactly once on the server. Answers with what it found and did;
     raises only where the set itself is unusable or we are cancelled. `note` is what the audit says
-    once they do, whoever finishes it."""
+    once they do, whoever finishes it. `taken`: its item, where the caller holds it already, and
+    knows what the server can do."""
+    wanted = wanted_from(resources)
+    sealed = payload_of(client, resources, seal, note) if taken is None else b""
+    if capability is None:
+        # Asked before the claim: a server that is away must not leave us holding the item.
+        outbox.enqueue(key, sealed)
+        capability = read_capability(client)
+    claimed = [taken] if taken else outbox.take(key, sealed, lease_seconds=LEASE_SECONDS)
+    writer = _Writer(client, capability, wanted)
+    if not claimed:
+        return replace(writer.report_on(outbox.get(key)), note=note)
+    return _deliver(writer, outbox, claimed[0], seal, note)
+
+
+def payload_of(
+    client: FhirClient, resources: Sequence[Resource], seal: Seal, note: Note | None
+) -> bytes:
+    """What the outbox keeps of a set: enough for whoever finishes it."""
     if not client.server.write_back:
         raise SetupError(f"servers.{client.server.name}", next_step="Set `write_back = true`.")
-    wanted = wanted_from(resources)
     payload = {
         "server": client.server.name,
         "resources": list(resources),
         "note": list(note) if note else None,
     }
-    sealed = seal(orjson.dumps(payload))
-    if capability is None:
-        # Asked before the claim: a server that is away must not leave us holding the item.
-        outbox.enqueue(key, sealed)
-        capability = read_capability(client)
-    claimed = outbox.take(key, sealed, lease_seconds=LEASE_SECONDS)
-    writer = _Writer(client, capability, wanted)
-    if not claimed:
-        return replace(writer.report_on(outbox.get(key)), note=note)
-    return _deliver(writer, outbox, claimed[0], seal, note)
+    return seal(orjson.dumps(payload))
+
+
+def can_go_together(
+    client: FhirClient, capability: Capability, sets: Sequence[Sequence[Resource]]
+) -> bool:
+    """Whether these may be taken and written side by side: they have nothing in common that two of
+    them would create, and each is found again. Where a server can't be asked, what was taken and
+    not yet sent would count as sent once we died."""
+    named = [w for one in sets for w in wanted_from(one) if w.identifier]
+    looker = Looker(client, capability)
+    apart = len({(w.type, w.identifier) for w in named}) == len(named)
+    return apart and all(looker.can_find(w) for w in named)
 
 
 def resume(

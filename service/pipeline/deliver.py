@@ -17,7 +17,7 @@ from privacy.vault import Vault
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.ladder import Rung, row_key
-from service.fhir.outbox import Note, OutboxState
+from service.fhir.outbox import Note, OutboxItem, OutboxState
 from service.fhir.record import NOT_ASKED
 from service.fhir.writeback import Seal, WriteResult, write_back
 from service.pipeline.held import HeldOutbox
@@ -142,9 +142,10 @@ class Deliverer:
         seal: Seal,
         capability: Capability,
         note: Note | None,
+        taken: OutboxItem | None = None,
     ) -> Delivered:
         """One that another run has in hand is waited for: it finishes, or, if it was killed, its
-        lease runs out and it is ours to finish."""
+        lease runs out and it is ours to finish. `taken`: one that is ours already."""
         end = time.monotonic() + 2 * self._lease
         while True:
             result = write_back(
@@ -155,7 +156,9 @@ class Deliverer:
                 seal,
                 capability=capability,
                 note=note,
+                taken=taken,
             )
+            taken = None
             if result.state is not OutboxState.SENDING or time.monotonic() > end:
                 return Delivered(parcel, result)
             client.clock.wait(LOOK_SECONDS, "write-back")

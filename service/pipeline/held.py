@@ -6,7 +6,7 @@ or at the end: who dies before that leaves an item that is found on the server b
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -17,7 +17,7 @@ from service.stores.outbox import SqlOutboxStore
 
 
 class HeldOutbox:
-    """`service.fhir.outbox.OutboxStore`, for the length of a `with` block."""
+    """`service.fhir.outbox.OutboxStore`, for the length of a `with` block; for several threads."""
 
     def __init__(
         self,
@@ -53,10 +53,9 @@ class HeldOutbox:
     def noted_elsewhere(self) -> Callable[[], None]:
         """The same for whoever has a transaction of their own to do it in, soon. Were they to die
         before that, the next look at the items would find what was read back on the server."""
-        marks = list(self._read_back.values())
-        self._let_go(self._read_back)
-        self._read_back.clear()
-        return lambda: _do_all(marks)
+        marks = self._to_note()
+        self._let_go(marks)
+        return lambda: _do_all(marks.values())
 
     def enqueue(self, key: str, payload: bytes) -> bool:
         return self._store.enqueue(key, payload)
@@ -69,6 +68,16 @@ class HeldOutbox:
             taken = self._store.take(key, payload, lease_seconds=self._lease)
         return self._holding(taken)
 
+    def take_all(self, payloads: Mapping[str, bytes]) -> dict[str, OutboxItem]:
+        """Several in one transaction; those of them that nobody else has in hand."""
+        with self._store.together():
+            taken = [
+                item
+                for key in sorted(payloads)
+                for item in self._store.take(key, payloads[key], lease_seconds=self._lease)
+            ]
+        return {item.key: item for item in self._holding(taken)}
+
     def claim(
         self, *, limit: int = 1, lease_seconds: float = 0, key: str | None = None
     ) -> list[OutboxItem]:
@@ -80,10 +89,11 @@ class HeldOutbox:
     def _holding(self, items: list[OutboxItem]) -> list[OutboxItem]:
         with self._lock:
             self._held |= {item.key: item.attempt for item in items}
-        if items and not self._heart.is_alive():
-            self._heart.start()
-            if self._meanwhile is not None:
-                self._meanwhile()
+            first = bool(items) and not self._heart.is_alive()
+            if first:
+                self._heart.start()
+        if first and self._meanwhile is not None:
+            self._meanwhile()
         return items
 
     def mark(
@@ -97,7 +107,8 @@ class HeldOutbox:
     ) -> bool:
         mark = partial(self._store.mark, key, attempt, state, detail, result, note)
         if state is OutboxState.CONFIRMED:
-            self._read_back[key] = mark
+            with self._lock:
+                self._read_back[key] = mark
             return True
         if state is not OutboxState.SENDING:
             self._let_go([key])
@@ -108,14 +119,24 @@ class HeldOutbox:
     def _noting(self) -> Iterator[None]:
         """Together with what was read back. After a transaction that fails it is tried again with
         the next; until then it stays held."""
-        if not self._read_back:
+        marks = self._to_note()
+        if not marks:
             yield
             return
-        with self._store.together():
-            _do_all(self._read_back.values())
-            yield
-        self._let_go(self._read_back)
-        self._read_back.clear()
+        try:
+            with self._store.together():
+                _do_all(marks.values())
+                yield
+        except BaseException:
+            with self._lock:
+                self._read_back |= marks
+            raise
+        self._let_go(marks)
+
+    def _to_note(self) -> dict[str, Callable[[], object]]:
+        with self._lock:
+            marks, self._read_back = self._read_back, {}
+        return marks
 
     def _let_go(self, keys: Iterable[str]) -> None:
         with self._lock:

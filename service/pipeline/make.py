@@ -33,6 +33,7 @@ from service.risk.rows import traits_of
 from service.risk.snapshot import snapshot
 from service.stores import Database
 from service.stores.audit import AuditStore
+from service.stores.database import Disk
 from service.stores.errors import ConflictError as StoreConflictError
 from service.stores.ledger import SqlLedgerStore
 from service.stores.risk import RiskStore, Traits
@@ -66,6 +67,7 @@ class Wish:
     request: str | None = None  # under which the audit log says who asked
     purpose: str = CARE  # what for; the patient must have allowed it
     encounter: str = field(default="", repr=False)  # `Encounter/<id>`, where the caller knows it
+    disk: Disk = Disk.AT_ONCE  # by when a new twin is there, with its entry in the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,7 @@ class Maker:
         del document  # it is all in the bytes
         checked = self._gate(record, draft, link, done, identifying)
         stage("sign")
-        stored = self._keep(link, expected, draft, done, checked, wish.request, person)
+        stored = self._keep(link, expected, draft, done, checked, wish, person)
         return _made(read(draft.payload), stored, True, context, carried)
 
     # -- steps ---------------------------------------------------------------------------------
@@ -345,12 +347,12 @@ class Maker:
         draft: "_Draft",
         done: _Done,
         checked: gate.GateResult,
-        request: str | None,
+        wish: Wish,
         person: str,
     ) -> StoredTwin:
         """Risk, ledger, signature, twin, vault, consent and audit in one transaction."""
         policy = done.policy
-        with self._ledger.alone():
+        with self._ledger.alone(wish.disk):
             self._risk.keep(link.twin, policy.id, draft.traits)
             entry = ledger.twin_entry(
                 policy=policy,
@@ -383,7 +385,7 @@ class Maker:
                 action="deidentify",
                 outcome="done",
                 object=link.twin,
-                request_id=request,
+                request_id=wish.request,
                 policy=policy.short,
             )
         return StoredTwin(about, draft.payload, proof.encode())

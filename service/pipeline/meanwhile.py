@@ -1,9 +1,12 @@
 """Work that is done while another part of a run waits for somebody."""
 
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -39,3 +42,11 @@ def _when(begun: threading.Event, work: Callable[[], None], done: "Future[None]"
         done.set_exception(error)
     else:
         done.set_result(None)
+
+
+def side_by_side(works: Sequence[Callable[[], T]], most: int) -> list[T]:
+    """Results in the order of the works, all of which have come to their end; at most so many wait
+    for somebody at once. Of several errors the first in that order is raised."""
+    with ThreadPoolExecutor(max(1, min(most, len(works))), "beside") as pool:
+        running = [pool.submit(work) for work in works]
+    return [done.result() for done in running]

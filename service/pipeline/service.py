@@ -53,6 +53,7 @@ from service.review.chart import ChartWriter
 from service.review.desk import ReviewDesk
 from service.stores import current_revision, head_revision
 from service.stores.audit import AuditEvent, AuditFilter, AuditStore
+from service.stores.database import Disk
 from service.stores.errors import QueueFullError
 from service.stores.ledger import SqlLedgerStore
 from service.stores.ledger_index import LedgerIndex, entry_of
@@ -373,6 +374,7 @@ class Service:
                 request=context.run_id,
                 purpose=wanted.get("purpose", CARE),
                 encounter=f"Encounter/{found}" if (found := wanted.get("encounter")) else "",
+                disk=Disk.WITH_NEXT,  # see `_deliver`: before anything of it leaves this process
             )
             with self.runtime.maker.ahead(server.base_url, wish) as ahead:
                 record, kept = self._pulled(context, client, models, ahead.arrived)
@@ -434,7 +436,11 @@ class Service:
         wished: bool,
     ) -> Charted:
         """Into the chart, where that is wished. Meanwhile what the run answers is kept: neither
-        needs the other, both can be repeated, and one of them waits for the server."""
+        needs the other, both can be repeated, and one of them waits for the server.
+
+        The twin is committed, and perhaps not yet on the disk. Before the server is sent anything,
+        the taking of the items or the stage of the run brings it there; before the caller is
+        answered, what is kept of the answer."""
         server = client.server
         scale, refusals = server.probability_scale, server.write_refusals
         parcels = self.runtime.deliverer.parcels(made, scale, refusals=refusals)
@@ -442,8 +448,15 @@ class Service:
         with meanwhile(keep) as begin:
             if not wished:
                 return Charted()
+            settle = partial(context.progress, WRITE_BACK, counts)
             return update_chart(
-                self.runtime, made, client, ready=parcels, meanwhile=begin, note_later=True
+                self.runtime,
+                made,
+                client,
+                ready=parcels,
+                meanwhile=begin,
+                note_later=True,
+                settle=settle,
             )
 
     def _keep_answer(

@@ -5,18 +5,21 @@ finished by the next run, because each step looks before it acts.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from mappings.to_fhir import with_card
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.ladder import Choice, Rung, Why, choices, on_the_facade, row_key, steps_down
 from service.fhir.outbox import Note, OutboxItem, OutboxState
+from service.fhir.writeback import can_go_together, payload_of
 from service.pipeline.deliver import Delivered, Parcel, note_duplicates, to_write
 from service.pipeline.held import HeldOutbox
 from service.pipeline.make import Made
+from service.pipeline.meanwhile import side_by_side
 from service.pipeline.runtime import Runtime
 from service.refresh.beside import Beside
 from service.refresh.correct import Change, Corrector, Done, is_withdrawal
@@ -62,6 +65,11 @@ class Charted:
     def _models(self, *done: Done) -> list[str]:
         return sorted({change.model for change in self.changes if change.done in done})
 
+    def add(self, brought: "Brought") -> None:
+        self.changes += brought.changes
+        self.delivered.append(brought.delivered)
+        self.rungs.append(brought.rung)
+
     def counts(self) -> dict[str, int]:
         """Without the usual: a first-choice rung and nothing corrected."""
         lower = Counter(f"as-{c.rung}" for c in self.rungs if c.rung is not Rung.RISK_ASSESSMENT)
@@ -76,6 +84,14 @@ class Charted:
         return +Counter({"duplicates-withdrawn": withdrawn, "duplicates-left": left})
 
 
+class Brought(NamedTuple):
+    """One result, where it was put, and what that changed of an earlier one."""
+
+    delivered: Delivered
+    rung: Choice
+    changes: list[Change]
+
+
 class Chart:
     """One twin's results on one server."""
 
@@ -88,9 +104,10 @@ class Chart:
         ready: Iterable[Parcel] = (),
         meanwhile: Callable[[], None] | None = None,
         note_later: bool = False,
+        settle: Callable[[], None] | None = None,
     ) -> None:
         self._runtime, self._made, self._client = runtime, made, client
-        self._meanwhile, self._note_later = meanwhile, note_later
+        self._meanwhile, self._note_later, self._settle = meanwhile, note_later, settle
         self._capability = capability or read_capability(client)
         self._corrector = Corrector(client, self._capability, runtime.sealer.open, made.link.base)
         self._beside = Beside(
@@ -119,8 +136,8 @@ class Chart:
                        *(one.key for one in earlier)])  # fmt: skip
         earlier = in_chart(earlier, self._is_written)
         with deliverer.held(self._runtime.outbox, self._meanwhile) as held:
-            for assessment in given:
-                self._deliver(assessment, earlier, charted, held)
+            for brought in self._bring(given, earlier, held):
+                charted.add(brought)
             if self._note_later and charted.confirmed and not earlier:
                 charted.note = held.noted_elsewhere()
         self._look_up([one.key for one in earlier])  # another run may have written since
@@ -131,24 +148,59 @@ class Chart:
 
     # -- in ------------------------------------------------------------------------------------
 
+    def _bring(
+        self, given: list[Json], earlier: list[Earlier], held: HeldOutbox
+    ) -> Iterable[Brought]:
+        """One after the other; side by side where nothing of it was ever in hand before and the
+        order does not matter."""
+        taken = {} if earlier or self._known else self._taken_together(given, held)
+        if self._settle is not None and not taken:  # what was taken just now is on the disk
+            self._settle()
+        each = [partial(self._deliver, one, earlier, held, taken) for one in given]
+        if len(taken) < len(given):
+            return (one() for one in each)
+        return side_by_side(each, self._client.server.limits.concurrency)
+
+    def _taken_together(self, given: list[Json], held: HeldOutbox) -> dict[str, OutboxItem]:
+        """The items of results that are new, by key; none where they are to go one by one."""
+        first = [(one, self._first_choice(one)) for one in given]
+        if any(choice.rung is Rung.FACADE for _, choice in first):
+            return {}
+        parcels = [(self._parcel(one, choice.rung, ()), choice) for one, choice in first]
+        sets = [parcel.resources for parcel, _ in parcels]
+        if not can_go_together(self._client, self._capability, sets):
+            return {}
+        seal = self._runtime.sealer.seal
+        return held.take_all({
+            parcel.key: payload_of(self._client, parcel.resources, seal, self._note(parcel, choice))
+            for parcel, choice in parcels
+        })  # fmt: skip
+
+    def _first_choice(self, assessment: Json) -> Choice:
+        return self._choices(self._runtime.deliverer.key(self._made, assessment), assessment)[0]
+
     def _deliver(
-        self, assessment: Json, earlier: list[Earlier], charted: Charted, held: HeldOutbox
-    ) -> None:
+        self,
+        assessment: Json,
+        earlier: list[Earlier],
+        held: HeldOutbox,
+        taken: Mapping[str, OutboxItem],
+    ) -> Brought:
         key = self._runtime.deliverer.key(self._made, assessment)
-        charted.changes += self._restore(key, assessment)
+        changes = self._restore(key, assessment)
         revises = self._revises(key, earlier)
         for choice in self._choices(key, assessment):
             if choice.rung is Rung.FACADE:
                 delivered = Delivered(Parcel(assessment["model"]["id"], key, []), on_the_facade())
             else:
-                delivered = self._written(assessment, choice, revises, held)
+                parcel = self._parcel(assessment, choice.rung, revises)
+                delivered = self._written(parcel, choice, held, taken.get(parcel.key))
             if not steps_down(delivered.result):
                 break
         note_duplicates(self._audit, delivered.result)
-        charted.delivered.append(delivered)
-        charted.rungs.append(choice)
         if choice.rung is Rung.FACADE and self._made.new:  # others: with the item of the outbox
             self._record("write-back", _rung_word(delivered.parcel.model, choice))
+        return Brought(delivered, choice, changes)
 
     def _choices(self, key: str, assessment: Json) -> list[Choice]:
         """A result stays where it was first written, whatever the server takes today."""
@@ -162,17 +214,20 @@ class Chart:
         return list(choices(self._capability, frozenset(native), self._start))
 
     def _written(
-        self, assessment: Json, choice: Choice, revises: tuple[str, ...], held: HeldOutbox
+        self, parcel: Parcel, choice: Choice, held: HeldOutbox, taken: OutboxItem | None
     ) -> Delivered:
-        parcel = self._parcel(assessment, choice.rung, revises)
         return self._runtime.deliverer.deliver_one(
             parcel,
             self._client,
             held,
             self._runtime.sealer.seal,
             self._capability,
-            Note(self._made.twin.id, _rung_word(parcel.model, choice)),
+            self._note(parcel, choice),
+            taken,
         )
+
+    def _note(self, parcel: Parcel, choice: Choice) -> Note:
+        return Note(self._made.twin.id, _rung_word(parcel.model, choice))
 
     def _parcel(self, assessment: Json, rung: Rung, revises: tuple[str, ...]) -> Parcel:
         asked = (self._runtime.deliverer.key(self._made, assessment), rung, revises)
@@ -335,9 +390,12 @@ def update_chart(
     ready: Iterable[Parcel] = (),
     meanwhile: Callable[[], None] | None = None,
     note_later: bool = False,
+    settle: Callable[[], None] | None = None,
 ) -> Charted:
     """Everything this twin has to say to its server. `capability` saves asking for it again,
     `ready` (what `Deliverer.parcels` made for this server) putting it into words again;
     `meanwhile` is called when the server is about to be asked for the first time, if ever. With
-    `note_later` the caller has a transaction to come in which `Charted.note` can be called."""
-    return Chart(runtime, made, client, capability, ready, meanwhile, note_later).update()
+    `note_later` the caller has a transaction to come in which `Charted.note` can be called.
+    `settle` brings the twin to the disk (`Disk.WITH_NEXT`), and is called before anything is
+    changed on the server, unless the taking of the items has done so."""
+    return Chart(runtime, made, client, capability, ready, meanwhile, note_later, settle).update()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import UTC, datetime
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,21 @@ from sqlalchemy.orm import Session
 
 from service.stores.errors import HalfDoneError
 
+_NOT_WAITED_FOR = text("SET LOCAL synchronous_commit TO off")
 _BROKEN, _CONNECTION = "twinport_broken", "twinport_connection"
+
+
+class Disk(Enum):
+    """When what a transaction has written is on the disk, and so outlasts a loss of power. That our
+    process is killed takes nothing away in either case.
+
+    `WITH_NEXT` is for what nobody outside can know of before a later transaction that is `AT_ONCE`
+    has ended: that one takes along all that was committed before it, by whomever, and what is lost
+    is lost from the end. See docs/operations.md § After a loss of power.
+    """
+
+    AT_ONCE = "FULL"
+    WITH_NEXT = "NORMAL"
 
 
 def utc_now() -> datetime:
@@ -55,14 +70,14 @@ def open_database(url: str, *, pool_size: int = 5, busy_seconds: int = 10) -> "D
 def _sqlite(url: str, busy_seconds: int) -> Engine:
     _create_private(make_url(url).database)
     engine = create_engine(url, connect_args={"timeout": busy_seconds}, hide_parameters=True)
-    _begins_with(engine, "BEGIN")
+    _begins_with(engine, "BEGIN", Disk.AT_ONCE)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         # SQLAlchemy begins transactions as it is told below; the driver must not begin its own.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.execute("PRAGMA secure_delete=ON")
         cursor.close()
@@ -70,22 +85,25 @@ def _sqlite(url: str, busy_seconds: int) -> Engine:
     return engine
 
 
-def for_writing(engine: Engine) -> Engine:
+def for_writing(engine: Engine, disk: Disk = Disk.AT_ONCE) -> Engine:
     """The same connections. Of SQLite, a reader that turns writer midway fails at once where
     another writes; taking the write lock at the start makes it wait its turn instead."""
     if engine.dialect.name != "sqlite":
         return engine
     writing = engine.execution_options()  # who listens to the one hears the other, too
     writing.dialect = copy(engine.dialect)
-    _begins_with(writing, "BEGIN IMMEDIATE")
+    _begins_with(writing, "BEGIN IMMEDIATE", disk)
     return writing
 
 
-def _begins_with(engine: Engine, statement: str) -> None:
+def _begins_with(engine: Engine, statement: str, disk: Disk) -> None:
     """A listener for `begin` would do as well, but an engine that has one looks for listeners at
-    every statement, too: a third of the time of a small one."""
+    every statement, too: a third of the time of a small one. Each transaction says for itself how
+    it ends: none finds what another has left on the connection."""
+    settle = f"PRAGMA synchronous={disk.value}"
 
     def begin(connection: Any) -> None:
+        connection.execute(settle)
         connection.execute(statement)
 
     engine.dialect.do_begin = begin  # type: ignore[assignment,method-assign]
@@ -110,7 +128,7 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._writing = for_writing(engine)
+        self._writing = {disk: for_writing(engine, disk) for disk in Disk}
         self._open = threading.local()
 
     @property
@@ -118,15 +136,16 @@ class Database:
         return self.engine.dialect.name == "postgresql"
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """A transaction that commits at the end and rolls back on any error."""
+    def write(self, disk: Disk = Disk.AT_ONCE) -> Iterator[Session]:
+        """A transaction that commits at the end and rolls back on any error. `disk`: only its owner
+        knows what follows; who joins has no say."""
         outer = self._current()
         if outer is not None:
             with _joined(outer):
                 yield outer
             return
         # The transaction is the connection's: a session that is not used costs next to nothing.
-        with self._writing.begin() as connection, _session(connection) as session:
+        with self._begun(disk) as connection, _session(connection) as session:
             self._open.session = session
             try:
                 yield session
@@ -135,6 +154,13 @@ class Database:
                 self._open.session = None
             if _BROKEN in session.info:
                 raise HalfDoneError("a part of this transaction failed: nothing of it is kept")
+
+    @contextmanager
+    def _begun(self, disk: Disk) -> Iterator[Connection]:
+        with self._writing[disk].begin() as connection:
+            if self.is_postgresql and disk is Disk.WITH_NEXT:
+                connection.execute(_NOT_WAITED_FOR)
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from privacy.errors import LedgerError
 from privacy.ledger import Head
-from service.stores.database import Database, execute, utc_now
+from service.stores.database import Database, Disk, execute, utc_now
 from service.stores.errors import ConflictError
 from service.stores.ledger_index import index_line
 from service.stores.tables import LedgerRow
@@ -27,13 +27,13 @@ class SqlLedgerStore:
         self._clock = clock
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, disk: Disk = Disk.AT_ONCE) -> Iterator[None]:
         """Nobody else appends meanwhile, so ``privacy.ledger.append`` inside never conflicts.
 
         What else is written inside (the twin, the outbox) is one transaction with the entry, and
         begins here: who waits for the ledger holds no row that another could wait for.
         """
-        with self._database.write() as session:
+        with self._database.write(disk) as session:
             self._database.lock(session, "ledger")
             session.info[_ALONE] = True
             yield

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,11 +16,11 @@ from support.depth import examples
 from privacy.deidentify import Refused
 from service.auth import Principal, Role
 from service.auth.principals import Kind
-from service.fhir.outbox import OutboxState
+from service.fhir.outbox import OutboxItem, OutboxState
 from service.fhir.record import PatientRecord
 from service.pipeline.asof import last_record
 from service.pipeline.held import HeldOutbox
-from service.pipeline.meanwhile import meanwhile
+from service.pipeline.meanwhile import meanwhile, side_by_side
 from service.pipeline.origin import IDENTIFIER_SYSTEM, is_own, without_own
 from service.pipeline.refusals import Refusals
 from service.pipeline.runtime import open_runtime
@@ -231,6 +232,35 @@ def test_that_an_item_was_read_back_may_be_written_by_whoever_ends_the_run(
         note()
     assert (found := store.get("k")) is not None
     assert found.state is OutboxState.CONFIRMED
+
+
+def test_several_items_are_taken_together_and_each_but_once(
+    database: Database, clock: Clock
+) -> None:
+    store = SqlOutboxStore(database, clock)
+    assert len(store.take("b", b"x")) == 1
+    with HeldOutbox(store, 60) as held:
+        taken = held.take_all({"c": b"x", "b": b"y", "a": b"z"})
+        assert sorted(taken) == ["a", "c"]
+        assert [store.claim(key=key) for key in "abc"] == [[], [], []]
+
+        def end(item: OutboxItem) -> bool:
+            return held.mark(item.key, item.attempt, OutboxState.CONFIRMED)
+
+        assert side_by_side([partial(end, item) for item in taken.values()], 2) == [True, True]
+    found = [item for item in map(store.get, "abc") if item is not None]
+    assert [item.state for item in found] == ["confirmed", "sending", "confirmed"]
+
+
+def test_of_works_side_by_side_all_come_to_their_end_before_an_error_is_raised() -> None:
+    done = []
+
+    def fails() -> None:
+        raise OSError
+
+    with pytest.raises(OSError):
+        side_by_side([fails, lambda: done.append("second")], 2)
+    assert done == ["second"]
 
 
 def test_what_is_done_meanwhile_is_done_at_the_end_of_the_block_in_any_case() -> None:

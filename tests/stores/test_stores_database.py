@@ -1,10 +1,14 @@
 """Transactions: all of it or none, also across repositories."""
 
+from contextlib import suppress
+
 import pytest
+from sqlalchemy import text
 from support.databases import Clock
 
 from service.stores import Database
 from service.stores.audit import AuditStore
+from service.stores.database import Disk
 from service.stores.errors import ConflictError, HalfDoneError
 from service.stores.runs import RunStore
 from service.stores.vault import SqlVaultStore
@@ -60,6 +64,28 @@ def test_of_a_transaction_whose_part_failed_nothing_is_kept(
     with pytest.raises(HalfDoneError):
         go_on()
     assert audit.recent() == []
+
+
+def test_each_transaction_says_for_itself_when_it_is_on_the_disk(database: Database) -> None:
+    asked = "SHOW synchronous_commit" if database.is_postgresql else "PRAGMA synchronous"
+    waited_for = "on" if database.is_postgresql else 2
+
+    def waits(disk: Disk) -> bool:
+        with database.write(disk) as session:
+            return bool(session.scalar(text(asked)) == waited_for)
+
+    asked_in_turn = [Disk.AT_ONCE, Disk.WITH_NEXT, Disk.AT_ONCE]
+    assert [waits(disk) for disk in asked_in_turn] == [True, False, True]
+    with database.write(Disk.WITH_NEXT):
+        assert not waits(Disk.AT_ONCE)  # who joins has no say
+
+
+def test_one_that_fails_leaves_nothing_to_the_next(database: Database) -> None:
+    asked = "SHOW synchronous_commit" if database.is_postgresql else "PRAGMA synchronous"
+    with suppress(OSError), database.write(Disk.WITH_NEXT):
+        raise OSError
+    with database.write() as session:
+        assert session.scalar(text(asked)) in ("on", 2)
 
 
 def test_audit_events_are_kept_in_order(database: Database, clock: Clock) -> None:

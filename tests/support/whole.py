@@ -24,7 +24,7 @@ SUITES = {
     "refresh": "beside chart ladder only_needed refusals transcripts",
     "review": "chart desk",
     "sandbox": "docs export population writes",
-    "service": "arriving commands killed pipeline privacy proof together",
+    "service": "arriving commands disk killed pipeline privacy proof together",
     "sharing": "commands service",
     "smart": "launch",
     "stores": "jobs",
