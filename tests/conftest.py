@@ -3,6 +3,8 @@
 import pytest
 from support import depth, whole
 
+from service import collector
+
 pytest_plugins = ("support.databases", "support.homes")
 
 
@@ -24,7 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    collector.relax()  # as in every process of ours, or a fifth of the time is spent on it
     depth.choose(deep=config.getoption("--deep"), shrink=not config.getoption("--unshrunk"))
+
+
+def pytest_collection_finish() -> None:
+    collector.settle()
 
 
 @pytest.hookimpl(tryfirst=True)
