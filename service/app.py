@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from flask import Blueprint, Flask, g
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from service.addresses import LateRule
 from service.config import Config
 from service.web.answers import OrjsonProvider
 from service.web.api import api
@@ -28,6 +29,7 @@ def create_app(config: Config, services: Services, *, pages: Sequence[Blueprint]
     (`service.web.audiences.closed`), or the application does not start.
     """
     app = Flask(__name__, static_folder="pages/static", template_folder="pages/templates")
+    app.url_rule_class = LateRule
     _configure(app, config)
     attach(app.extensions, config, services)
     gate = Gate(config)

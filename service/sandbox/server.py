@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
+from service.addresses import LateRule
 from service.sandbox.answers import FHIR_JSON, as_answer, base_url, here
 from service.sandbox.capability import capability_statement
 from service.sandbox.dicomweb import ENDPOINTS as DICOMWEB
@@ -78,7 +79,8 @@ def create_sandbox(
     for patient in population:
         store.load(patient.resources)
     store.load(groups(store))
-    app = Flask("twinport.sandbox")
+    app = Flask("twinport.sandbox", static_folder=None)
+    app.url_rule_class = LateRule
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     pages = Pages(
         settings.page_lifetime_seconds, settings.max_open_searches, expired=persona.expired

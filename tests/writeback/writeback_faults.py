@@ -130,17 +130,12 @@ WAYS: Mapping[str, Settings] = {
 }
 
 
-# The routing table is compiled, which CPython 3.11 cannot do in two threads at once (gh-106905).
-_MAKING = threading.Lock()
-
-
 @contextmanager
 def faulty_server(
     patient: Iterable[Resource], way: str, plan: Mapping[int, str]
 ) -> Iterator[FaultyServer]:
     resources = list(patient)
-    with _MAKING:
-        app = create_sandbox((), settings=WAYS[way])
+    app = create_sandbox((), settings=WAYS[way])
     inside = sandbox_of(app)
     inside.store.load(resources)
     faults = Faults(app.wsgi_app, plan)
