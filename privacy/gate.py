@@ -430,9 +430,9 @@ class _Needles:
         """The bytes that an encoding would start from → rule."""
         found: dict[bytes, str] = {}
         for rule, texts in self._texts():
-            for text in texts:
-                found.setdefault(text.encode("utf-8", "surrogatepass"), rule)
-        return {raw: rule for raw, rule in found.items() if len(raw) >= SHORTEST_HIDDEN}
+            raws = [text.encode("utf-8", "surrogatepass") for text in texts]
+            found |= {r: rule for r in raws if len(r) >= SHORTEST_HIDDEN and r not in found}
+        return found
 
     @cached_property
     def percents(self) -> dict[str, str]:
@@ -464,15 +464,23 @@ class _Needles:
 
     def is_digest(self, digits: str) -> str | None:
         """Random digits hold any short number: what follows `sha256:` tells only as a whole."""
-        found = self.hashes("sha256").get(digits)
-        if found:
-            return found
+        if bytes.fromhex(digits) in self._digests:
+            return self.hashes("sha256")[digits]
+        return self._as_digests.get(digits)
+
+    @cached_property
+    def _digests(self) -> set[bytes]:
+        """Of all values. Mostly none is met: whose each one is, is not noted."""
+        return {hashlib.sha256(raw, usedforsecurity=False).digest() for raw in self.hidden}
+
+    @cached_property
+    def _as_digests(self) -> dict[str, str]:
+        """What of values spelled otherwise could be taken for a digest → rule."""
+        found: dict[str, str] = {}
         for raw in self.hidden:
-            if len(raw) in _FILL_A_DIGEST:
-                for form, kind in _spellings(raw):
-                    if form == digits:
-                        return f"{self.hidden[raw]}-{kind}"
-        return None
+            for form, kind in _spellings(raw) if len(raw) in _FILL_A_DIGEST else ():
+                found.setdefault(form, f"{self.hidden[raw]}-{kind}")
+        return found
 
     def in_number(self, text: str) -> str | None:
         """A number is compared as the whole number it is, or by the part before its point."""
