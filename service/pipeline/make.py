@@ -38,7 +38,16 @@ from service.stores.errors import ConflictError as StoreConflictError
 from service.stores.ledger import SqlLedgerStore
 from service.stores.risk import RiskStore, Traits
 from service.stores.twins import StoredTwin, TwinStore
-from twin_engine.document import Header, Twin, build, dump, next_version, read, with_assessments
+from twin_engine.document import (
+    Header,
+    Twin,
+    build,
+    dump,
+    next_version,
+    read,
+    read_own,
+    with_assessments,
+)
 from twin_engine.document.octets import digest as digest_of
 from twin_engine.document.schema import is_question, schema
 from twin_engine.models.assess import Request, assess_since
@@ -239,7 +248,7 @@ class Maker:
         checked = self._gate(record, draft, link, done, identifying)
         stage("sign")
         stored = self._keep(link, expected, draft, done, checked, wish, person)
-        return _made(read(draft.payload), stored, True, context, carried)
+        return _made(read_own(draft.payload), stored, True, context, carried)
 
     # -- steps ---------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from twin_engine.document import (
     digest,
     dump,
     read,
+    read_own,
 )
 
 DOCUMENT = twin(everything())
@@ -43,6 +44,18 @@ def test_a_twin_knows_its_bytes_and_its_heading() -> None:
     assert found.digest == digest(PAYLOAD)
     assert (found.version, found.parent, found.now) == (1, None, 812)
     assert found.state.sex == "female"
+
+
+@pytest.mark.parametrize("document", [DOCUMENT, example()], ids=["everything", "example"])
+def test_what_was_just_written_is_read_as_by_anybody_else(document: dict[str, Any]) -> None:
+    ours, theirs = read_own(dump(document)), read(dump(document))
+    assert (ours.document, ours.payload) == (theirs.document, theirs.payload)
+    assert ours.digest == theirs.digest
+
+
+def test_positions_are_looked_at_also_in_what_was_just_written() -> None:
+    with pytest.raises(DocumentError, match="names a source that is not listed"):
+        read_own(changed("subject", "src", to=10_000))
 
 
 def test_the_digest_is_of_the_bytes_as_they_came() -> None:

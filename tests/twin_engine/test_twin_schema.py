@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.depth import examples
 from support.twins import everything, twin
+from support.twins_example import example
 
 from mappings import vocabulary
-from twin_engine.document import SchemaError, check, schema
+from twin_engine.document import SchemaError, check, schema, with_assessments
 from twin_engine.document.codes import FORMS, acceptable
 from twin_engine.document.schema import PART, parts, published
 from twin_engine.document.terms import words
@@ -133,6 +134,12 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(inner, (*path, step))
 
 
+def at(document: Any, path: tuple[Any, ...]) -> Any:
+    for step in path:
+        document = document[step]
+    return document
+
+
 def put(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     if not path:
         return value
@@ -172,6 +179,30 @@ def test_an_impossible_number_cannot_be_written() -> None:
     for value in (8812345, -5, float("nan")):
         with pytest.raises(SchemaError, match="signals/systolic-bp/v/0"):
             check(put(WHOLE, ("signals", "systolic-bp", "v", 0), value))
+
+
+ASSESSED = example()
+NUMBERS = [path for path in places(ASSESSED) if type(at(ASSESSED, path)) in (int, float)]
+
+
+@settings(max_examples=examples(60))
+@given(st.sampled_from(NUMBERS), st.sampled_from([float("nan"), float("inf"), -float("inf")]))
+def test_a_number_that_json_has_not_fits_nowhere(path: tuple[Any, ...], value: float) -> None:
+    """`read_own` relies on it: all else comes back from JSON as it was."""
+    with pytest.raises(SchemaError):
+        check(put(ASSESSED, path, value))
+
+
+@settings(max_examples=examples(60))
+@given(st.sampled_from(list(places(ASSESSED["assessments"]))[1:]))
+def test_assessments_alone_are_held_to_what_they_are_held_to_in_the_whole(
+    path: tuple[Any, ...],
+) -> None:
+    assessments = put(ASSESSED["assessments"], path, "Jane Doe")
+    with pytest.raises(SchemaError) as whole:
+        check(ASSESSED | {"assessments": assessments})
+    with pytest.raises(SchemaError, match=f"^{re.escape(str(whole.value))}$"):
+        with_assessments(ASSESSED, assessments)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from twin_engine.document.build import Header, build, next_version, with_assessm
 from twin_engine.document.clinical import clinical_digest
 from twin_engine.document.lineage import Change, Difference, affected, diff, source_ids
 from twin_engine.document.octets import digest, dump
-from twin_engine.document.read import DocumentError, Twin, read
+from twin_engine.document.read import DocumentError, Twin, read, read_own
 from twin_engine.document.schema import MEDIA_TYPE, VERSION, SchemaError, check, schema
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "dump",
     "next_version",
     "read",
+    "read_own",
     "schema",
     "source_ids",
     "with_assessments",

@@ -33,7 +33,7 @@ from twin_engine.document.codes import acceptable
 from twin_engine.document.lineage import changes
 from twin_engine.document.octets import digest, dump
 from twin_engine.document.read import Twin
-from twin_engine.document.schema import VERSION, check
+from twin_engine.document.schema import VERSION, check, check_part
 from twin_engine.document.terms import OTHER_UNIT, load, words
 from twin_engine.state import MEDICATION_TYPES
 
@@ -135,9 +135,9 @@ def next_version(
 
 
 def with_assessments(document: Mapping[str, Any], assessments: Sequence[Document]) -> Document:
-    """The same document with a set of assessments; checked."""
+    """The same document, which has been checked, with a set of assessments, which are checked."""
     done = dict(document) | {"assessments": list(assessments)}
-    check(done)
+    check_part(done, "assessments")
     return done
 
 

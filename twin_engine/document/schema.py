@@ -550,6 +550,21 @@ def check(document: Mapping[str, Any]) -> None:
     raise SchemaError(f"not a twin document: {path} breaks the schema's {found.schema_path[-1]!r}")
 
 
+@cache
+def _part_validator(name: str) -> jsonschema_rs.Draft202012Validator:
+    whole = schema()
+    return jsonschema_rs.Draft202012Validator(
+        {"$schema": DIALECT, "$defs": whole["$defs"]} | whole["properties"][name]
+    )
+
+
+def check_part(document: Mapping[str, Any], name: str) -> None:
+    """The same of a document that differs in this part alone from one that has been checked: no
+    rule speaks of two parts."""
+    if not _part_validator(name).is_valid(document[name]):
+        check(document)
+
+
 def _is_long(document: Mapping[str, Any]) -> bool:
     """By its sources: whatever a twin lists grows with them."""
     rows = document.get("sources") if isinstance(document, Mapping) else None
