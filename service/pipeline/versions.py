@@ -2,6 +2,7 @@
 has switched on."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from service.pipeline.errors import NotConfigured
@@ -56,11 +57,17 @@ class ModelVersions:
         return self.local(made_by["id"], int(number))
 
     def card(self, made_by: Mapping[str, Any]) -> Json:
-        return card(self.of(made_by))
+        return _card(self.of(made_by))
 
     def cards(self, document: Mapping[str, Any]) -> dict[str, Json]:
         """Of every model installed; of one that answered in this twin, the card it answered
         under."""
-        known = {name: card(model) for name, model in all_models().items()}
+        known = {name: _card(model) for name, model in all_models().items()}
         answered = [one["model"] for one in document["assessments"] if one["model"]["id"] in known]
         return known | {made_by["id"]: self.card(made_by) for made_by in answered}
+
+
+@lru_cache(maxsize=256)
+def _card(model: Model) -> Json:
+    """Put together once, to be read and not changed: no version of a model ever changes."""
+    return card(model)
