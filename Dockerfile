@@ -2,10 +2,14 @@
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /src
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python -m venv /opt/twinport
+RUN apt-get update -qq \
+ && apt-get install -y -qq --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/* \
+ && python -m venv /opt/twinport
 COPY requirements.lock ./
 RUN /opt/twinport/bin/pip install --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
+COPY tools/build_native.py tools/
 COPY service service
 COPY mappings mappings
 COPY privacy privacy

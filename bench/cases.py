@@ -138,12 +138,15 @@ def _of_lines(
 
 def _facts(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
     session = kit.session(patient, _link(patient["id"]))
-    return _mapped(session, map(orjson.loads, lines)), session.counts
+    return _mapped(session, _records(session, lines)), session.counts
 
 
-def _mapped(session: Session, resources: Iterable[Json]) -> Mapped:
+def _records(session: Session, lines: Iterable[bytes]) -> Iterator[Json]:
+    return Refusals().without(session.of_line(line, orjson.loads) for line in lines)
+
+
+def _mapped(session: Session, records: Iterable[Json]) -> Mapped:
     """As a run does it: record by record, none is held."""
-    records = Refusals().without(map(session.apply, resources))
     return map_unique(records, session.now, UNITS_PER_DAY[session.policy.time.unit])
 
 
@@ -182,7 +185,7 @@ def _as_fhir(name: str, parts: list[Lines]) -> Case:
 
 def _rendered(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
     session = kit.session(patient, _link(patient["id"]))
-    records = list(Refusals().without(map(session.apply, map(orjson.loads, lines))))
+    records = list(_records(session, lines))
     render = Renderer(session, ours=[record["id"] for record in records]).resource
     written = sum(len(orjson.dumps(render(record))) for record in records)  # and not kept
     return written, session.counts
@@ -284,7 +287,7 @@ def _document(
 ) -> tuple[Session, Json]:
     patient = next(r for r in resources if r["resourceType"] == "Patient")
     session = kit.session(patient, link)
-    mapped = _mapped(session, resources)
+    mapped = _mapped(session, Refusals().without(map(session.apply, resources)))
     return session, build(mapped, _header(session, link), completeness)
 
 

@@ -7,7 +7,7 @@ record = session.apply(resource)                                     # a dict, o
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple, TypeVar
@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, TypeVar
 from privacy.compile import Compiler, Refusal, Rule
 from privacy.dicom.judge import Dataset, Judge
 from privacy.elements import IN_SCOPE, RESOURCE_TYPES
+from privacy.forms import Forms, Found
 from privacy.guards import Guards
-from privacy.plans import Noted, Odd, Planner
+from privacy.plans import MANY, ODD, Noted, Odd, Planner
 from privacy.policy import Policy
 from privacy.pseudonyms import Pseudonyms
 from privacy.subject import SubjectContext
@@ -71,6 +72,7 @@ class Deidentifier:
         rules = compiler.tables()
         self.slots: tuple[Count, ...] = tuple(compiler.slots)
         self.planner = Planner(compiler)
+        self.forms = Forms(self.planner)
         self.dicom = Judge({path: verdict.action for path, verdict in policy.dicom.items()})
         self.tables: dict[str, Rule] = {
             name: self.planner.resource(name, rule) if plans else rule
@@ -108,6 +110,7 @@ class Session:
     ) -> None:
         policy = deidentifier.policy
         self._tables = deidentifier.with_series if series else deidentifier.tables
+        self._forms = deidentifier.forms
         self._slots, self._subject = deidentifier.slots, subject
         ids, self.epoch = subject.pseudonym, subject.epoch
         # The method itself: to call an object takes Python a search for it each time.
@@ -162,6 +165,26 @@ class Session:
         except Refusal as refusal:
             return self.refuse(name, refusal.reason, refusal.path)
         return record
+
+    def of_line(self, line: bytes, parse: Callable[[bytes], Any]) -> dict[str, Any] | Refused:
+        """The same of a line of NDJSON, which is parsed only if nothing like it was read before."""
+        found = self._forms.find(line)
+        record = None if found is None else self.of_form(found)
+        return self.of_parsed(line, parse(line)) if record is None else record
+
+    def of_form(self, found: Found) -> dict[str, Any] | None:
+        """The same of a line of a known form; None if it has to be parsed all the same."""
+        form, values = found
+        if len(self.done) > MANY:
+            self.add_up()
+        try:
+            return form.fill(values, self, form.record, form.counted)
+        except ODD:
+            return None
+
+    def of_parsed(self, line: bytes, source: Any) -> dict[str, Any] | Refused:
+        """The same of a line that was parsed: something may be learned by it."""
+        return self._forms.learn(line, source, self) or self.apply(source)
 
     def refuse(self, name: Any, reason: str, path: str = "") -> Refused:
         known = name if type(name) is str and name in RESOURCE_TYPES else "unknown"

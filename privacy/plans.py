@@ -63,12 +63,14 @@ class Planner:
         self.bundles: list[tuple[int, ...]] = []
         self._numbers: dict[tuple[int, ...], int] = {}
         self.sources: dict[str, str] = {}  # what was generated, to be read
+        self.whole: dict[str, Plans[Plan]] = {}  # by type of resource
+        self.asking: set[Plan] = set()  # plans that ask a rule, which may count what it likes
         self._lock = Lock()
 
     def resource(self, name: str, careful: Rule) -> Rule:
         """The plan for the shape of a resource; the rules for whatever has none."""
         keys = keys_of(name) | {"resourceType"}
-        plans = Plans(lambda shape: Writer(self, name, name, shape).plan(), keys)
+        plans = self.whole[name] = Plans(lambda shape: Writer(self, name, name, shape).plan(), keys)
 
         def apply(source: Any, session: "Session") -> Any:
             plan = plans[tuple(source)]
@@ -278,6 +280,12 @@ def remember(memo: dict[Any, Made], key: Any, found: Made) -> Made:
     return found
 
 
+def defined(text: str, label: str, names: dict[str, Any]) -> dict[str, Any]:
+    """What a text of ours defines, which may use these names."""
+    exec(compile(text, f"<{label}>", "exec"), names)  # noqa: S102
+    return names
+
+
 class Writer:
     """Writes the function for one shape, line by line."""
 
@@ -293,14 +301,16 @@ class Writer:
         self.kept: list[str] = []  # fills in the record
         self.perhaps: list[tuple[str, str]] = []  # entries kept unless nothing is left of them
         self.last: list[str] = []  # counts, draws: only when all else was as expected
+        self.asks = False
 
     def plan(self) -> Plan:
         self.keys()
         head = f"def plan(source, session, done):  # {self.path}: {', '.join(self.shape)}"
         text = "\n    ".join([head, *self.opening(), *self.lines, *self.ending()])
-        exec(compile(text, f"<plan {self.path}>", "exec"), self.names)  # noqa: S102 - our own text
+        plan: Plan = defined(text, f"plan {self.path}", self.names)["plan"]
         self.planner.sources[f"{self.path} {' '.join(self.shape)}"] = text
-        plan: Plan = self.names["plan"]
+        if self.asks:
+            self.planner.asking.add(plan)
         return plan
 
     def counted(self) -> list[int]:
@@ -358,6 +368,7 @@ class Writer:
             if not self.whole:
                 raise NotPlanned
             rule = self.planner.compiler.leaf(leaf, verdict)
+            self.asks = True
             self.last.append(f"{self.give(name, rule)}({name}, session)")
         elif action == "keep":
             self.keep(leaf, name)

@@ -1,0 +1,285 @@
+"""Lines that were taken apart may never differ from lines that were parsed."""
+
+import hashlib
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from privacy_generator import MARKER, Generator
+from privacy_ordinary import CAREFUL, POLICIES, QUICK, SCOPE, Ordinary, spoil
+from privacy_support import CODES, LOINC, SAFE_HARBOR, UCUM, observation, session
+from support.depth import examples
+
+from privacy import forms
+from privacy.deidentify import Deidentifier, Session
+from privacy.pseudonyms import Pseudonyms
+
+ROOT = Path(__file__).parents[2]
+# Without a compiler every line is parsed: all that is said here of lines holds, but for this.
+COMPILED = forms._apart is not None
+
+
+def unlearned() -> Deidentifier:
+    """To compile a policy takes longer than any of these tests."""
+    SAFE_HARBOR.forms = forms.Forms(SAFE_HARBOR.planner)
+    return SAFE_HARBOR
+
+
+def compare(lines: list[bytes], policy: str, *, rounds: int = 3) -> Session:
+    """A form is noticed, learned, and then used."""
+    ids = Pseudonyms()
+    quick = session(deidentifier=QUICK[policy], pseudonyms=ids)
+    careful = session(deidentifier=CAREFUL[policy], pseudonyms=ids)
+    for line in lines * rounds:
+        made, wanted = quick.of_line(line, orjson.loads), careful.apply(orjson.loads(line))
+        assert made == wanted
+        assert spelled(made) == spelled(wanted)  # 1 is not 1.0
+    assert quick.counts == careful.counts
+    assert (quick.refusals, quick.labels) == (careful.refusals, careful.labels)
+    return quick
+
+
+def spelled(made: Any) -> bytes:
+    return orjson.dumps(made, option=orjson.OPT_SORT_KEYS, default=repr)
+
+
+def line_of(resource: Any) -> bytes:
+    return json.dumps(resource, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@given(st.integers(0, 10**9), st.sampled_from(SCOPE), st.sampled_from(sorted(POLICIES)))
+@settings(max_examples=examples(120))
+def test_forms_and_rules_agree_on_ordinary_lines_and_on_spoiled_ones(
+    seed: int, kind: str, policy: str
+) -> None:
+    random = Random(seed)
+    sources = [Ordinary(random, policy).resource(kind) for _ in range(4)]
+    spoiled = json.loads(json.dumps(sources))
+    for source in spoiled:
+        spoil(random, source)
+    compare([line_of(s) for s in [*sources, *spoiled, *sources] if _is_json(s)], policy)
+
+
+def _is_json(source: Any) -> bool:
+    return "nan" not in repr(source)
+
+
+@given(st.integers(0, 10**9))
+@settings(max_examples=examples(120))
+def test_a_form_judges_every_value_of_the_next_line(seed: int) -> None:
+    """One value is otherwise, in a line that is as known as can be."""
+    random = Random(seed)
+    known = observation(issued="2020-06-01T10:30:00Z", encounter={"reference": "Encounter/e1"})
+    changed = json.loads(json.dumps(known))
+    spoil(random, changed)
+    lines = [line_of(known), line_of(known | {"id": "2"}), line_of(known | {"id": "3"})]
+    compare([*lines, *([line_of(changed)] if _is_json(changed) else []), *lines], "safe-harbor")
+
+
+@given(st.integers(0, 10**9), st.sampled_from(SCOPE))
+@settings(max_examples=examples(50))
+def test_forms_hold_nothing_of_what_they_were_learned_from(seed: int, kind: str) -> None:
+    deidentifier = unlearned()
+    own = session(deidentifier=deidentifier)
+    for line in [line_of(Generator(seed).resource(kind))] * 3:
+        own.of_line(line, orjson.loads)
+    assert MARKER not in repr(deidentifier.forms.__dict__)
+
+
+KNOWN = observation(
+    issued="2020-06-01T10:30:00.5Z",
+    encounter={"reference": "Encounter/e1", "display": "a stay"},
+    meta={"versionId": "7", "tag": [{"system": "urn:x", "code": "y"}]},
+    identifier=[{"system": "urn:house", "value": "A 1"}],
+    note=[{"text": "as told"}],
+)
+
+
+def learned(resource: Any) -> Session:
+    own = session(deidentifier=unlearned())
+    for _ in range(2):
+        own.of_line(line_of(resource), orjson.loads)
+    return own
+
+
+def test_the_third_line_of_a_form_is_not_parsed() -> None:
+    own = learned(KNOWN)
+
+    def parse(line: bytes) -> Any:
+        assert not COMPILED
+        return orjson.loads(line)
+
+    other = KNOWN | {"id": "other", "effectiveDateTime": "2020-06-03", "note": [{"text": "new"}]}
+    record = own.of_line(line_of(other), parse)
+    assert isinstance(record, dict)
+    assert record["effectiveDateTime"][1] == "day"
+    assert own.counts[("Observation", "note", "drop")] == 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"resourceType":"Observation","id":"1","id":"2"}',
+        line_of(KNOWN)[:-1] + b',"id":"x"}',
+        line_of(KNOWN).replace(b'"id":', b'"id" :'),
+        line_of(KNOWN).replace(b"as told", b"as \\u0074old"),
+        line_of(KNOWN).replace(b"as told", b"as\ttold"),
+        line_of(KNOWN).replace(b"as told", b"as\x01told"),
+        line_of(KNOWN).replace(b"as told", b"as \xff told"),
+        line_of(KNOWN).replace(b":148", b":148,"),
+        line_of(KNOWN).replace(b":148", b":0148"),
+        line_of(KNOWN).replace(b":148", b":148.0.0"),
+        line_of(KNOWN).replace(b":148", b":-"),
+        line_of(KNOWN).replace(b":148", b":148 "),
+        line_of(KNOWN)[:-1],
+        line_of(KNOWN) + b"}",
+        b"",
+        b'"',
+        b'{"a":"\\',
+    ],
+)
+def test_what_is_not_spelled_alike_is_parsed(line: bytes) -> None:
+    """Strictly or not is a matter of the parser that is given."""
+    own, asked = learned(KNOWN), []
+
+    def parse(given: bytes) -> Any:
+        asked.append(given)
+        return observation(id="parsed")
+
+    own.of_line(line, parse)
+    assert asked == [line]
+
+
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [
+        (b"148.50", 148.5),
+        (b"-0.0", -0.0),
+        (b"-12", -12),
+        (b"0", 0),
+        (b"1234567890123", 1234567890123),
+        (b"0.30000000000000004", 0.1 + 0.2),
+        (b"2.5e1", 25.0),
+        (b"-0", None),
+        (b"12345678901234567890", None),
+    ],
+)
+def test_numbers_are_those_of_the_parser(number: bytes, value: float | None) -> None:
+    own, line = learned(KNOWN), line_of(KNOWN).replace(b":148", b":" + number)
+    record = own.of_line(line, orjson.loads)
+    assert spelled(record) == spelled(own.apply(orjson.loads(line)))
+    if value is not None:
+        assert isinstance(record, dict)
+        assert repr(record["valueQuantity"]["value"]) == repr(value)
+
+
+def test_a_line_about_somebody_else_is_refused() -> None:
+    own = learned(KNOWN)
+    stranger = KNOWN | {"subject": {"reference": "Patient/p2"}}
+    assert own.of_line(line_of(stranger), orjson.loads) == own.apply(stranger)
+    assert own.refusals[("Observation", "another-patient")] == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"code": {"coding": [{"system": LOINC, "code": "no-such"}]}},
+        {"code": {"coding": [{"system": "urn:of-a-person", "code": "1"}]}},
+        {"method": {"coding": [{"system": "urn:of-a-person", "code": "1"}]}},
+        {"valueQuantity": {"value": 1, "unit": "of a person", "system": UCUM, "code": "mm[Hg]"}},
+        {"device": {"reference": "Device/1", "identifier": {"system": "s", "value": "v"}}},
+        {"note": [{"text": "t", "Jane": "x"}]},
+        {"contained": [{"resourceType": "Patient", "id": "1", "name": [{"text": "A B"}]}]},
+    ],
+)
+def test_of_codes_and_names_that_nobody_knows_no_form_is_remembered(change: dict[str, Any]) -> None:
+    own = learned(KNOWN | change)
+    assert own._forms.find(line_of(KNOWN | change)) is None
+    compare([line_of(KNOWN | change)] * 3, "safe-harbor")
+
+
+def test_forms_know_whose_a_line_is() -> None:
+    own = learned(KNOWN)
+    found = own._forms.find(line_of(KNOWN | {"subject": {"reference": "Patient/p9"}}))
+    assert (found is not None) is COMPILED
+    assert found is None or found[1][found[0].owner] == "Patient/p9"
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "FORMS", 3)
+    monkeypatch.setattr(forms, "MET", 5)
+    systems = sorted(CODES)
+    lines = [
+        line_of(observation(code={"coding": [{"system": system, "code": code}]}))
+        for system, code in systems
+    ]
+    deidentifier = unlearned()
+    own = session(deidentifier=deidentifier)
+    for line in [one for one in lines for _ in range(3)]:
+        own.of_line(line, orjson.loads)
+    assert len(deidentifier.forms._known) <= 3
+    assert len(deidentifier.forms._met) <= 5
+    assert own.counts[("Observation", "id", "pseudonym")] >= 3
+
+
+def test_without_a_compiler_every_line_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "_apart", None)
+    own = learned(KNOWN)
+    assert own._forms.find(line_of(KNOWN)) is None
+    assert own.of_line(line_of(KNOWN), orjson.loads) == own.apply(KNOWN)
+
+
+# Taking apart -------------------------------------------------------------------------------------
+
+NAMES = st.text() | st.sampled_from(["code", "meta", "system"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner),
+    max_leaves=20,
+)
+
+
+def spelled_again(residue: bytes, values: tuple[Any, ...]) -> bytes:
+    made, rest = b"", list(values)
+    for byte in residue:
+        made += orjson.dumps(rest.pop(0)) if byte in {1, 2} else bytes([byte])
+    assert not rest
+    return made
+
+
+@given(JSON)
+@settings(max_examples=examples(250))
+def test_a_residue_and_its_values_are_the_line(value: Any) -> None:
+    line = line_of(value)
+    parts = forms._apart.apart(line) if COMPILED else None
+    if parts is not None:
+        assert orjson.loads(spelled_again(*parts)) == orjson.loads(line)
+
+
+@given(st.binary() | st.text(alphabet='{}[]",:\\0123456789.-eE ab\x01').map(str.encode))
+@settings(max_examples=examples(250))
+def test_whatever_it_is_given_it_comes_back(line: bytes) -> None:
+    """No crash, no error: an answer, or none; an answer holds all of the line."""
+    parts = forms._apart.apart(line) if COMPILED else None
+    if parts is not None:
+        residue, values = parts
+        texts = [value for value in values if type(value) is str]
+        assert len(values) == sum(byte in {1, 2} for byte in residue)
+        assert all(text.encode() in line for text in texts)
+
+
+def test_very_long_lines_and_very_many_values_are_for_the_parser() -> None:
+    if COMPILED:
+        assert forms._apart.apart(line_of({"a": "x" * 8200})) is None
+        assert forms._apart.apart(line_of({"a": ["x"] * 65})) is None
+        assert forms._apart.apart(line_of({"a": ["x"] * 64})) is not None
+
+
+def test_what_is_compiled_is_what_is_written() -> None:
+    written = hashlib.sha256((ROOT / "privacy" / "_apart.c").read_bytes()).hexdigest()
+    assert not COMPILED or written == forms._apart.SOURCE, "make test compiles it again"
