@@ -1,10 +1,11 @@
 """Is it on the server already? The question before each write, after it, and after any accident."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from service.fhir.capability import Capability
-from service.fhir.errors import Gone, Invalid, NotFound
+from service.fhir.errors import FhirError, Gone, Invalid, NotFound
 from service.fhir.http import FhirClient, Resource
 from service.fhir.paging import Page, Params, read_pages
 from service.fhir.references import reference_of, rewriter
@@ -138,6 +139,25 @@ class Looker:
 
         read_pages(self._client, kind, condition, take)
         return list(found.values())
+
+
+class FirstLook:
+    """What stands on the server under these identifiers, asked for side by side while the caller
+    still writes down what it is about to do. It holds for what nobody of us has ever sent."""
+
+    def __init__(self, client: FhirClient, looker: Looker, named: Sequence[Wanted]) -> None:
+        pool = ThreadPoolExecutor(client.server.limits.concurrency, "first-look")
+        self._found: dict[str, Future[list[Found]]] = {
+            wanted.url: pool.submit(looker.by_identifier, wanted) for wanted in named
+        }
+        pool.shutdown(wait=False)
+
+    def take(self, wanted: Wanted) -> list[Found] | None:
+        """Once. None where it was not asked for, or nobody answered: the look is still to come."""
+        found = self._found.pop(wanted.url, None)
+        if found is None or isinstance(found.exception(), FhirError):
+            return None
+        return found.result()
 
 
 def _ordered(resources: Iterable[Resource]) -> list[Found]:

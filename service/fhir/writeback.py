@@ -7,6 +7,7 @@ process, and keeps two processes from sending the same key at once.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import orjson
 
@@ -28,7 +29,7 @@ from service.fhir.errors import (
     Unreachable,
 )
 from service.fhir.http import FhirClient, Resource
-from service.fhir.look import Found, Looker, agents
+from service.fhir.look import FirstLook, Found, Looker, agents
 from service.fhir.outbox import Note, OutboxItem, OutboxState, OutboxStore
 from service.fhir.retry import pause_before
 from service.fhir.send import Sender, Sent
@@ -81,7 +82,7 @@ def write_back(
     *,
     capability: Capability | None = None,
     note: Note | None = None,
-    taken: OutboxItem | None = None,
+    taken: "Taken | None" = None,
 ) -> WriteResult:
     """See that these exist exactly once on the server. Answers with what it found and did;
     raises only where the set itself is unusable or we are cancelled. `note` is what the audit says
@@ -93,7 +94,10 @@ def write_back(
         # Asked before the claim: a server that is away must not leave us holding the item.
         outbox.enqueue(key, sealed)
         capability = read_capability(client)
-    claimed = [taken] if taken else outbox.take(key, sealed, lease_seconds=LEASE_SECONDS)
+    if taken is not None:
+        writer = _Writer(client, capability, wanted, taken.look)
+        return _deliver(writer, outbox, taken.item, seal, note)
+    claimed = outbox.take(key, sealed, lease_seconds=LEASE_SECONDS)
     writer = _Writer(client, capability, wanted)
     if not claimed:
         return replace(writer.report_on(outbox.get(key)), note=note)
@@ -114,16 +118,25 @@ def payload_of(
     return seal(orjson.dumps(payload))
 
 
-def can_go_together(
+class Taken(NamedTuple):
+    """An item that its caller holds, and what was seen of it on the server before."""
+
+    item: OutboxItem
+    look: FirstLook | None
+
+
+def look_together(
     client: FhirClient, capability: Capability, sets: Sequence[Sequence[Resource]]
-) -> bool:
-    """Whether these may be taken and written side by side: they have nothing in common that two of
-    them would create, and each is found again. Where a server can't be asked, what was taken and
-    not yet sent would count as sent once we died."""
+) -> FirstLook | None:
+    """A first look for sets that may be taken and written side by side: they have nothing in common
+    that two of them would create, and each is found again. None for others. Where a server can't be
+    asked, what was taken and not yet sent would count as sent once we died."""
     named = [w for one in sets for w in wanted_from(one) if w.identifier]
     looker = Looker(client, capability)
     apart = len({(w.type, w.identifier) for w in named}) == len(named)
-    return apart and all(looker.can_find(w) for w in named)
+    if not apart or not all(looker.can_find(w) for w in named):
+        return None
+    return FirstLook(client, looker, named)
 
 
 def resume(
@@ -181,8 +194,14 @@ def _deliver(
 class _Writer:
     """One set of resources on its way to one server."""
 
-    def __init__(self, client: FhirClient, capability: Capability, wanted: list[Wanted]) -> None:
-        self._client, self._wanted = client, wanted
+    def __init__(
+        self,
+        client: FhirClient,
+        capability: Capability,
+        wanted: list[Wanted],
+        look: FirstLook | None = None,
+    ) -> None:
+        self._client, self._wanted, self._look = client, wanted, look
         self._looker = Looker(client, capability)
         self._sender = Sender(client, capability)
         self._rung = next((w.type for w in wanted if not w.is_companion), "")
@@ -276,7 +295,8 @@ class _Writer:
     def _find(self, wanted: Wanted) -> list[Found] | None:
         """None: it cannot be looked for, and is to be taken as there."""
         if wanted.identifier is not None:
-            found = self._looker.by_identifier(wanted)
+            seen = self._look.take(wanted) if self._look else None
+            found = self._looker.by_identifier(wanted) if seen is None else seen
             self._note_withdrawn(wanted, found)
             self._alike[wanted.url] = frozenset(one.reference for one in found)
             return found

@@ -17,9 +17,9 @@ from privacy.vault import Vault
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.ladder import Rung, row_key
-from service.fhir.outbox import Note, OutboxItem, OutboxState
+from service.fhir.outbox import Note, OutboxState
 from service.fhir.record import NOT_ASKED
-from service.fhir.writeback import Seal, WriteResult, write_back
+from service.fhir.writeback import Seal, Taken, WriteResult, write_back
 from service.pipeline.held import HeldOutbox
 from service.pipeline.make import SOFTWARE, Made
 from service.pipeline.origin import IDENTIFIER_SYSTEM
@@ -142,7 +142,7 @@ class Deliverer:
         seal: Seal,
         capability: Capability,
         note: Note | None,
-        taken: OutboxItem | None = None,
+        taken: Taken | None = None,
     ) -> Delivered:
         """One that another run has in hand is waited for: it finishes, or, if it was killed, its
         lease runs out and it is ours to finish. `taken`: one that is ours already."""

@@ -69,14 +69,16 @@ class HeldOutbox:
         return self._holding(taken)
 
     def take_all(self, payloads: Mapping[str, bytes]) -> dict[str, OutboxItem]:
-        """Several in one transaction; those of them that nobody else has in hand."""
+        """Several in one transaction; those of them that nobody else has in hand. What is done
+        meanwhile is left to the caller: work begun now would keep the first from being sent."""
         with self._store.together():
             taken = [
                 item
                 for key in sorted(payloads)
                 for item in self._store.take(key, payloads[key], lease_seconds=self._lease)
             ]
-        return {item.key: item for item in self._holding(taken)}
+        self._hold(taken)
+        return {item.key: item for item in taken}
 
     def claim(
         self, *, limit: int = 1, lease_seconds: float = 0, key: str | None = None
@@ -87,14 +89,18 @@ class HeldOutbox:
         return self._holding(claimed)
 
     def _holding(self, items: list[OutboxItem]) -> list[OutboxItem]:
+        if self._hold(items) and self._meanwhile is not None:
+            self._meanwhile()
+        return items
+
+    def _hold(self, items: list[OutboxItem]) -> bool:
+        """Whether these are the first."""
         with self._lock:
             self._held |= {item.key: item.attempt for item in items}
             first = bool(items) and not self._heart.is_alive()
             if first:
                 self._heart.start()
-        if first and self._meanwhile is not None:
-            self._meanwhile()
-        return items
+        return first
 
     def mark(
         self,

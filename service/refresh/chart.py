@@ -15,7 +15,7 @@ from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.ladder import Choice, Rung, Why, choices, on_the_facade, row_key, steps_down
 from service.fhir.outbox import Note, OutboxItem, OutboxState
-from service.fhir.writeback import can_go_together, payload_of
+from service.fhir.writeback import Taken, look_together, payload_of
 from service.pipeline.deliver import Delivered, Parcel, note_duplicates, to_write
 from service.pipeline.held import HeldOutbox
 from service.pipeline.make import Made
@@ -159,22 +159,26 @@ class Chart:
         each = [partial(self._deliver, one, earlier, held, taken) for one in given]
         if len(taken) < len(given):
             return (one() for one in each)
-        return side_by_side(each, self._client.server.limits.concurrency)
+        return side_by_side(each, self._client.server.limits.concurrency, self._meanwhile)
 
-    def _taken_together(self, given: list[Json], held: HeldOutbox) -> dict[str, OutboxItem]:
-        """The items of results that are new, by key; none where they are to go one by one."""
+    def _taken_together(self, given: list[Json], held: HeldOutbox) -> dict[str, Taken]:
+        """The items of results that are new, by key; none where they are to go one by one. The
+        server is asked whether it has them meanwhile: they come to be known by us just now."""
         first = [(one, self._first_choice(one)) for one in given]
         if any(choice.rung is Rung.FACADE for _, choice in first):
             return {}
         parcels = [(self._parcel(one, choice.rung, ()), choice) for one, choice in first]
         sets = [parcel.resources for parcel, _ in parcels]
-        if not can_go_together(self._client, self._capability, sets):
+        look = look_together(self._client, self._capability, sets)
+        if look is None:
             return {}
-        seal = self._runtime.sealer.seal
-        return held.take_all({
-            parcel.key: payload_of(self._client, parcel.resources, seal, self._note(parcel, choice))
-            for parcel, choice in parcels
-        })  # fmt: skip
+        payloads = {parcel.key: self._payload(parcel, choice) for parcel, choice in parcels}
+        taken = held.take_all(payloads).items()
+        return {key: Taken(item, look if item.attempt == 1 else None) for key, item in taken}
+
+    def _payload(self, parcel: Parcel, choice: Choice) -> bytes:
+        note, seal = self._note(parcel, choice), self._runtime.sealer.seal
+        return payload_of(self._client, parcel.resources, seal, note)
 
     def _first_choice(self, assessment: Json) -> Choice:
         return self._choices(self._runtime.deliverer.key(self._made, assessment), assessment)[0]
@@ -184,7 +188,7 @@ class Chart:
         assessment: Json,
         earlier: list[Earlier],
         held: HeldOutbox,
-        taken: Mapping[str, OutboxItem],
+        taken: Mapping[str, Taken],
     ) -> Brought:
         key = self._runtime.deliverer.key(self._made, assessment)
         changes = self._restore(key, assessment)
@@ -214,7 +218,7 @@ class Chart:
         return list(choices(self._capability, frozenset(native), self._start))
 
     def _written(
-        self, parcel: Parcel, choice: Choice, held: HeldOutbox, taken: OutboxItem | None
+        self, parcel: Parcel, choice: Choice, held: HeldOutbox, taken: Taken | None
     ) -> Delivered:
         return self._runtime.deliverer.deliver_one(
             parcel,

@@ -4,6 +4,7 @@ The database and its log are copied as far as they had been synchronised by then
 """
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -88,18 +89,21 @@ class Scene:
     place: Path
     at: dict[str, Left] = field(default_factory=dict)
     """What would be left, by what had just been asked for the first time"""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, patient: str) -> Left:
         """What would be left when the caller has the answer."""
         self.at.clear()
         run = self.service.start(RunRequest("ehr", patient), CALLER)
         assert run.state is RunState.DONE
-        return self.power.lost(self.place)
+        with self.lock:
+            return self.power.lost(self.place)
 
     def note(self) -> None:
         asked = "write" if request.method != "GET" else request.path.split("/")[2]
-        if asked not in self.at:
-            self.at[asked] = self.power.lost(self.place)
+        with self.lock:  # the server is asked side by side
+            if asked not in self.at:
+                self.at[asked] = self.power.lost(self.place)
 
 
 @pytest.fixture
