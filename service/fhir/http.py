@@ -39,7 +39,7 @@ from service.fhir.origin import origin_of, resolve_link
 from service.fhir.retry import RETRY_STATUS, Clock, pause_before
 from service.fhir.servers import ServerConfig
 from service.fhir.signin import Credentials, credentials_for, smart_configuration
-from service.fhir.wire import RawAnswer, Stream, Wire
+from service.fhir.wire import Connections, RawAnswer, Stream, Wire
 
 Resource = dict[str, Any]
 
@@ -64,11 +64,18 @@ class Answer:
 class FhirClient:
     """One job against one server. Safe for several threads."""
 
-    def __init__(self, server: ServerConfig, *, cancel: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        server: ServerConfig,
+        *,
+        cancel: threading.Event | None = None,
+        kept: Connections | None = None,
+    ) -> None:
+        """`kept`: connections of earlier jobs, which outlast this one."""
         self.server = server
         self.clock = Clock(server.limits.budget_seconds, cancel)
         self._origins = server.origins
-        self._wire = Wire(server)
+        self._wire = Wire(server, kept)
         self._statement: Answer | None = None
         self._credentials: Credentials = credentials_for(server, self._wire)
 

@@ -1,12 +1,16 @@
-"""Connections that limit the wait for an answer's head as a whole.
+"""Connections that limit the wait for an answer's head as a whole, and are not kept for too long.
 
 A socket's time-out counts from byte to byte: a server that sends one byte of a header now and then
 is never late. Here the head must be complete within the read time-out, or the connection is cut.
 (The body is read in pieces by us, against the budget of the job.)
+
+One that nobody has used for a while may be dead without a word: firewalls forget it, and what is
+sent over it would be waited for in vain.
 """
 
 import contextlib
 import heapq
+import math
 import os
 import socket
 import threading
@@ -17,6 +21,8 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import HTTPResponse
+
+IDLE_SECONDS = 20
 
 
 class _Watch:
@@ -114,11 +120,26 @@ class _Https(HTTPSConnection):
         return _within_timeout(self, super().getresponse)
 
 
-class PatientHttpPool(HTTPConnectionPool):
+class _Fresh:
+    """A connection pool, part of: what has been idle for too long is opened anew."""
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.idle_since = time.monotonic()
+        super()._put_conn(conn)  # type: ignore[misc]
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        conn = super()._get_conn(timeout)  # type: ignore[misc]
+        if time.monotonic() - getattr(conn, "idle_since", math.inf) > IDLE_SECONDS:
+            conn.close()  # and connects by itself when it is used
+        return conn
+
+
+class PatientHttpPool(_Fresh, HTTPConnectionPool):
     ConnectionCls = _Http
 
 
-class PatientHttpsPool(HTTPSConnectionPool):
+class PatientHttpsPool(_Fresh, HTTPSConnectionPool):
     ConnectionCls = _Https
 
 

@@ -48,16 +48,17 @@ def pull_patient(
     types: Iterable[str] = ALL,
     progress: Progress | None = None,
     *,
+    person: Person | None = None,
     capability: Capability | None = None,
     learned: set[str] | None = None,
     arrived: Arrived | None = None,
 ) -> Pulled:
     """All of one patient, or of the types named; the others are then said not to have been asked.
 
-    `capability` saves asking for it again; `learned`, handed in again for the same server, saves
-    questions that it is known to refuse.
+    `person` and `capability` save asking for them again; `learned`, handed in again for the same
+    server, saves questions that it is known to refuse.
     """
-    job = _job(client, patient_id, capability, learned, progress)
+    job = _job(client, person or find_person(client, patient_id), capability, learned, progress)
     job.tell(arrived)
     return _record(job, job.pull([KINDS[name] for name in types]))
 
@@ -70,12 +71,13 @@ def pull_changes(
     progress: Progress | None = None,
     *,
     types: Iterable[str] = ALL,
+    person: Person | None = None,
     capability: Capability | None = None,
     learned: set[str] | None = None,
 ) -> tuple[Pulled, Kept]:
     """The same record as `pull_patient` gives, with only what has changed asked for where that can
     be relied on; and what the next such pull may begin with."""
-    job = _job(client, patient_id, capability, learned, progress)
+    job = _job(client, person or find_person(client, patient_id), capability, learned, progress)
     whose = " ".join(job.person.references)
     job.begin_with(kept.types if kept is not None and kept.patient == whose else {}, terms)
     parts = job.pull([KINDS[name] for name in types])
@@ -86,12 +88,11 @@ def pull_changes(
 
 def _job(
     client: FhirClient,
-    patient_id: str,
+    person: Person,
     capability: Capability | None,
     learned: set[str] | None,
     progress: Progress | None,
 ) -> "Job":
-    person = find_person(client, patient_id)
     able = read_capability(client) if capability is None else capability
     return Job(client, person, able, set() if learned is None else learned, progress)
 

@@ -4,6 +4,7 @@ Knows nothing of FHIR, sign-in or repetition. The environment is not consulted (
 proxy variables): what is sent where is decided by the configuration alone.
 """
 
+import os
 import ssl
 import threading
 import time
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.cookies import extract_cookies_to_jar, get_cookie_header
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar, get_cookie_header
 from requests.utils import check_header_validity, default_user_agent
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.response import BaseHTTPResponse
@@ -37,6 +38,7 @@ from service.fhir.servers import ServerConfig
 
 T = TypeVar("T")
 _AGENT = default_user_agent()
+SERVERS_KEPT = 16
 LOOK_SECONDS = 0.5  # between looks at the budget, and whether the job was cancelled
 
 
@@ -80,20 +82,53 @@ class InFlight:
                 self.seconds += time.perf_counter() - self._since
 
 
-class Wire:
-    """A `requests` session for one server. It gives the connections, which trust what it trusts,
-    and keeps the cookies; what goes over them is handed to urllib3 as it is, for half the time."""
+_Kind = tuple[str, int, int]
+"""Whom else they trust, since when, and how many there may be."""
 
-    def __init__(self, server: ServerConfig) -> None:
+
+class Connections:
+    """Kept from job to job by a process that lives long, so that not each of them has to get to
+    know the servers anew. Nothing of a job stays with them: no cookie, no sign-in.
+
+    Bounded: by server no more than may be used at once, and of servers the few used last. What
+    trusts other authorities, or more connections, is another configuration and gets its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._adapters: dict[_Kind, _Adapter] = {}
+
+    def of(self, server: ServerConfig) -> "_Adapter":
+        written = os.stat(server.ca_file).st_mtime_ns if server.ca_file else 0
+        key = (server.ca_file, written, server.limits.concurrency)
+        with self._lock:
+            if key not in self._adapters:
+                self._adapters[key] = _Adapter(server, SERVERS_KEPT)
+                self._drop(lambda one: one[::2] == key[::2] and one != key)
+            return self._adapters[key]
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop(lambda _: True)
+
+    def _drop(self, over: Callable[[_Kind], bool]) -> None:
+        """What is under way over them comes to its end."""
+        for kind in [kind for kind in self._adapters if over(kind)]:
+            self._adapters.pop(kind).close()
+
+
+class Wire:
+    """The connections to one server, set up as `requests` does it and trusting what it trusts; what
+    goes over them is handed to urllib3 as it is, for half the time. Cookies are those of one job.
+    """
+
+    def __init__(self, server: ServerConfig, kept: Connections | None = None) -> None:
         self._limits = server.limits
         self._slots: dict[Origin, threading.BoundedSemaphore] = {}
         self._pools: dict[Origin, HTTPConnectionPool] = {}
         self.in_flight = InFlight()
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._adapter = _Adapter(server)
-        self._session.mount("http://", self._adapter)
-        self._session.mount("https://", self._adapter)
+        self._jar = RequestsCookieJar()
+        self._kept = kept is not None
+        self._adapter = _Adapter(server) if kept is None else kept.of(server)
 
     def send(
         self,
@@ -209,29 +244,30 @@ class Wire:
         return sent | self._cookies(method, url)
 
     def _cookies(self, method: str, url: str) -> dict[str, str]:
-        if not len(self._session.cookies):
+        if not len(self._jar):
             return {}
         asked = requests.Request(method, url).prepare()
-        found = get_cookie_header(self._session.cookies, asked)  # type: ignore[no-untyped-call]
+        found = get_cookie_header(self._jar, asked)  # type: ignore[no-untyped-call]
         return {"Cookie": found} if found else {}
 
     def _take_cookies(self, method: str, url: str, response: BaseHTTPResponse) -> None:
         """A server behind others may tell by its cookie which of them has begun a search."""
         if "Set-Cookie" in response.headers:
             asked = requests.Request(method, url).prepare()
-            extract_cookies_to_jar(self._session.cookies, asked, response)  # type: ignore[no-untyped-call]
+            extract_cookies_to_jar(self._jar, asked, response)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        self._session.close()
+        if not self._kept:
+            self._adapter.close()
 
 
 class _Adapter(HTTPAdapter):
     """Trusts the usual certificate authorities and, where given, one more."""
 
-    def __init__(self, server: ServerConfig) -> None:
+    def __init__(self, server: ServerConfig, origins: int = 4) -> None:
         self._ca_file = server.ca_file
         size = max(4, server.limits.concurrency)
-        super().__init__(pool_connections=4, pool_maxsize=size, max_retries=0)
+        super().__init__(pool_connections=origins, pool_maxsize=size, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         if self._ca_file:

@@ -1,12 +1,14 @@
 """One patient from a server, asked as earlier runs found it wants to be asked."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from service.dicomweb.read import read_patient, with_acquisition
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
+from service.fhir.merged import Person, find_person
 from service.fhir.pull import ALL, Arrived, Progress, pull_changes
 from service.fhir.record import PatientRecord
 from service.fhir.since import Kept, Terms
@@ -25,8 +27,9 @@ def pull(
     arrived: Arrived | None = None,
 ) -> PatientRecord:
     """All of it."""
-    with learning(client, database) as lessons:
-        told = {"progress": progress, "arrived": arrived}
+    person, able = _asked(client, patient)
+    with learning(client, database, able) as lessons:
+        told = {"person": person, "progress": progress, "arrived": arrived}
         return read_patient(client, patient, types=types, **told, **lessons)
 
 
@@ -39,19 +42,24 @@ def pull_again(
     progress: Progress | None = None,
 ) -> tuple[PatientRecord, Kept]:
     """What has changed, over what was kept; and what is to be kept now."""
-    with learning(client, database) as lessons:
-        record, now = pull_changes(client, patient, kept, terms, progress, **lessons)
+    person, able = _asked(client, patient)
+    with learning(client, database, able) as lessons:
+        record, now = pull_changes(client, patient, kept, terms, progress, person=person, **lessons)
         return with_acquisition(record, client), now
 
 
+def _asked(client: FhirClient, patient: str) -> tuple[Person, Capability]:
+    """Whom it is about, and what the server can do: neither question waits for the other."""
+    with ThreadPoolExecutor(1, "capability") as beside:
+        able = beside.submit(read_capability, client)
+        return find_person(client, patient), able.result()
+
+
 @contextmanager
-def learning(
-    client: FhirClient, database: Database, able: Capability | None = None
-) -> Iterator[dict[str, Any]]:
+def learning(client: FhirClient, database: Database, able: Capability) -> Iterator[dict[str, Any]]:
     """How the server wants to be asked, and can be: as arguments of a pull. What is learned on the
-    way is kept, also of a pull that failed. `able` saves asking what it can."""
+    way is kept, also of a pull that failed."""
     store, base = LessonStore(database), client.server.base_url
-    able = read_capability(client) if able is None else able
     learned = store.of(base, able.digest)
     known = frozenset(learned)
     try:

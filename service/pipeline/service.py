@@ -34,6 +34,7 @@ from service.fhir.pull import Arrived, Progress
 from service.fhir.record import PatientRecord
 from service.fhir.servers import from_url
 from service.fhir.since import Kept
+from service.fhir.wire import Connections
 from service.fhir.writeback import resume
 from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFailedError
 from service.patient.consent import CARE, PURPOSES, REFUSED, NotConsentedError
@@ -167,6 +168,7 @@ class Service:
             runtime.sealer,
             begins_with=PULL,
         )
+        self._kept = Connections()
         self._sweeper = Sweeper(self.sweep, runtime.config.jobs.lease_seconds / 2)
         self.watching = Watching(runtime)
         self._watcher = Sweeper(self.look_around, LOOK_AROUND_SECONDS, "watch")
@@ -193,6 +195,7 @@ class Service:
         self._watcher.stop()
         self._sweeper.stop()
         self._jobs.stop()
+        self._kept.close()
 
     def look_around(self) -> int:
         """Watched patients that are due, subscriptions, notices."""
@@ -364,7 +367,7 @@ class Service:
             context.progress(name, counts)
 
         server = self.runtime.server(wanted["server"])
-        with self._timed(FhirClient(server, cancel=context.over)) as client:
+        with self._timed(FhirClient(server, cancel=context.over, kept=self._kept)) as client:
             stage(PULL)
             models = self.runtime.models(tuple(wanted["models"]))
             wish = Wish(
