@@ -64,8 +64,9 @@ def _stays(text: str, command: str) -> bool:
 
 
 def _wait(command: str) -> str:
-    retry = "--retry 300 --retry-delay 0 --retry-max-time 60 --retry-connrefused"
-    return f"curl --fail --silent --output /dev/null {retry} {_ANSWERS[command]}\n"
+    """curl's own retries wait longer every time, on and on after it would be answered."""
+    ask = f"curl --fail --silent --output /dev/null {_ANSWERS[command]}"
+    return f"timeout 60 bash -c 'until {ask}; do sleep 0.1; done'\n"
 
 
 def environment(folder: Path, ports: Mapping[str, str]) -> dict[str, str]:
