@@ -4,15 +4,16 @@ import json
 import queue
 import random
 import shutil
+import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from writeback_faults import FAULTS, WAYS, FaultyServer, faulty_server
 
@@ -45,43 +46,43 @@ class Scene:
     folder: Path
     patient: list[Json]
     parcels: list[Json]
-    forges: "queue.Queue[subprocess.Popen[str]]" = field(default_factory=queue.Queue)
+    forges: "queue.Queue[TextIO]" = field(default_factory=queue.Queue)
 
     @classmethod
     @contextmanager
     def opened(cls, folder: Path, patient: list[Json], parcels: list[Json]) -> Iterator["Scene"]:
         scene = cls(folder, patient, parcels)
-        processes = [_forge() for _ in range(FORGES)]
-        for process in processes:
-            scene.forges.put(process)
-        try:
+        with ExitStack() as stack:
+            for forge in _forges(stack):
+                scene.forges.put(forge)
             yield scene
-        finally:
-            for process in processes:
-                assert process.stdin is not None
-                process.stdin.close()
-                process.wait(300)
-                assert process.stdout is not None
-                process.stdout.close()
 
     def run(self, jobs: list[Json]) -> list[int]:
         """Each job in a process of its own, side by side; how each ended."""
         forge = self.forges.get()
         try:
-            assert forge.stdin is not None
-            assert forge.stdout is not None
-            forge.stdin.write(json.dumps(jobs) + "\n")
-            forge.stdin.flush()
-            ends: list[int] = json.loads(forge.stdout.readline())
+            forge.write(json.dumps(jobs) + "\n")
+            forge.flush()
+            ends: list[int] = json.loads(forge.readline())
         finally:
             self.forges.put(forge)
         return ends
 
 
-def _forge() -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+def _forges(stack: ExitStack) -> list[TextIO]:
+    """Lines to processes that fork; they end with the stack, which closes what they read."""
+    pairs = [socket.socketpair() for _ in range(FORGES)]
+    numbers = [theirs.fileno() for _, theirs in pairs]
+    command = [sys.executable, str(WORKER), *map(str, numbers)]
+    stack.enter_context(
+        subprocess.Popen(
+            command, pass_fds=numbers, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
     )
+    for _, theirs in pairs:
+        theirs.close()
+    ours = [stack.enter_context(ours) for ours, _ in pairs]
+    return [stack.enter_context(one.makefile("rw")) for one in ours]
 
 
 @dataclass

@@ -1,26 +1,30 @@
-"""Processes that write and are killed: started once, forks a real process for every job.
+"""Processes that write and are killed: what they need is loaded once, every job is a real process.
 
-A line of JSON in: the jobs to run side by side. A line out: how each ended (0, 4 for a server that
-let it down, or minus the signal). A job dies by SIGKILL before or after the step it names, or by an
-alarm at any moment.
+The arguments are sockets; each is served by a process of its own. A line of JSON in: the jobs to
+run side by side. A line out: how each ended (0, 4 for a server that let it down, or minus the
+signal). A job dies by SIGKILL before or after the step it names, or by an alarm at any moment.
 """
 
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sqlalchemy.orm import configure_mappers
+
+from service import collector
 from service.fhir.errors import FhirError
 from service.fhir.http import FhirClient
 from service.fhir.outbox import Note, OutboxItem, OutboxState
 from service.fhir.servers import Limits, ServerConfig
 from service.fhir.writeback import resume, write_back
 from service.pipeline.held import HeldOutbox
-from service.stores import Database, open_database
+from service.stores import Database, open_database, open_engine
 from service.stores.outbox import SqlOutboxStore
 
 T = TypeVar("T")
@@ -152,12 +156,39 @@ def fork(job: dict[str, Any]) -> int:
     return process
 
 
+def warm() -> None:
+    """What a process works out once, whatever it does then: no job has to."""
+    configure_mappers()
+    engine = open_engine("sqlite://")
+    engine.connect().close()
+    engine.dispose()
+    collector.settle()
+
+
+def serve(connection: socket.socket) -> None:
+    with connection.makefile("rw") as stream:
+        for line in stream:
+            processes = [fork(job) for job in json.loads(line)]
+            ends = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+            stream.write(json.dumps(ends) + "\n")
+            stream.flush()
+
+
 def main() -> None:
-    for line in sys.stdin:
-        processes = [fork(job) for job in json.loads(line)]
-        ends = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
-        sys.stdout.write(json.dumps(ends) + "\n")
-        sys.stdout.flush()
+    warm()
+    connections = [socket.socket(fileno=int(number)) for number in sys.argv[1:]]
+    for mine in connections:
+        if os.fork() == 0:
+            for other in connections:
+                if other is not mine:
+                    other.close()
+            serve(mine)
+            os._exit(0)
+    for one in connections:
+        one.close()
+    while connections:
+        os.wait()
+        connections.pop()
 
 
 if __name__ == "__main__":
