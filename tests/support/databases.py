@@ -2,7 +2,10 @@
 
 Tests may run side by side: each gets a file of its own (SQLite), or has the schema of its process
 to itself (PostgreSQL). Migrating takes longer than most tests, so it is done once for all of them.
+What speaks to databases is loaded where a test asks for one.
 """
+
+from __future__ import annotations
 
 import os
 import secrets
@@ -11,12 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Engine
-from sqlalchemy.engine import make_url
 
-from service.stores import Database, open_engine, upgrade
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from service.stores import Database
 
 SERVER = os.environ.get("TWINPORT_TEST_DATABASE_URL", "")
 
@@ -80,6 +85,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
+    from service.stores import open_engine
+
     engine = open_engine(database_url, pool_size=20)
     yield engine
     engine.dispose()
@@ -87,6 +94,8 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def database(engine: Engine) -> Database:
+    from service.stores import Database
+
     return Database(engine)
 
 
@@ -115,17 +124,23 @@ def _schema() -> Iterator[str]:
 
 
 def _url(schema: str) -> str:
+    from sqlalchemy.engine import make_url
+
     chosen = {"options": f"-csearch_path={schema}", "application_name": schema}
     return make_url(SERVER).update_query_dict(chosen).render_as_string(hide_password=False)
 
 
 def _migrate(url: str) -> None:
+    from service.stores import open_engine, upgrade
+
     engine = open_engine(url)
     upgrade(engine)
     engine.dispose()
 
 
 def _run(statement: str) -> None:
+    from service.stores import open_engine
+
     engine = open_engine(SERVER)
     with engine.begin() as connection:
         connection.exec_driver_sql(statement)
