@@ -290,9 +290,12 @@ def _sort_in(
 
 
 def _without_dates(texts: set[str], values: IdentifyingValues) -> set[str]:
-    dated = {text: date for text in texts if (date := _DATE.match(text))}
-    values.dates.update([(date[1], date[2], date[3]) for date in dated.values()])
-    return texts - dated.keys()
+    """Most texts do not begin with a digit, which is seen sooner than that they are no date."""
+    dated = [date for text in texts if text[:1].isdigit() and (date := _DATE.match(text))]
+    if not dated:
+        return texts
+    values.dates.update([(date[1], date[2], date[3]) for date in dated])
+    return texts.difference([date.string for date in dated])
 
 
 def _last_parts(texts: set[str]) -> Iterator[str]:
