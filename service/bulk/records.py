@@ -11,7 +11,7 @@ from service.bulk.spool import Kind, Spool
 from service.fhir.grouping import Pile, records
 from service.fhir.merged import LONGEST_CHAIN
 from service.fhir.record import PatientRecord, SafetyEvent
-from service.fhir.references import plain_reference, reference_of, rewrite, rewriter
+from service.fhir.references import plain_reference, reference_of, rewrite, Rewriter
 from service.fhir.versions import Versions
 
 MOST_MERGED = 100
@@ -50,7 +50,7 @@ class Records:
         `most`: resources that one patient may have."""
         self._spool, self._coverage, self._basis = spool, coverage, basis
         self._base, self._shape, self._most = base, shape, most
-        self._plain = rewriter(bases)
+        self._plain = Rewriter(bases)
         self._deleted: Container[str] = Deleted(spool) if spool.any(Kind.DELETED) else frozenset()
 
     def everybody(self) -> Iterator[tuple[str, PatientRecord | Skipped]]:

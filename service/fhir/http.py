@@ -4,7 +4,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
@@ -59,6 +59,8 @@ class Answer:
     """Where it came from in the end: relative links start here."""
     headers: Mapping[str, str]
     resource: Resource | None
+    body: bytes = field(default=b"", repr=False)
+    """What the resource was parsed from."""
 
 
 class FhirClient:
@@ -295,7 +297,7 @@ def _checked(raw: RawAnswer, what: str, sent: Mapping[str, str]) -> Answer:
         raise refusal(what, raw.status, resource, sent)
     if resource is None and raw.body.strip() and "html" not in _content_type(raw):
         raise NotFhir(what, status=raw.status)
-    return Answer(raw.status, raw.url, raw.headers, resource)
+    return Answer(raw.status, raw.url, raw.headers, resource, raw.body)
 
 
 def _content_type(raw: RawAnswer) -> str:

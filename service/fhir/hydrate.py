@@ -11,7 +11,7 @@ from service.fhir.forms import read_form
 from service.fhir.http import FhirClient, Resource
 from service.fhir.packed import Shelf
 from service.fhir.record import Slice
-from service.fhir.references import rewriter
+from service.fhir.references import Rewriter
 
 MOST_MEMBERS = 500
 """Members read one by one for one patient. Where more are missing, searches have failed."""
@@ -71,7 +71,7 @@ def _keep(carried: Shelf, found: Resource, own: Slice) -> None:
 
 
 def _read_all(client: FhirClient, ids: Sequence[str], own: Slice) -> Iterator[Resource]:
-    plain = rewriter(client.server.bases)
+    plain = Rewriter(client.server.bases)
     for identity, result in _read_each(client, _TYPE, ids):
         own.queries += 1
         own.asked.add(read_form(_TYPE))

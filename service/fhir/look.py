@@ -8,7 +8,7 @@ from service.fhir.capability import Capability
 from service.fhir.errors import FhirError, Gone, Invalid, NotFound
 from service.fhir.http import FhirClient, Resource
 from service.fhir.paging import Page, Params, read_pages
-from service.fhir.references import reference_of, rewriter
+from service.fhir.references import reference_of, Rewriter
 from service.fhir.wanted import Wanted, escaped
 
 WITHDRAWN = "entered-in-error"
@@ -47,7 +47,7 @@ class Found:
 class Looker:
     def __init__(self, client: FhirClient, capability: Capability) -> None:
         self._client, self._capability = client, capability
-        self._plain = rewriter(client.server.bases)
+        self._plain = Rewriter(client.server.bases)
 
     def can_find(self, wanted: Wanted) -> bool:
         """By search; or, where we choose the id, by reading it."""

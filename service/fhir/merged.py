@@ -10,7 +10,7 @@ from typing import Any
 from service.fhir.errors import Forbidden, Gone, NotFhir, NotFound, WrongPatient
 from service.fhir.http import FhirClient, Resource
 from service.fhir.record import SafetyEvent
-from service.fhir.references import reference_of, rewriter
+from service.fhir.references import reference_of, Rewriter
 
 LONGEST_CHAIN = 5
 MOST_EARLIER = 10
@@ -69,7 +69,7 @@ def _read(client: FhirClient, identity: str) -> Resource:
     actual = patient.get("id")
     if actual != identity and not (actual and answer.url.endswith(f"/Patient/{actual}")):
         raise WrongPatient(_WHAT, status=answer.status)
-    rewriter(client.server.bases)(patient)
+    Rewriter(client.server.bases)(patient)
     return patient
 
 

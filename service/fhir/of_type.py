@@ -25,7 +25,7 @@ from service.fhir.packed import Shelf
 from service.fhir.paging import Page, Params, read_pages
 from service.fhir.pointing import targets
 from service.fhir.record import SafetyEvent, Slice
-from service.fhir.references import rewriter
+from service.fhir.references import Rewriter
 from service.fhir.scopes import Grant
 from service.fhir.since import (
     COUNTED,
@@ -65,7 +65,7 @@ class TypePull:
     def __init__(self, job: "Job", kind: Kind) -> None:
         self._job, self._kind = job, kind
         self._client = job.client
-        self._plain = rewriter(job.client.server.bases)
+        self._plain = Rewriter(job.client.server.bases)
         self._references = job.person.references
         self._shelf = Shelf(job.packer)
         self._withdrawn: dict[str, str] = {}
@@ -332,9 +332,9 @@ class TypePull:
         if page.total is not None and part.server_total is None:
             part.server_total = page.total
         self._note_ignored(page)
-        new = 0
+        new, plain = 0, bool(page.body) and self._plain.leaves(page.body)
         for entry in page.entries():
-            new += self.take_entry(entry)
+            new += self.take_entry(entry, plain=plain)
         self._job.hand_over(self._facts_of_page)
         self._job.report(part)
         self._job.spend(new, f"GET {part.type}")
@@ -354,8 +354,8 @@ class TypePull:
             self._ignored_patient = True
             self.safety.append(SafetyEvent("parameter-ignored", self._kind.name, 1))
 
-    def take_entry(self, entry: Resource) -> bool:
-        """One entry of an answer; whether it held anything new."""
+    def take_entry(self, entry: Resource, *, plain: bool = False) -> bool:
+        """One entry of an answer; whether it held anything new. `plain`: its references are."""
         resource = entry.get("resource")
         if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
             return self._unusable("no-resource")
@@ -366,7 +366,8 @@ class TypePull:
             return False
         if not isinstance(resource.get("id"), str):
             return self._unusable("no-id")
-        self._plain(resource)
+        if not plain:
+            self._plain(resource)
         if resource["resourceType"] != self._kind.name:
             return self._take_other(resource)
         self._replace_earlier(resource["id"])

@@ -1,7 +1,7 @@
 """Walks the pages of one search: `next` is opaque, empty pages are legal, loops end."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,6 +19,7 @@ class Page:
     bundle: Resource
     asked: Params
     first: bool
+    body: bytes = field(default=b"", repr=False)  # what it was parsed from, where that is known
 
     def entries(self) -> Iterator[dict[str, Any]]:
         listed = self.bundle.get("entry")
@@ -119,7 +120,7 @@ class _Walk:
         bundle = answer.resource
         if bundle is None or bundle.get("resourceType") != "Bundle":
             raise NotFhir(self.what, status=answer.status)
-        return Page(bundle, self._params, self.on_first_page)
+        return Page(bundle, self._params, self.on_first_page, answer.body)
 
 
 def link_of(bundle: Resource, relation: str) -> str | None:

@@ -9,6 +9,9 @@ _TAIL = re.compile(
     r"(?P<head>.*/)?(?P<plain>[A-Z][A-Za-z]{2,49}/[A-Za-z0-9._-]{1,128})(?:/_history/[^/]+)?\Z"
 )
 
+# A text under that name, with nothing in it that JSON has to escape.
+_HELD = re.compile(rb'"reference"\s*:\s*"([^"\\]*)"')
+
 
 def plain_reference(text: str, bases: Iterable[str]) -> str | None:
     """`Type/id` for a relative reference, or an absolute one below one of `bases`."""
@@ -46,17 +49,30 @@ def replace(holders: Iterable[dict[str, Any]], resolve: Callable[[str], str | No
             holder["reference"] = resolve(text) or text
 
 
-def rewriter(bases: Iterable[str]) -> Callable[[Any], None]:
-    """A function that makes a resource's references plain, remembering what it has seen."""
-    known = tuple(bases)
-    seen: dict[str, str | None] = {}
+class Rewriter:
+    """Makes a resource's references plain, remembering what it has seen."""
 
-    def resolve(text: str) -> str | None:
-        if text not in seen:
-            seen[text] = plain_reference(text, known)
-        return seen[text]
+    def __init__(self, bases: Iterable[str]) -> None:
+        self._known = tuple(bases)
+        self._seen: dict[str, str | None] = {}
 
-    return lambda resource: rewrite(resource, resolve)
+    def __call__(self, resource: Any) -> None:
+        rewrite(resource, self._resolve)
+
+    def leaves(self, body: bytes) -> bool:
+        """Whether nothing in this JSON would be changed, as far as that can be seen in its bytes:
+        to look at each object takes as long as to read them all."""
+        found = _HELD.findall(body)
+        sure = body.count(b'"reference"') == len(found) and b"\\u" not in body
+        return sure and all(map(self._stays, set(found)))
+
+    def _stays(self, text: bytes) -> bool:
+        return self._resolve(known := text.decode()) in (None, known)
+
+    def _resolve(self, text: str) -> str | None:
+        if text not in self._seen:
+            self._seen[text] = plain_reference(text, self._known)
+        return self._seen[text]
 
 
 def reference_of(resource: Any, element: str) -> str | None:
