@@ -11,7 +11,7 @@ from service.bulk.spool import Kind, Spool
 from service.fhir.grouping import Pile, records
 from service.fhir.merged import LONGEST_CHAIN
 from service.fhir.record import PatientRecord, SafetyEvent
-from service.fhir.references import plain_reference, reference_of, rewrite, Rewriter
+from service.fhir.references import Rewriter, plain_reference, reference_of, rewrite
 from service.fhir.versions import Versions
 
 MOST_MERGED = 100

@@ -8,7 +8,7 @@ from service.fhir.capability import Capability
 from service.fhir.errors import FhirError, Gone, Invalid, NotFound
 from service.fhir.http import FhirClient, Resource
 from service.fhir.paging import Page, Params, read_pages
-from service.fhir.references import reference_of, Rewriter
+from service.fhir.references import Rewriter, reference_of
 from service.fhir.wanted import Wanted, escaped
 
 WITHDRAWN = "entered-in-error"

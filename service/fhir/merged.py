@@ -10,7 +10,7 @@ from typing import Any
 from service.fhir.errors import Forbidden, Gone, NotFhir, NotFound, WrongPatient
 from service.fhir.http import FhirClient, Resource
 from service.fhir.record import SafetyEvent
-from service.fhir.references import reference_of, Rewriter
+from service.fhir.references import Rewriter, reference_of
 
 LONGEST_CHAIN = 5
 MOST_EARLIER = 10

@@ -70,7 +70,7 @@ class TypePull:
         self._shelf = Shelf(job.packer)
         self._withdrawn: dict[str, str] = {}
         self._targets: dict[str, tuple[str, ...]] = {}
-        self._fresh: list[str] = []
+        self._fresh: dict[str, Resource] = {}
         self._astray: set[Key] = set()
         self._ignored_patient = False
         self._walked = 0
@@ -340,8 +340,9 @@ class TypePull:
         self._job.spend(new, f"GET {part.type}")
         return new > 0
 
-    def _facts_of_page(self) -> list[bytes]:
-        return self._shelf.packed(i for i in set(self._fresh) if i not in self._withdrawn)
+    def _facts_of_page(self) -> dict[bytes, Resource]:
+        facts = {i: r for i, r in self._fresh.items() if i not in self._withdrawn}
+        return self._shelf.as_packed(facts)
 
     def _check_form_was_read(self, page: Page) -> None:
         """A server that does not read the body of a POST would send everybody's records."""
@@ -423,7 +424,7 @@ class TypePull:
             return
         if newest:
             identity = resource["id"]
-            self._fresh.append(identity)
+            self._fresh[identity] = resource
             _note(self._withdrawn, identity, kinds.withdrawn(resource))
             _note(self._targets, identity, targets(resource))
 

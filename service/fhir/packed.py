@@ -130,12 +130,23 @@ class Shelf:
         """These, by default all; in a fixed order, whatever order they came in."""
         return [self._newest[i] for i in sorted(self._newest if identities is None else identities)]
 
+    def as_packed(self, resources: Mapping[str, Resource]) -> dict[bytes, Resource]:
+        """By what these, which have just been kept, are packed as; in the same order."""
+        return {self._newest[identity]: resources[identity] for identity in sorted(resources)}
+
 
 class Packed(Sequence[Resource]):
-    """Resources, each parsed when it is looked at. Changing one changes nothing in here."""
+    """Resources, each parsed when it is looked at. Changing one changes nothing in here.
 
-    def __init__(self, packer: Packer, items: list[bytes]) -> None:
+    `parsed`: those among them that are at hand as they were before they were packed, for whoever
+    goes through them first. Each is given once.
+    """
+
+    def __init__(
+        self, packer: Packer, items: list[bytes], parsed: dict[bytes, Resource] | None = None
+    ) -> None:
         self._packer, self._items = packer, items
+        self._parsed = {} if parsed is None else parsed
 
     @property
     def items(self) -> Sequence[bytes]:
@@ -146,7 +157,10 @@ class Packed(Sequence[Resource]):
         return len(self._items)
 
     def __iter__(self) -> Iterator[Resource]:
-        return map(self._packer.unpack, self._items)
+        return map(self._first_parsed if self._parsed else self._packer.unpack, self._items)
+
+    def _first_parsed(self, item: bytes) -> Resource:
+        return self._parsed.pop(item, None) or self._packer.unpack(item)
 
     @overload
     def __getitem__(self, index: int) -> Resource: ...
@@ -154,7 +168,7 @@ class Packed(Sequence[Resource]):
     def __getitem__(self, index: slice) -> "Packed": ...
     def __getitem__(self, index: int | slice) -> "Resource | Packed":
         if isinstance(index, slice):
-            return Packed(self._packer, self._items[index])
+            return Packed(self._packer, self._items[index], self._parsed)
         return self._packer.unpack(self._items[index])
 
     def replaced(self, by_place: Mapping[int, Resource]) -> "Packed":
@@ -164,7 +178,8 @@ class Packed(Sequence[Resource]):
         return Packed(self._packer, items)
 
     def without(self, items: Container[bytes]) -> "Packed":
-        return Packed(self._packer, [item for item in self._items if item not in items])
+        rest = [item for item in self._items if item not in items]
+        return Packed(self._packer, rest, self._parsed)
 
     def only(self, test: Callable[[Resource], bool]) -> "Packed":
         unpack = self._packer.unpack

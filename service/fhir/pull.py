@@ -32,6 +32,10 @@ BARE_ID = "patient:bare-id"
 NO_EVERYTHING = "no-everything"
 """Learned: what this server gives for `$everything` is not to be relied on."""
 
+PARSED = 1_000
+"""So many resources of a pull may wait as they were parsed, ten times as large as packed, for
+whoever is handed parts of it."""
+
 Progress = Callable[[str, int, int], None]
 """(type, pages so far, matches so far)"""
 Arrived = Callable[[Packed], None]
@@ -148,6 +152,7 @@ class Job:
         self._walked = False
         self._arrived: Arrived | None = None
         self._untold: list[bytes] = []
+        self._parsed_left = PARSED
 
     def tell(self, arrived: Arrived | None) -> None:
         """From now on, what arrives. A Patient that cannot be packed fails the pull when all else
@@ -156,16 +161,20 @@ class Job:
             self._untold = [self.patient] if arrived is not None else []
             self._arrived = arrived
 
-    def hand_over(self, packed: Callable[[], list[bytes]]) -> None:
+    def hand_over(self, packed: Callable[[], dict[bytes, Resource]]) -> None:
         """The Patient with the first page: whoever takes it begins to work, and until then that
-        would only keep the searches from being sent."""
+        would only keep the searches from being sent. The first ones as they were parsed, too."""
         if self._arrived is None:
             return
         with self._lock:
             first, self._untold = self._untold, []
             if first:
                 self._arrived(Packed(self.packer, first))
-        self._arrived(Packed(self.packer, packed()))
+        found = packed()
+        with self._lock:
+            self._parsed_left -= len(found)
+            few = self._parsed_left >= 0
+        self._arrived(Packed(self.packer, list(found), found if few else None))
 
     def begin_with(self, before: Mapping[str, KeptType], terms: Terms) -> None:
         """What was pulled earlier, and when changes to it are enough."""

@@ -38,6 +38,16 @@ def test_what_is_packed_comes_back(contents: list[dict[str, Any]], plain: bool) 
     assert list(packed[1:]) == resources[1:]
 
 
+def test_what_is_at_hand_parsed_is_given_once() -> None:
+    packer, first, second = Packer(), observation("a"), observation("b")
+    items = [packer.pack(first), packer.pack(second)]
+    packed = Packed(packer, items, {items[0]: first})
+    given = [*packed[:1], *packed.without(items[:1])]
+    assert given[0] is first
+    first["id"] = "changed"
+    assert [r["id"] for r in packed] == ["a", "b"] == [packed[i]["id"] for i in range(2)]
+
+
 def test_each_type_is_packed_with_a_sample_of_its_own() -> None:
     packer = Packer(0)
     long = {"resourceType": "Observation", "note": [{"text": "the same again and again"}] * 3}

@@ -7,6 +7,7 @@ from fhir_servers import QUICK, ScriptedServer, bundle, client_for, fhir, observ
 from werkzeug import Request, Response
 
 from service.fhir.errors import NotFound, WrongPatient
+from service.fhir.packed import Packed
 from service.fhir.pull import pull_patient
 from service.fhir.record import Pulled, SafetyEvent
 
@@ -53,6 +54,19 @@ def test_every_page_is_read_and_an_empty_one_is_no_end(scripted: ScriptedServer)
         "truncated": False,
         "serverTotal": 3,
     }
+
+
+@pytest.mark.parametrize("most", [1, 1_000])
+def test_what_arrives_is_what_is_pulled_in_the_end(
+    scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """As it was parsed, of the first; of the others as it is packed."""
+    monkeypatch.setattr("service.fhir.pull.PARSED", most)
+    three_pages(scripted)
+    parts: list[Packed] = []
+    pulled = pull(scripted, types=("Observation",), arrived=parts.append)
+    found = [resource for part in parts for resource in part]
+    assert sorted(found, key=str) == sorted(pulled.resources, key=str)
 
 
 @pytest.mark.parametrize(
