@@ -150,7 +150,7 @@ class Forms:
             blank(record, places),
             counted,
             kind,
-            _owner(places),
+            _owner(places, source),
         )
         if len(self._known) >= FORMS:
             self._known.clear()
@@ -231,12 +231,15 @@ def published() -> frozenset[str]:
     return frozenset(names | {"_" + name for name in names} | {"resourceType"})
 
 
-def _owner(places: list[Place]) -> int:
-    """What a resource is about comes first; `service.deidentify.people` looks there as well."""
+def _owner(places: list[Place], source: Any) -> int:
+    """What a resource is about comes first; `service.deidentify.people` looks there as well, and so
+    at what is dropped: then only a parsed resource tells."""
     paths = [place.path for place in places if place.action in {"own", "told"}]
     for element in ("subject", "patient"):
         if (element,) in paths:
             return next(at for at, place in enumerate(places) if place.path == (element,))
+        if element in source:
+            raise NotPlanned
     return -1
 
 

@@ -14,6 +14,7 @@ from mappings import vocabulary
 from privacy import ledger
 from privacy.deidentify import Count, Refused, Session
 from privacy.elements import BASES, elements_of
+from privacy.forms import Found
 from privacy.gate import Searcher
 from privacy.policy import Policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
@@ -21,6 +22,7 @@ from privacy.render import OUR_ADDRESSES, Renderer, addresses, fhir_id
 from privacy.subject import SubjectContext, draw_epoch
 from privacy.vault import SubjectRecord, Vault
 from service.deidentify.people import Owners, People
+from service.deidentify.reading import read_line
 from service.deidentify.withheld import Withheld
 from service.pipeline.guards import deidentifier_of
 
@@ -128,6 +130,9 @@ class Batch:
     def apply(self, resources: Iterable[Any], *, bundled: bool = False) -> list[Given]:
         """What may be given out of some resources, `bundled` as the entries of one Bundle.
 
+        A resource may also be `bytes`, not parsed yet: of lines whose like was read before, most
+        need not be.
+
         They are searched together. What identifies somebody is left out, and what is left is made
         and searched once more: a reference may not lead to what is not there.
         """
@@ -144,15 +149,41 @@ class Batch:
     def _kept(self, resource: Any) -> _Kept | None:
         """Its record, which has a pseudonym; None when it was refused."""
         self.tally.read += 1
-        identity = self._owners.of(resource) if type(resource) is dict else None
-        work = self._work(identity or NOBODY)
-        record = work.session.apply(resource)
+        work, record = (self._of_line if type(resource) is bytes else self._of)(resource)
         if isinstance(record, Refused):
             return None
         if "id" not in record:
             self.tally.refusals[(record["resourceType"], "no-id")] += 1
             return None
         return work, record
+
+    def _of(self, resource: Any) -> tuple[_Open, Resource | Refused]:
+        work = self._work_of(resource)
+        return work, work.session.apply(resource)
+
+    def _of_line(self, line: bytes) -> tuple[_Open, Resource | Refused]:
+        found = self._deidentifier.forms.find(line)
+        return (found and self._of_form(found)) or self._of_parsed(line, read_line(line))
+
+    def _of_form(self, found: Found) -> _Kept | None:
+        """Whose a line is, its form tells before it is parsed; None where it has to be."""
+        form, values = found
+        identity = self._owners.named(values[form.owner]) if form.owner >= 0 else NOBODY
+        if identity is None:
+            return None
+        work = self._work(identity)
+        record = work.session.of_form(found)
+        return None if record is None else (work, record)
+
+    def _of_parsed(self, line: bytes, source: Any) -> tuple[_Open, Resource | Refused]:
+        if type(source) is not dict:
+            return self._of(source)
+        work = self._work_of(source)
+        return work, work.session.of_parsed(line, source)
+
+    def _work_of(self, resource: Any) -> _Open:
+        identity = self._owners.of(resource) if type(resource) is dict else None
+        return self._work(identity or NOBODY)
 
     def _made(self, kept: Sequence[_Kept], bundled: bool) -> list[Given]:
         leads = addresses(record for _, record in kept) if bundled else {}

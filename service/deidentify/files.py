@@ -13,9 +13,9 @@ import orjson
 from privacy.render import bundle
 from service.deidentify.batch import Batch, Given
 from service.deidentify.people import People
-from service.deidentify.reading import resources_of
+from service.deidentify.reading import read_line, resources_of
 from service.fhir.errors import SourceError
-from service.fhir.source import DEFAULT_CAP, Parsed, lines, parse, read_parsed
+from service.fhir.source import DEFAULT_CAP, Parsed, lines, read_parsed
 
 Resource = dict[str, Any]
 
@@ -47,7 +47,7 @@ class Inputs:
         """Every resource that may be a Patient, references made plain."""
         for path in self.by_line:
             with self.reading(path):
-                yield from (_line(line) for line in lines(path, cap) if _may_be_a_patient(line))
+                yield from (read_line(line) for line in lines(path, cap) if _may_be_a_patient(line))
         for path in self.whole:
             with self.reading(path):
                 found = read_parsed(path, cap)
@@ -77,13 +77,6 @@ def _may_be_a_patient(line: bytes) -> bool:
     return b'"Patient"' in line or b"\\u" in line
 
 
-def _line(line: bytes) -> Any:
-    try:
-        return parse(line)
-    except SourceError:
-        return None  # refused and counted like everything that is no resource
-
-
 def people_of(inputs: Inputs, batch: str) -> People:
     """The first pass."""
     people = People(batch)
@@ -105,7 +98,7 @@ def write(
         for path in inputs.by_line:
             with inputs.reading(path):
                 for some in _portions(lines(path, DEFAULT_CAP)):
-                    for given in batch.apply(map(_line, some)):
+                    for given in batch.apply(some):
                         folder.line(given)
                     seen(len(some))
         for number, path in enumerate(inputs.whole, 1):

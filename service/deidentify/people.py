@@ -120,12 +120,15 @@ class Owners:
         for element in ("subject", "patient"):
             holder = resource.get(element)
             text = holder.get("reference") if type(holder) is dict else None
-            found = self._named(text) if type(text) is str else None
+            found = self.named(text)
             if found is not None:
                 return found
         return None
 
-    def _named(self, text: str) -> str | None:
+    def named(self, text: Any) -> str | None:
+        """The id of the patient whom a reference names."""
+        if type(text) is not str:
+            return None
         if text not in self._known:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()

@@ -1,6 +1,7 @@
-"""A Bundle in memory: the resources of it, and what identifies in them.
+"""What is read: a line, or a Bundle in memory with what identifies in its resources.
 
-Both are of one walk, where they can be: that which proves that parsing has lost nothing.
+Of a Bundle both are of one walk, where they can be: that which proves that parsing has lost
+nothing.
 """
 
 from collections.abc import Collection, Iterable
@@ -10,7 +11,7 @@ from privacy.gate import Collected, collect
 from service.deidentify.people import Identifying, by_owner
 from service.fhir.errors import SourceError
 from service.fhir.references import replace
-from service.fhir.source import MAX_DEPTH, Parsed, parsed, survey
+from service.fhir.source import MAX_DEPTH, Parsed, parse, parsed, survey
 
 Resource = dict[str, Any]
 
@@ -72,6 +73,15 @@ def _refer_by_address(found: Iterable[Collected], entries: Iterable[Resource]) -
 def _frame(bundle: Resource, entries: Collection[Resource]) -> Resource:
     """A Bundle in which no resource holds anything: the names of its parts are all there."""
     return {**bundle, "entry": [{**entry, "resource": None} for entry in entries]}
+
+
+def read_line(line: bytes) -> Any:
+    """The value of a line. Of one that is not JSON, or ambiguous, None: it is refused and counted
+    like everything that is no resource."""
+    try:
+        return parse(line)
+    except SourceError:
+        return None
 
 
 def resources_of(found: Any, referring: Iterable[Resource]) -> list[Any]:

@@ -238,7 +238,11 @@ def test_without_a_compiler_every_line_is_parsed(monkeypatch: pytest.MonkeyPatch
 
 NAMES = st.text() | st.sampled_from(["code", "meta", "system"])
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner),
     max_leaves=20,
 )
