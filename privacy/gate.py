@@ -138,6 +138,25 @@ class IdentifyingValues:
         self.codes |= others.codes
         self.dates |= others.dates
 
+    def without(self, others: "IdentifyingValues") -> "IdentifyingValues":
+        return IdentifyingValues(
+            self.words - others.words, self.codes - others.codes, self.dates - others.dates
+        )
+
+
+@dataclass(slots=True, repr=False)
+class Growing:
+    """The values of a record that comes bit by bit, each hashed as it comes: that is much of what
+    would be left to do when all is there."""
+
+    values: IdentifyingValues = field(default_factory=IdentifyingValues)
+    digests: set[bytes] = field(default_factory=set)
+
+    def add(self, more: IdentifyingValues) -> None:
+        new = more.without(self.values)
+        self.digests |= _Needles(new).digests
+        self.values.add_all(new)
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -334,8 +353,8 @@ class _Needles:
     among the few strings of the document, rather than what each of them might look like there.
     """
 
-    def __init__(self, values: IdentifyingValues) -> None:
-        self._values = values
+    def __init__(self, values: IdentifyingValues, digests: Set[bytes] | None = None) -> None:
+        self._values, self._given = values, digests
 
     def among(self, texts: set[str]) -> dict[str, str]:
         """Those of these squashed strings and words that are a value → rule."""
@@ -467,12 +486,12 @@ class _Needles:
 
     def is_digest(self, digits: str) -> str | None:
         """Random digits hold any short number: what follows `sha256:` tells only as a whole."""
-        if bytes.fromhex(digits) in self._digests:
+        if bytes.fromhex(digits) in (self.digests if self._given is None else self._given):
             return self.hashes("sha256")[digits]
         return self._as_digests.get(digits)
 
     @cached_property
-    def _digests(self) -> set[bytes]:
+    def digests(self) -> set[bytes]:
         """Of all values. Mostly none is met: whose each one is, is not noted."""
         return {hashlib.sha256(raw, usedforsecurity=False).digest() for raw in self.hidden}
 
@@ -703,10 +722,14 @@ _COMPACT = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\Z"
 
 
 def check(
-    document: bytes, values: IdentifyingValues, allowed: Collection[str] = frozenset()
+    document: bytes,
+    values: IdentifyingValues,
+    allowed: Collection[str] = frozenset(),
+    digests: Set[bytes] | None = None,
 ) -> GateResult:
-    """Search the final bytes. `allowed`: whole strings that belong to the document's vocabulary."""
-    return GateResult(tuple(_hits(document, _Needles(values), allowed)), len(values))
+    """Search the final bytes. `allowed`: whole strings that belong to the document's vocabulary.
+    `digests`: those of all values, where they have been hashed before."""
+    return GateResult(tuple(_hits(document, _Needles(values, digests), allowed)), len(values))
 
 
 class Searcher:

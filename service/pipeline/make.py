@@ -333,7 +333,7 @@ class Maker:
         draft: "_Draft",
         link: SubjectRecord,
         done: _Done,
-        identifying: gate.IdentifyingValues | None,
+        identifying: gate.Growing | None,
     ) -> gate.GateResult:
         """The independent search. A hit is written to the ledger, then stops the run."""
         result = searched(

@@ -70,7 +70,7 @@ class Read(NamedTuple):
     record: PatientRecord
     reading: Reading
     mapped: Mapped
-    identifying: gate.IdentifyingValues | None = None
+    identifying: gate.Growing | None = None
     """Of all its resources, where they have been collected on the way"""
 
 

@@ -22,14 +22,16 @@ def searched(
     at_once: int = AT_ONCE,
     *,
     series: Mapping[str, Sequence[Any]] = MappingProxyType({}),
-    collected: gate.IdentifyingValues | None = None,
+    collected: gate.Growing | None = None,
 ) -> gate.GateResult:
     """`searched` counts a value once for every part of the record that holds it. `series`: the
     DICOM metadata of the record's images. `collected`: the values of the resources, where they
     have been collected before."""
-    known = _collected(resources, at_once) if collected is None else [collected]
-    values = chain(known, _of_images(series))
-    results = [gate.check(payload, some, allowed) for some in values]
+    if collected is None:
+        results = [gate.check(payload, some, allowed) for some in _collected(resources, at_once)]
+    else:
+        results = [gate.check(payload, collected.values, allowed, collected.digests)]
+    results += [gate.check(payload, some, allowed) for some in _of_images(series)]
     hits = dict.fromkeys(hit for result in results for hit in result.hits)
     return gate.GateResult(tuple(hits), sum(result.searched for result in results))
 
@@ -39,17 +41,17 @@ class Collecting:
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._left = at_once
-        self._found = gate.IdentifyingValues()
+        self._found = gate.Growing()
 
     def add(self, resources: Sequence[Any]) -> None:
         self._left -= len(resources)
         if self._left < 0:
-            self._found = gate.IdentifyingValues()
+            self._found = gate.Growing()
             return
-        self._found.add_all(gate.collect_identifiers(resources))
+        self._found.add(gate.collect_identifiers(resources))
 
     @property
-    def values(self) -> gate.IdentifyingValues | None:
+    def values(self) -> gate.Growing | None:
         return self._found if self._left >= 0 else None
 
 

@@ -17,7 +17,14 @@ from privacy_generator import Generator
 from support.depth import examples
 
 from privacy.elements import IN_SCOPE
-from privacy.gate import IdentifyingValues, Searcher, check, collect, collect_identifiers
+from privacy.gate import (
+    Growing,
+    IdentifyingValues,
+    Searcher,
+    check,
+    collect,
+    collect_identifiers,
+)
 
 Json = dict[str, Any]
 
@@ -129,12 +136,19 @@ def _first(path: str) -> str:
 def test_both_searches_hit_in_the_same_places(
     data: st.DataObject, values: list[str], seed: int
 ) -> None:
-    collected = collect_identifiers(_sources(values, seed))
+    sources = _sources(values, seed)
+    collected = collect_identifiers(sources)
     document = data.draw(_documents(values))
     strings = [text for text in json.loads(document).values() if isinstance(text, str)]
     allowed = set(data.draw(st.lists(st.sampled_from([*strings, "final"]), max_size=1)))
     expected = {_first(path) for path in plain.hits(document, collected, allowed)}
     assert _places(document, collected, allowed) == expected
+    growing = Growing()
+    for source in sources:
+        growing.add(collect_identifiers([source]))
+    assert growing.values == collected
+    bit_by_bit = check(document, growing.values, allowed, growing.digests)
+    assert bit_by_bit == check(document, collected, allowed)
 
 
 @given(st.data(), st.lists(_VALUE, min_size=1, max_size=4), st.integers(0, 10**6))
@@ -228,6 +242,16 @@ def test_every_way_of_hiding_is_found_among_many_strings(secret: str, way: str) 
     found = check(json.dumps(tree).encode(), values)
     assert {hit.path for hit in found.hits} == {"x.y", ""}
     assert found.hits[0].rule.startswith("identifier")
+
+
+def test_values_that_come_bit_by_bit_are_found_by_their_digests() -> None:
+    growing = Growing()
+    for name in ("Wilmington", "Doyle", "Wilmington"):
+        growing.add(collect_identifiers([{"name": [{"family": name}]}]))
+    for text in ("wilmington", "Doyle", "DOYLE"):
+        document = json.dumps([f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"]).encode()
+        found = check(document, growing.values, digests=growing.digests)
+        assert [hit.rule for hit in found.hits] == ["name-sha256"]
 
 
 @pytest.mark.parametrize("secret", ["k" * 32, "Ӎ4" * 16, "mz" + "Ӎ4" * 15 + "Ӎ"])

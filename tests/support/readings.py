@@ -37,7 +37,9 @@ def read_in_order(record: PatientRecord, day: date) -> Read:
     patient = next(r for r in foreign.resources if r["resourceType"] == "Patient")
     reading = reading_of(record, patient, day, {})
     mapped = reading.facts(foreign.resources)
-    return Read(foreign, reading, mapped, gate.collect_identifiers(foreign.resources))
+    identifying = gate.Growing()
+    identifying.add(gate.collect_identifiers(foreign.resources))
+    return Read(foreign, reading, mapped, identifying)
 
 
 def told(read: Read) -> dict[str, Any]:
