@@ -37,7 +37,7 @@ from service.stores.database import Disk
 from service.stores.errors import ConflictError as StoreConflictError
 from service.stores.ledger import SqlLedgerStore
 from service.stores.risk import RiskStore, Traits
-from service.stores.twins import StoredTwin, TwinStore
+from service.stores.twins import StoredTwin, TwinStore, TwinVersion
 from twin_engine.document import (
     Header,
     Twin,
@@ -59,6 +59,9 @@ TRIES = 5  # two runs of one patient at once: the second works on what the first
 
 Json = dict[str, Any]
 Stage = Callable[[str], None]
+Passed = Callable[["Made"], None]
+"""Is handed what has passed the gate, just before it is signed and kept: who is called may get
+ready for it, and tell nobody yet. Called again where another run of the patient was quicker."""
 
 
 def silent(stage: str) -> None:
@@ -142,7 +145,7 @@ class _Facts(NamedTuple):
         return cls(read.mapped, completeness, gone, _Done.of(reading.session))
 
 
-Context = tuple[PatientRecord, _Done, SubjectRecord, date]
+Context = tuple[PatientRecord, _Done, SubjectRecord, date, str]
 
 
 class _Draft(NamedTuple):
@@ -160,6 +163,10 @@ class _Draft(NamedTuple):
         return cls(
             dump(document), heading["version"], heading["parent"], traits_of(document), questions
         )
+
+    def about(self, pseudonym: str, policy: str, at: datetime) -> TwinVersion:
+        digest = digest_of(self.payload)
+        return TwinVersion(pseudonym, self.version, self.parent, digest, policy, at)
 
 
 class Maker:
@@ -195,15 +202,19 @@ class Maker:
         return Ahead(base, begin)
 
     def make(
-        self, record: PatientRecord, wish: Wish, stage: Stage = silent, ahead: Ahead | None = None
+        self,
+        record: PatientRecord,
+        wish: Wish,
+        stage: Stage = silent,
+        ahead: Ahead | None = None,
+        passed: Passed | None = None,
     ) -> Made:
         """Raises `Blocked` where the gate finds identity, `RunError` where there is no patient or
         the patient has not allowed the purpose. `ahead`: what has read the record as it came."""
         person = self._allowed(record, wish.purpose)
         for _ in range(TRIES):
             try:
-                made = self._make(record, wish, person, stage, ahead)
-                return replace(made, encounter=wish.encounter)
+                return self._make(record, wish, person, stage, ahead, passed)
             except (ConflictError, StoreConflictError):
                 continue
         raise RunError("another run of the same patient is in the way; try again", "busy")
@@ -227,7 +238,13 @@ class Maker:
             raise NotConsented(str(error)) from None
 
     def _make(
-        self, record: PatientRecord, wish: Wish, person: str, stage: Stage, ahead: Ahead | None
+        self,
+        record: PatientRecord,
+        wish: Wish,
+        person: str,
+        stage: Stage,
+        ahead: Ahead | None,
+        passed: Passed | None,
     ) -> Made:
         found = self._read(record, wish, stage, ahead)
         record, reading, identifying = found.record, found.reading, found.identifying
@@ -237,7 +254,7 @@ class Maker:
         header = self._header(link, done, wish)
         document, carried = self._document(facts, header, parent, wish.models, stage)
         del facts  # here and below: of a long record it is large, and all in the document
-        context = (record, done, link, reading.day)
+        context = (record, done, link, reading.day, wish.encounter)
         if parent is not None and _says_the_same(parent[0].document, document):
             self._vault.save(link, expected)
             self._consents.know(person, link.twin)
@@ -246,9 +263,14 @@ class Maker:
         draft = _Draft.of(document)
         del document  # it is all in the bytes
         checked = self._gate(record, draft, link, done, identifying)
+        about = draft.about(link.twin, done.policy.id, datetime.now(UTC))
+        unsigned = StoredTwin(about, draft.payload, b"")
+        made = _made(read_own(draft.payload), unsigned, True, context, carried)
+        if passed is not None:
+            passed(made)
         stage("sign")
-        stored = self._keep(link, expected, draft, done, checked, wish, person)
-        return _made(read_own(draft.payload), stored, True, context, carried)
+        proof = self._keep(link, expected, draft, done, checked, wish, person, about)
+        return replace(made, stored=replace(unsigned, proof=proof))
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -358,7 +380,8 @@ class Maker:
         checked: gate.GateResult,
         wish: Wish,
         person: str,
-    ) -> StoredTwin:
+        about: TwinVersion,
+    ) -> bytes:
         """Risk, ledger, signature, twin, vault, consent and audit in one transaction."""
         policy = done.policy
         with self._ledger.alone(wish.disk):
@@ -377,15 +400,7 @@ class Maker:
             )
             head = ledger.append(self._ledger, self._signer, entry)
             proof = self._signer.sign(draft.payload, {"ledger": f"{head.seq}:{head.digest}"})
-            about = self._twins.add(
-                pseudonym=link.twin,
-                version=draft.version,
-                parent=draft.parent,
-                digest=digest_of(draft.payload),
-                payload=draft.payload,
-                proof=proof.encode(),
-                policy=policy.id,
-            )
+            self._twins.keep(about, draft.payload, proof.encode())
             self._vault.save(link, expected)
             self._consents.know(person, link.twin)
             self._audit.record(
@@ -397,7 +412,7 @@ class Maker:
                 request_id=wish.request,
                 policy=policy.short,
             )
-        return StoredTwin(about, draft.payload, proof.encode())
+        return proof.encode()
 
 
 # -- pieces without state --------------------------------------------------------------------------
@@ -514,7 +529,7 @@ def _content(document: Any) -> Json:
 
 
 def _made(twin: Twin, stored: StoredTwin, new: bool, context: Context, carried: int) -> Made:
-    record, done, link, day = context
+    record, done, link, day, encounter = context
     return Made(
         twin=twin,
         stored=stored,
@@ -525,4 +540,5 @@ def _made(twin: Twin, stored: StoredTwin, new: bool, context: Context, carried: 
         link=link,
         day=day,
         carried=carried,
+        encounter=encounter,
     )

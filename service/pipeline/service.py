@@ -47,7 +47,7 @@ from service.pipeline.meters import RunMeters, Stages
 from service.pipeline.pulling import pull, pull_again, types_for
 from service.pipeline.runtime import Runtime, code_base
 from service.pipeline.sweeper import Sweeper
-from service.refresh.chart import Charted, update_chart
+from service.refresh.chart import Chart, Charted
 from service.refresh.correct import Done
 from service.refresh.facade import past
 from service.review.chart import ChartWriter
@@ -379,16 +379,17 @@ class Service:
                 encounter=f"Encounter/{found}" if (found := wanted.get("encounter")) else "",
                 disk=Disk.WITH_NEXT,  # see `_deliver`: before anything of it leaves this process
             )
+            wished = server.write_back if wanted["writeBack"] is None else wanted["writeBack"]
+            ready = _Ready(self.runtime, client, wished)
             with self.runtime.maker.ahead(server.base_url, wish) as ahead:
                 record, kept = self._pulled(context, client, models, ahead.arrived)
-                made = self.runtime.maker.make(record, wish, stage, ahead)
+                made = self.runtime.maker.make(record, wish, stage, ahead, ready.passed)
             self._note_safety(context.run_id, made)
             counts = tally(made, len(record.resources))
             stages.begin(WRITE_BACK)
             context.check()
             client.clock.let_finish()
-            wished = server.write_back if wanted["writeBack"] is None else wanted["writeBack"]
-            charted = self._deliver(context, made, client, counts, wished)
+            charted = self._deliver(context, made, ready.of(made), counts)
         if not charted.confirmed:
             raise WriteBackFailed("not every result is confirmed on the server")
         in_chart = written(charted.delivered) | charted.counts()
@@ -434,9 +435,8 @@ class Service:
         self,
         context: RunContext,
         made: Made,
-        client: FhirClient,
+        ready: "_Parcels",
         counts: Mapping[str, int],
-        wished: bool,
     ) -> Charted:
         """Into the chart, where that is wished. Meanwhile what the run answers is kept: neither
         needs the other, both can be repeated, and one of them waits for the server.
@@ -444,41 +444,29 @@ class Service:
         The twin is committed, and perhaps not yet on the disk. Before the server is sent anything,
         the taking of the items or the stage of the run brings it there; before the caller is
         answered, what is kept of the answer."""
-        server = client.server
-        scale, refusals = server.probability_scale, server.write_refusals
-        parcels = self.runtime.deliverer.parcels(made, scale, refusals=refusals)
-        keep = partial(self._keep_answer, context, made, parcels, refusals, counts)
+        keep = partial(self._keep_answer, context, made, ready, counts)
         with meanwhile(keep) as begin:
-            if not wished:
+            if ready.chart is None:
                 return Charted()
             settle = partial(context.progress, WRITE_BACK, counts)
-            return update_chart(
-                self.runtime,
-                made,
-                client,
-                ready=parcels,
-                meanwhile=begin,
-                note_later=True,
-                settle=settle,
-            )
+            return ready.chart.update(begin, note_later=True, settle=settle)
 
     def _keep_answer(
         self,
         context: RunContext,
         made: Made,
-        parcels: list[Parcel],
-        refusals: bool,
+        ready: "_Parcels",
         counts: Mapping[str, int],
     ) -> None:
         """What the run answers, what our façade shows of it, and how far the run is, in one."""
         run_id = context.run_id
-        answer = self.runtime.sealer.seal(orjson.dumps(as_bundle(parcels)), _context(run_id))
+        answer = self.runtime.sealer.seal(orjson.dumps(as_bundle(ready.parcels)), _context(run_id))
 
         def beside() -> None:
             self._results.keep(run_id, answer)
             context.progress(WRITE_BACK, counts)
 
-        self.runtime.show(made, refusals=refusals, beside=beside)
+        self.runtime.show(made, refusals=ready.refusals, beside=beside)
 
     # -- twins ---------------------------------------------------------------------------------
 
@@ -737,6 +725,42 @@ class Service:
             request_id=request,
             purpose=purpose,
         )
+
+
+class _Parcels(NamedTuple):
+    """What a run answers with and, where that is wished, brings into the chart."""
+
+    parcels: list[Parcel]
+    refusals: bool
+    chart: Chart | None
+
+
+class _Ready:
+    """Puts the results of a twin into words as soon as it has passed the gate, and asks whether the
+    server has them: it answers while the twin is signed and kept."""
+
+    def __init__(self, runtime: Runtime, client: FhirClient, wished: bool) -> None:
+        self._runtime, self._client, self._wished = runtime, client, wished
+        self._found: tuple[TwinVersion, _Parcels] | None = None
+
+    def passed(self, made: Made) -> None:
+        ready, first = self._made_of(made), made.stored.about.parent is None
+        if ready.chart is not None and first:  # else the outbox may know the answer
+            ready.chart.look()
+        self._found = made.stored.about, ready
+
+    def of(self, made: Made) -> _Parcels:
+        """Of what was kept in the end, which may be an unchanged twin."""
+        if self._found is not None and self._found[0] == made.stored.about:
+            return self._found[1]
+        return self._made_of(made)
+
+    def _made_of(self, made: Made) -> _Parcels:
+        server = self._client.server
+        scale, refusals = server.probability_scale, server.write_refusals
+        parcels = self._runtime.deliverer.parcels(made, scale, refusals=refusals)
+        chart = Chart(self._runtime, made, self._client, ready=parcels) if self._wished else None
+        return _Parcels(parcels, refusals, chart)
 
 
 # -- pieces without state ----------------------------------------------------------------------

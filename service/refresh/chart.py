@@ -5,7 +5,7 @@ finished by the next run, because each step looks before it acts.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from mappings.to_fhir import with_card
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
 from service.fhir.ladder import Choice, Rung, Why, choices, on_the_facade, row_key, steps_down
+from service.fhir.look import FirstLook
 from service.fhir.outbox import Note, OutboxItem, OutboxState
 from service.fhir.writeback import Taken, look_together, payload_of
 from service.pipeline.deliver import Delivered, Parcel, note_duplicates, to_write
@@ -102,12 +103,11 @@ class Chart:
         client: FhirClient,
         capability: Capability | None = None,
         ready: Iterable[Parcel] = (),
-        meanwhile: Callable[[], None] | None = None,
-        note_later: bool = False,
-        settle: Callable[[], None] | None = None,
     ) -> None:
+        """`capability` saves asking for it again, `ready` (what `Deliverer.parcels` made for this
+        server) putting it into words again."""
         self._runtime, self._made, self._client = runtime, made, client
-        self._meanwhile, self._note_later, self._settle = meanwhile, note_later, settle
+        self._look: FirstLook | None = None
         self._capability = capability or read_capability(client)
         self._corrector = Corrector(client, self._capability, runtime.sealer.open, made.link.base)
         self._beside = Beside(
@@ -126,7 +126,24 @@ class Chart:
         self._made_up: dict[tuple[str, Rung, tuple[str, ...]], Parcel] = {}
         self._ready = {parcel.key: parcel for parcel in ready}
 
-    def update(self) -> Charted:
+    def look(self) -> None:
+        """Ask the server whether it has what `update` will bring, where that may go together. The
+        twin need not be kept yet: an identifier is keyed, and says nothing of it."""
+        parcels = [parcel for parcel, _ in self._firsts()]
+        if parcels:
+            sets = [parcel.resources for parcel in parcels]
+            self._look = look_together(self._client, self._capability, sets)
+
+    def update(
+        self,
+        meanwhile: Callable[[], None] | None = None,
+        note_later: bool = False,
+        settle: Callable[[], None] | None = None,
+    ) -> Charted:
+        """`meanwhile` is called when the server is about to be asked to change anything, if ever.
+        With `note_later` the caller has a transaction to come in which `Charted.note` can be
+        called. `settle` brings the twin to the disk (`Disk.WITH_NEXT`), and is called before
+        anything is changed on the server, unless the taking of the items has done so."""
         charted = Charted()
         deliverer = self._runtime.deliverer
         refusals, twins = self._client.server.write_refusals, TwinStore(self._runtime.database)
@@ -135,10 +152,14 @@ class Chart:
         self._look_up([*(deliverer.key(self._made, one) for one in given),
                        *(one.key for one in earlier)])  # fmt: skip
         earlier = in_chart(earlier, self._is_written)
-        with deliverer.held(self._runtime.outbox, self._meanwhile) as held:
-            for brought in self._bring(given, earlier, held):
+        with deliverer.held(self._runtime.outbox, meanwhile) as held:
+            taken = {} if earlier or self._known else self._taken_together(held)
+            if settle is not None and not taken:  # what was taken just now is on the disk
+                settle()
+            each = [partial(self._deliver, one, earlier, held, taken) for one in given]
+            for brought in self._brought(each, len(taken) == len(given), meanwhile):
                 charted.add(brought)
-            if self._note_later and charted.confirmed and not earlier:
+            if note_later and charted.confirmed and not earlier:
                 charted.note = held.noted_elsewhere()
         self._look_up([one.key for one in earlier])  # another run may have written since
         for one in earlier:
@@ -148,33 +169,37 @@ class Chart:
 
     # -- in ------------------------------------------------------------------------------------
 
-    def _bring(
-        self, given: list[Json], earlier: list[Earlier], held: HeldOutbox
+    def _brought(
+        self,
+        each: Sequence[Callable[[], Brought]],
+        together: bool,
+        meanwhile: Callable[[], None] | None,
     ) -> Iterable[Brought]:
         """One after the other; side by side where nothing of it was ever in hand before and the
         order does not matter."""
-        taken = {} if earlier or self._known else self._taken_together(given, held)
-        if self._settle is not None and not taken:  # what was taken just now is on the disk
-            self._settle()
-        each = [partial(self._deliver, one, earlier, held, taken) for one in given]
-        if len(taken) < len(given):
+        if not (together and each):
             return (one() for one in each)
-        return side_by_side(each, self._client.server.limits.concurrency, self._meanwhile)
+        return side_by_side(each, self._client.server.limits.concurrency, meanwhile)
 
-    def _taken_together(self, given: list[Json], held: HeldOutbox) -> dict[str, Taken]:
+    def _taken_together(self, held: HeldOutbox) -> dict[str, Taken]:
         """The items of results that are new, by key; none where they are to go one by one. The
-        server is asked whether it has them meanwhile: they come to be known by us just now."""
-        first = [(one, self._first_choice(one)) for one in given]
-        if any(choice.rung is Rung.FACADE for _, choice in first):
+        server is asked whether it has them before that or meanwhile: an item that is taken for the
+        first time is one that nobody of us has sent."""
+        if self._look is None:
+            self.look()
+        if (look := self._look) is None:
             return {}
-        parcels = [(self._parcel(one, choice.rung, ()), choice) for one, choice in first]
-        sets = [parcel.resources for parcel, _ in parcels]
-        look = look_together(self._client, self._capability, sets)
-        if look is None:
-            return {}
-        payloads = {parcel.key: self._payload(parcel, choice) for parcel, choice in parcels}
+        payloads = {parcel.key: self._payload(parcel, choice) for parcel, choice in self._firsts()}
         taken = held.take_all(payloads).items()
         return {key: Taken(item, look if item.attempt == 1 else None) for key, item in taken}
+
+    def _firsts(self) -> list[tuple[Parcel, Choice]]:
+        """In the form that is tried first; none where one of them would not be sent at all."""
+        given = to_write(self._made, self._client.server.write_refusals)
+        chosen = [(one, self._first_choice(one)) for one in given]
+        if any(choice.rung is Rung.FACADE for _, choice in chosen):
+            return []
+        return [(self._parcel(one, choice.rung, ()), choice) for one, choice in chosen]
 
     def _payload(self, parcel: Parcel, choice: Choice) -> bytes:
         note, seal = self._note(parcel, choice), self._runtime.sealer.seal
@@ -387,19 +412,7 @@ def _rung_word(model: str, choice: Choice) -> str:
 
 
 def update_chart(
-    runtime: Runtime,
-    made: Made,
-    client: FhirClient,
-    capability: Capability | None = None,
-    ready: Iterable[Parcel] = (),
-    meanwhile: Callable[[], None] | None = None,
-    note_later: bool = False,
-    settle: Callable[[], None] | None = None,
+    runtime: Runtime, made: Made, client: FhirClient, capability: Capability | None = None
 ) -> Charted:
-    """Everything this twin has to say to its server. `capability` saves asking for it again,
-    `ready` (what `Deliverer.parcels` made for this server) putting it into words again;
-    `meanwhile` is called when the server is about to be asked for the first time, if ever. With
-    `note_later` the caller has a transaction to come in which `Charted.note` can be called.
-    `settle` brings the twin to the disk (`Disk.WITH_NEXT`), and is called before anything is
-    changed on the server, unless the taking of the items has done so."""
-    return Chart(runtime, made, client, capability, ready, meanwhile, note_later, settle).update()
+    """Everything this twin has to say to its server. `capability` saves asking for it again."""
+    return Chart(runtime, made, client, capability).update()

@@ -52,17 +52,21 @@ class TwinStore:
         proof: bytes,
         policy: str,
     ) -> TwinVersion:
-        """Keep a new version; ``ConflictError`` unless it directly follows the newest one."""
+        """`keep` of one that was made just now."""
         about = TwinVersion(pseudonym, version, parent, digest, policy, self._clock())
+        self.keep(about, payload, proof)
+        return about
+
+    def keep(self, about: TwinVersion, payload: bytes, proof: bytes) -> None:
+        """Keep a new version; ``ConflictError`` unless it directly follows the newest one."""
         try:
             with self._database.write() as session:
-                newest = execute(session, _LAST, {"pseudonym": pseudonym}).first()
-                _check_follows(version, parent, newest)
+                newest = execute(session, _LAST, {"pseudonym": about.pseudonym}).first()
+                _check_follows(about.version, about.parent, newest)
                 row = {name: getattr(about, name) for name in TwinVersion.__slots__}
                 execute(session, insert(TwinRow), row | {"payload": payload, "proof": proof})
         except IntegrityError as error:
             raise ConflictError("twins: this version was written by another run") from error
-        return about
 
     def get(self, pseudonym: str, version: int | None = None) -> StoredTwin | None:
         """A version, the newest when none is named."""

@@ -10,11 +10,19 @@ import pytest
 from fhir_outbox import MemoryOutbox
 from fhir_servers import QUICK, SmallFhirServer, client_for
 
-from service.fhir.capability import Capability
+from service.fhir.capability import Capability, read_capability
 from service.fhir.errors import SetupError
 from service.fhir.outbox import Note, OutboxState
 from service.fhir.servers import Limits
-from service.fhir.writeback import LEASE_SECONDS, WriteResult, resume, write_back
+from service.fhir.wanted import wanted_from
+from service.fhir.writeback import (
+    LEASE_SECONDS,
+    Taken,
+    WriteResult,
+    look_together,
+    resume,
+    write_back,
+)
 
 Resource = dict[str, Any]
 DEVICE = "5b1d1f4e-0000-4000-8000-000000000001"
@@ -56,6 +64,7 @@ def result_set(run: str = "r-1") -> list[Resource]:
     ]
 
 
+CREATE = frozenset({"create"})
 NOTE = Note("twin", "prevent:risk-assessment:first-choice")
 
 
@@ -373,3 +382,44 @@ def test_more_entries_than_a_conditional_transaction_may_hold_go_singly(
     with client_for(store.base) as client:
         result = write_back(client, many, MemoryOutbox(), "k", seal)
     assert (result.strategy, len(result.written)) == ("conditional-create", 9)
+
+
+# -- several at once ------------------------------------------------------------------------------
+
+
+def test_what_was_seen_at_first_is_not_trusted_when_it_is_created(
+    store: SmallFhirServer,
+) -> None:
+    """Somebody else was quicker after the look: the condition of the create finds theirs."""
+    outbox = MemoryOutbox()
+    with client_for(store.base) as client:
+        able = read_capability(client)
+        seen = look_together(client, able, [result_set()])
+        assert seen is not None
+        assert seen.take(wanted_from(result_set())[0]) == []
+        write(store, MemoryOutbox())
+        (item,) = outbox.take("key-r-1", b"")
+        told = {"capability": able, "note": NOTE, "taken": Taken(item, seen)}
+        result = write_back(client, result_set(), outbox, "key-r-1", seal, **told)
+    assert result.verified
+    exactly_one_each(store)
+
+
+def test_who_shares_a_companion_or_cannot_be_found_goes_alone(
+    store: SmallFhirServer,
+) -> None:
+    with client_for(store.base) as client:
+        able = read_capability(client)
+        assert look_together(client, able, [result_set("r-1"), result_set("r-2")]) is None
+        listed = {name: replace(row, interactions=CREATE) for name, row in able.types.items()}
+        blind = replace(able, types=listed)
+        assert look_together(client, blind, [result_set()]) is None
+
+
+def test_a_look_that_nobody_answers_is_still_to_come() -> None:
+    with SmallFhirServer() as server, client_for(server.base) as client:
+        able = read_capability(client)
+    with client_for(server.base) as client:
+        seen = look_together(client, able, [result_set()])
+        assert seen is not None
+        assert [seen.take(wanted) for wanted in wanted_from(result_set())] == [None] * 3

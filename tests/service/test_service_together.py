@@ -2,6 +2,7 @@
 but what the vault holds."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from service.fhir.record import PatientRecord
 from service.pipeline.make import Made, Wish
 from service.pipeline.runtime import Runtime, open_runtime
 from service.stores.tables import TwinRow
+from service.stores.twins import TwinStore
 
 THREADS, EACH = 8, 3
 DAY, MEASURED = date(2026, 6, 1), date(2025, 3, 4)
@@ -64,3 +66,19 @@ def test_the_same_vault_and_the_same_input_give_the_same_bytes(runtime: Runtime)
         session.execute(delete(TwinRow).where(TwinRow.pseudonym == first.stored.about.pseudonym))
     again = runtime.maker.make(record("p"), WISH)
     assert (again.new, again.stored.payload) == (True, first.stored.payload)
+
+
+def test_what_passed_the_gate_is_told_before_it_is_kept(runtime: Runtime) -> None:
+    """And only then: nobody gets ready for what is there already."""
+    told: list[tuple[Made, int]] = []
+
+    def passed(made: Made) -> None:
+        told.append((made, len(TwinStore(runtime.database).newest())))
+
+    made = runtime.maker.make(record("p"), WISH, passed=passed)
+    ((early, kept),) = told
+    assert (kept, early.stored.proof) == (0, b"")
+    assert replace(early, stored=made.stored) == made
+    assert TwinStore(runtime.database).get(made.twin.id) == made.stored
+    assert not runtime.maker.make(record("p"), WISH, passed=passed).new
+    assert len(told) == 1
