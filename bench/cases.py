@@ -142,7 +142,7 @@ def _facts(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
 
 
 def _records(session: Session, lines: Iterable[bytes]) -> Iterator[Json]:
-    return Refusals().without(session.of_line(line, orjson.loads) for line in lines)
+    return Refusals().without(session.of_lines(lines, orjson.loads))
 
 
 def _mapped(session: Session, records: Iterable[Json]) -> Mapped:

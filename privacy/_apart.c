@@ -35,7 +35,6 @@ typedef struct {
     int values;
     int repeats; /* whether strings under the name met last do */
     int depth, below; /* objects and lists around here; around a name in BY_THEMSELVES, or 0 */
-    int high;    /* set by any byte that is not ASCII */
     unsigned char residue[LONGEST]; /* no longer than the line: no mark is longer than its cut */
 } Line;
 
@@ -54,9 +53,6 @@ static const Name REPEATING[] = {
 static const Name BY_THEMSELVES[] = {
     {4, "meta"}, {10, "identifier"}, {9, "extension"}, {9, "contained"}, {0, NULL},
 };
-
-static unsigned char ends[256]; /* bytes that a plain string cannot hold */
-static unsigned char high[256];
 
 static int is_among(const Name *names, const unsigned char *name, size_t size) {
     for (; names->name != NULL; names++)
@@ -93,12 +89,11 @@ static int cut(Line *line, const unsigned char *from, const unsigned char *to,
     return 1;
 }
 
-/* A name, or a string as a value. */
+/* A name, or a string as a value. What strings may hold has been seen to before. */
 static int string(Line *line) {
-    const unsigned char *from = line->at + 1, *to = from;
-    while (to < line->end && !ends[*to])
-        line->high |= high[*to++];
-    if (to == line->end || *to != '"')
+    const unsigned char *from = line->at + 1;
+    const unsigned char *to = memchr(from, '"', (size_t)(line->end - from));
+    if (to == NULL)
         return 0;
     if (to + 1 < line->end && to[1] == ':') {
         note_name(line, from, (size_t)(to - from));
@@ -149,8 +144,6 @@ static int take_apart(Line *line) {
             fine = string(line);
         else if (c == '-' || (c >= '0' && c <= '9'))
             fine = number(line);
-        else if (c < ' ' || c > '~')
-            fine = 0;
         else {
             line->depth += (c == '{' || c == '[') - (c == '}' || c == ']');
             line->at++;
@@ -160,6 +153,17 @@ static int take_apart(Line *line) {
     }
     keep(line, line->end);
     return 1;
+}
+
+/* Without a branch for each byte, so that compilers take many at once. */
+static int is_plain(const unsigned char *at, const unsigned char *end, int *high) {
+    unsigned char odd = 0, all = 0;
+    for (; at < end; at++) {
+        odd |= (unsigned char)((*at < ' ') | (*at == '\\'));
+        all |= *at;
+    }
+    *high = all >> 7;
+    return !odd;
 }
 
 static int is_text(const unsigned char *from, const unsigned char *to) {
@@ -213,15 +217,16 @@ static PyObject *both(PyObject *first, PyObject *values) {
 static PyObject *residue_of(Line *line, PyObject *given) {
     char *start;
     Py_ssize_t size;
+    int high;
     if (PyBytes_AsStringAndSize(given, &start, &size) < 0)
         return NULL;
     line->at = line->pending = (const unsigned char *)start;
     line->end = line->at + size;
     line->kept = line->residue;
-    line->values = line->repeats = line->depth = line->below = line->high = 0;
-    if (size > LONGEST || !take_apart(line))
+    line->values = line->repeats = line->depth = line->below = 0;
+    if (size > LONGEST || !is_plain(line->at, line->end, &high) || !take_apart(line))
         return NULL;
-    if (line->high && !is_text((const unsigned char *)start, line->end))
+    if (high && !is_text((const unsigned char *)start, line->end))
         return NULL;
     return PyBytes_FromStringAndSize((const char *)line->residue, line->kept - line->residue);
 }
@@ -288,9 +293,6 @@ static int tell(PyObject *module, const char *as, const Name *names) {
 
 PyMODINIT_FUNC PyInit__apart(void) {
     PyObject *module = PyModule_Create(&definition);
-    memset(ends, 1, ' ');
-    ends['"'] = ends['\\'] = 1;
-    memset(high + 128, 1, 128);
     if (module != NULL && !(tell(module, "REPEATING", REPEATING) &&
                             tell(module, "BY_THEMSELVES", BY_THEMSELVES) &&
                             PyModule_AddStringConstant(module, "SOURCE", SOURCE) == 0))

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from privacy.elements import BASES, elements_of
 from privacy.plans import (
+    MANY,
     MEMORIES,
     ODD,
     REFERRING,
@@ -347,10 +348,14 @@ def written(kind: str, places: Collection[Place]) -> Fill:
         "kept = record.copy()",
         *kept,
         *last,
-        "session.done += counted",
+        "done = session.done",
+        "if len(done) > MANY: session.add_up()",
+        "done += counted",
         "return kept",
     ]
-    fill: Fill = defined("\n    ".join(filter(None, lines)), f"form {kind}", {"Odd": Odd})["fill"]
+    fill: Fill = defined(
+        "\n    ".join(filter(None, lines)), f"form {kind}", {"Odd": Odd, "MANY": MANY}
+    )["fill"]
     return fill
 
 

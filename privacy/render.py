@@ -12,13 +12,14 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from privacy import times
 from privacy.compile import UCUM
 from privacy.deidentify import Session
 from privacy.elements import QUANTITIES, REQUIRED, Element, elements_of, owner_of
 from privacy.guards import Codings
+from privacy.plans import defined
 from privacy.times import Moment, first_of, spelled
 
 ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
@@ -71,6 +72,15 @@ def significant(number: float, digits: int) -> float:
     if not number:
         return number
     return round(number, digits - 1 - math.floor(math.log10(abs(number))))
+
+
+def rounded(number: float, decimals: int) -> float:
+    """To round takes a while, and makes of a number that has no more digits what it is."""
+    if decimals >= 0:
+        whole = number * 10**decimals
+        if type(number) is int or (whole.is_integer() and whole / 10**decimals == number):
+            return number
+    return round(number, decimals)
 
 
 def masked() -> Json:
@@ -139,18 +149,20 @@ class Renderer:
         self._session, self._leads = session, leads
         self._calendar = Calendar(session)
         self._digits = session.policy.files.digits
-        self._codes: Codings = ()  # under which the values stand that are rendered now
-        self._ids = dict(zip(ours, fhir_ids(ours), strict=True))
-        self._references: dict[str, Json] = {}
-        self._label: Json = {"meta": {"security": [PSEUDONYMIZED]}}
+        self._known_decimals: dict[tuple[str, str, str | None, str | None], int | None] = {}
+        # Used by the functions that are written for shapes:
+        self.codes: Codings = ()  # under which the values stand that are rendered now
+        self.ids = dict(zip(ours, fhir_ids(ours), strict=True))
+        self.references: dict[str, Json] = {}
+        self.label: Json = {"meta": {"security": [PSEUDONYMIZED]}}
         self.times = {kind: _Times(self._calendar, kind) for kind in TIMES}
 
     def spelled(self, given: Container[str]) -> set[str]:
         """The ids, and what refers to them, that were made of these pseudonyms."""
-        found = {made for name, made in self._ids.items() if name in given}
+        found = {made for name, made in self.ids.items() if name in given}
         return found | {
             made["reference"]
-            for text, made in self._references.items()
+            for text, made in self.references.items()
             if text.partition("/")[2] in given
         }
 
@@ -160,7 +172,7 @@ class Renderer:
         address = self.reference({"reference": f"{record['resourceType']}/{pseudonym}"})[
             "reference"
         ]
-        self._ids.setdefault(pseudonym, address.removeprefix("urn:uuid:").replace("-", ""))
+        self.ids.setdefault(pseudonym, address.removeprefix("urn:uuid:").replace("-", ""))
         return {"fullUrl": address, "resource": self.resource(record)}
 
     def resource(self, record: Json) -> Json:
@@ -169,7 +181,7 @@ class Renderer:
             return self.labelled(name, self.patient(record))
         if "meta" in record or "id" not in record:
             return self.labelled(name, self.object(name, record))
-        return self.object(name, record, {"resourceType": name, "id": "", **self._label, **record})
+        return show_of(name, tuple(record), True)(self, record)
 
     def labelled(self, name: str, body: Json) -> Json:
         meta = body.pop("meta", None)
@@ -205,33 +217,9 @@ class Renderer:
             return None
         return self._calendar.spell(born, "date")
 
-    def object(self, owner: str, record: Json, made: Json | None = None) -> Json:
-        """`made`: what stands before that which is shown; of a part of a resource, nothing."""
-        if owner in OBSERVED:
-            return self.observed(owner, record, made)
-        return self.plain(owner, record, made)
-
-    def observed(self, owner: str, record: Json, made: Json | None) -> Json:
-        """Values are rounded as the codes they stand under say."""
-        outer, self._codes = self._codes, record.get("code", {}).get("coding", ())
-        made = self.plain(owner, record, made)
-        self._codes = outer
-        return made
-
-    def plain(self, owner: str, record: Json, made: Json | None) -> Json:
-        shape = shape_of(owner, tuple(record))
-        if made is None:
-            made = record.copy()
-            made.pop("resourceType", None)
-        lacking = shape.lacking
-        for key, show in shape.shown:
-            shown = show(self, record[key])
-            if shown is None:
-                del made[key]
-                lacking = lacking or key in shape.needed
-            else:
-                made[key] = shown
-        return marked(owner, made) if lacking else made
+    def object(self, owner: str, record: Json) -> Json:
+        """A part of a resource, or one that has no label yet."""
+        return show_of(owner, tuple(record))(self, record)
 
     def concept(self, value: Json) -> Json | None:
         """Mostly codes and nothing else: as the record has it."""
@@ -246,18 +234,18 @@ class Renderer:
         return [item for item in found if item is not None] or None
 
     def id(self, pseudonym: str) -> str:
-        found = self._ids.get(pseudonym)
+        found = self.ids.get(pseudonym)
         if found is None:
-            found = self._ids[pseudonym] = fhir_id(pseudonym)
+            found = self.ids[pseudonym] = fhir_id(pseudonym)
         return found
 
     def reference(self, value: Json) -> Json:
         text = value["reference"]
-        found = self._references.get(text)
+        found = self.references.get(text)
         if found is None:
             name, _, pseudonym = text.partition("/")
             shown = self._leads.get(text) or f"{name}/{self.id(pseudonym)}"
-            found = self._references[text] = {"reference": shown}
+            found = self.references[text] = {"reference": shown}
         return found
 
     def number(self, value: float) -> float:
@@ -268,9 +256,21 @@ class Renderer:
         number = value.get("value")
         if number is None:
             return value
-        decimals = self._session.decimals(self._codes, value)
-        exact = 0 if decimals is None else round(number, decimals)
+        decimals = self._decimals(value)
+        exact = 0 if decimals is None else rounded(number, decimals)
         return {**value, "value": exact or significant(number, self._digits)}
+
+    def _decimals(self, value: Json) -> int | None:
+        """Of one code in one unit, asked once."""
+        if len(self.codes) != 1:
+            return self._session.decimals(self.codes, value)
+        [coding] = self.codes
+        key = coding["system"], coding["code"], value.get("unit"), value.get("code")
+        try:
+            return self._known_decimals[key]
+        except KeyError:
+            found = self._known_decimals[key] = self._session.decimals(self.codes, value)
+            return found
 
     def age(self, years: int) -> Json:
         """An Age is positive: below one year it is "less than one"."""
@@ -283,26 +283,82 @@ class Renderer:
 Show = Callable[[Renderer, Any], Any]
 
 
-class Shape(NamedTuple):
-    """How objects with certain keys are shown, and what R4 requires of them besides."""
-
-    shown: tuple[tuple[str, Show], ...]  # other than as the record has it
-    needed: frozenset[str]  # required, of which nothing may be left: an instant without its day
-    lacking: bool  # whether something required is not there in any case
-
-
 @lru_cache(maxsize=4096)
-def shape_of(owner: str, keys: tuple[str, ...]) -> Shape:
-    """Keys are names of published elements: nothing else comes into a record."""
-    elements = elements_of(owner)
-    found = {key: _shown(owner, key, elements[key]) for key in keys if key != "resourceType"}
-    changed = tuple((key, show) for key, show in found.items() if show is not None)
-    required = REQUIRED.get(owner, ())
-    return Shape(
-        changed,
-        frozenset(key for one in required for key in one),
-        any(found.keys().isdisjoint(one) for one in required),
-    )
+def show_of(
+    owner: str, keys: tuple[str, ...], whole: bool = False
+) -> Callable[[Renderer, Json], Json]:
+    """What shows the objects with these keys, in a text of ours, line by line; `whole`, a resource
+    with its label. Keys are names of published elements: nothing else comes into a record."""
+    return _Text(owner, keys, whole).show()
+
+
+_LACKING = "; lacking = True"
+
+
+class _Text:
+    """Writes the function that shows objects of one shape."""
+
+    def __init__(self, owner: str, keys: tuple[str, ...], whole: bool) -> None:
+        self.owner, self.keys, self.whole = owner, [k for k in keys if k != "resourceType"], whole
+        self.names: dict[str, Any] = {"marked": marked}
+        required = REQUIRED.get(owner, ())
+        self.needed = {key for one in required for key in one}
+        # Whether something required is not there in any case.
+        self.lacking = any(set(self.keys).isdisjoint(one) for one in required)
+
+    def show(self) -> Callable[[Renderer, Json], Json]:
+        body = [line for key in self.keys for line in self.key(key)]
+        begun, ended = self.marking(body)
+        lines = [*self.beginning(), *begun, *self.observed(body), *ended, "return made"]
+        text = "\n    ".join(["def show(renderer, record):", *lines])
+        made: Callable[[Renderer, Json], Json]
+        made = defined(text, f"show {self.owner}", self.names)["show"]
+        return made
+
+    def marking(self, body: list[str]) -> tuple[list[str], list[str]]:
+        """What R4 requires is marked where it is not there."""
+        mark = f"made = marked({self.owner!r}, made)"
+        if self.lacking:
+            return [], [mark]
+        if any(line.endswith(_LACKING) for line in body):
+            return ["lacking = False"], [f"if lacking: {mark}"]
+        return [], []
+
+    def observed(self, body: list[str]) -> list[str]:
+        """Values are rounded as the codes they stand under say."""
+        if self.owner not in OBSERVED or not body:
+            return body
+        codes = "record.get('code', {}).get('coding', ())"
+        taken = f"outer, renderer.codes = renderer.codes, {codes}"
+        return [taken, *body, "renderer.codes = outer"]
+
+    def beginning(self) -> list[str]:
+        if self.whole:
+            head = f"'resourceType': {self.owner!r}, 'id': ''"
+            return [f"made = {{{head}, **renderer.label, **record}}"]
+        return ["made = record.copy()", "made.pop('resourceType', None)"]
+
+    def key(self, key: str) -> list[str]:
+        element = elements_of(self.owner)[key]
+        show = _shown(self.owner, key, element)
+        if show is None:
+            return []
+        value = f"record[{key!r}]"
+        written = _WRITTEN.get(show)
+        if written is not None:
+            return [f"made[{key!r}] = {written.format(value=value)}"]
+        self.names[f"_{key}"] = show
+        plain = _AS_IT_IS.get(show)
+        time = element.type in TIMES and not element.is_list
+        shown = f"renderer.times[{element.type!r}][tuple({value})]" if time else ""
+        lines = [
+            f"value = {shown or f'_{key}(renderer, {value})'}",
+            f"if value is not None: made[{key!r}] = value",
+            f"else: del made[{key!r}]{_LACKING * (key in self.needed)}",
+        ]
+        if plain is None:
+            return lines
+        return [f"value = {value}", f"if not ({plain}):", *(f"    {line}" for line in lines)]
 
 
 def _shown(owner: str, key: str, element: Element) -> Show | None:
@@ -317,6 +373,22 @@ def _shown(owner: str, key: str, element: Element) -> Show | None:
         return [item for item in found if item is not None] or None
 
     return many
+
+
+# Never nothing, and mostly shown before.
+_WRITTEN: dict[Any, str] = {
+    Renderer.id: "renderer.ids.get({value}) or renderer.id({value})",
+    Renderer.reference: (
+        "renderer.references.get({value}['reference']) or renderer.reference({value})"
+    ),
+    Renderer.quantity: "renderer.quantity({value})",
+    Renderer.number: "renderer.number({value})",
+}
+# Where a `value` is mostly what there is to be shown.
+_AS_IT_IS: dict[Any, str] = {
+    Renderer.concept: "len(value) == 1 and value.get('coding')",
+    Renderer.concepts: "len(value) == 1 and len(value[0]) == 1 and value[0].get('coding')",
+}
 
 
 def _one(owner: str, key: str, element: Element) -> Show | None:

@@ -40,7 +40,7 @@ def _flags(source: Path) -> list[str]:
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     mac = sys.platform == "darwin"
     linked = ["-bundle", "-undefined", "dynamic_lookup"] if mac else ["-shared"]
-    return ["-O2", "-Wall", "-Wextra", "-fPIC", f'-DSOURCE="{digest}"', *linked]
+    return ["-O3", "-Wall", "-Wextra", "-fPIC", f'-DSOURCE="{digest}"', *linked]
 
 
 class NativeHook(BuildHookInterface):  # type: ignore[misc]

@@ -155,6 +155,14 @@ def test_what_is_not_spelled_alike_is_parsed(line: bytes) -> None:
     assert asked == [line]
 
 
+def test_of_a_line_that_says_a_thing_twice_nothing_is_learned() -> None:
+    twice = line_of(KNOWN).replace(b'"status":"final"', b'"status":"final","status":"amended"')
+    own = session(deidentifier=unlearned())
+    for _ in range(3):
+        own.of_line(twice, orjson.loads)
+    assert own._forms.find(twice) is None
+
+
 @pytest.mark.parametrize(
     ("number", "value"),
     [
@@ -166,6 +174,8 @@ def test_what_is_not_spelled_alike_is_parsed(line: bytes) -> None:
         (b"0.30000000000000004", 0.1 + 0.2),
         (b"2.5e1", 25.0),
         (b"-0", None),
+        (b"12345678901234", None),
+        (b"-12345678901234.5", None),
         (b"12345678901234567890", None),
     ],
 )

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 TESTS = {
     "compile.py": "leaks.py",
     "deidentify.py": "leaks.py",
+    "forms.py": "forms.py",
     "plans.py": "plans.py",
     "policy.py": "policy.py",
     "render.py": "render.py",
@@ -56,9 +57,29 @@ MUTANTS = {
         "return round(number, digits - 1 - math.floor(math.log10(abs(number))))",
         "return number",
     ),
+    "forms remember codes that nobody knows": (
+        "forms.py",
+        "judge.require_kept(cut.path for cut in cuts if not cut.out)",
+        "pass",
+    ),
+    "forms remember names that nobody published": (
+        "forms.py",
+        " or not published().issuperset(names)",
+        "",
+    ),
+    "forms lose keys that stand twice": (
+        "forms.py",
+        """ or residue.count(b'":') != len(names)""",
+        "",
+    ),
+    "forms take any number": (
+        "forms.py",
+        '"number": (number_check, "{value}")',
+        '"number": (None, "{value}")',
+    ),
     "values in files are not rounded as their concept says": (
         "render.py",
-        "exact = 0 if decimals is None else round(number, decimals)",
+        "exact = 0 if decimals is None else rounded(number, decimals)",
         "exact = number",
     ),
     "modifier extensions are ignored": (
