@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +17,7 @@ from service.deidentify.batch import Batch, Given
 from service.deidentify.people import People
 from service.deidentify.reading import read_line, resources_of
 from service.fhir.errors import SourceError
-from service.fhir.source import DEFAULT_CAP, Parsed, lines, read_parsed
+from service.fhir.source import DEFAULT_CAP, Parsed, read_parsed, some_lines
 
 Resource = dict[str, Any]
 
@@ -47,7 +49,8 @@ class Inputs:
         """Every resource that may be a Patient, references made plain."""
         for path in self.by_line:
             with self.reading(path):
-                yield from (read_line(line) for line in lines(path, cap) if _may_be_a_patient(line))
+                some = chain.from_iterable(some_lines(path, cap, _may_hold_a_patient))
+                yield from map(read_line, filter(_may_be_a_patient, some))
         for path in self.whole:
             with self.reading(path):
                 found = read_parsed(path, cap)
@@ -66,15 +69,21 @@ class Inputs:
             raise SourceError(error.sentence, error.next_step, kind=place) from None
 
 
+def _may_hold_a_patient(text: bytes) -> bool:
+    """The word, or characters that are spelled otherwise: of what is read at once, mostly neither.
+    (That there is a backslash at all is seen sooner than what follows it.)"""
+    return b'"Patient"' in text or (b"\\" in text and b"\\u" in text)
+
+
 def _may_be_a_patient(line: bytes) -> bool:
-    """The word, or characters that are spelled otherwise: most lines need not be read for this.
+    """The same of one line: most need not be read for this.
 
     Of most the type stands first. What then says it again, and differently, is refused when read.
     """
     if line.startswith(_TYPED):
         kind = line[len(_TYPED) : line.find(b'"', len(_TYPED))]
         return kind == b"Patient" or b"\\" in kind
-    return b'"Patient"' in line or b"\\u" in line
+    return _may_hold_a_patient(line)
 
 
 def people_of(inputs: Inputs, batch: str) -> People:
@@ -97,9 +106,8 @@ def write(
     with Folder(out) as folder:
         for path in inputs.by_line:
             with inputs.reading(path):
-                for some in _portions(lines(path, DEFAULT_CAP)):
-                    for given in batch.apply(some):
-                        folder.line(given)
+                for some in _portions(some_lines(path, DEFAULT_CAP)):
+                    folder.lines(batch.apply(some))
                     seen(len(some))
         for number, path in enumerate(inputs.whole, 1):
             with inputs.reading(path):
@@ -109,13 +117,13 @@ def write(
         record(folder.outputs())
 
 
-def _portions(found: Iterable[bytes]) -> Iterator[list[bytes]]:
+def _portions(found: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
     """As many lines as are searched together: of a file of any size, a little at a time."""
     some: list[bytes] = []
     size = 0
-    for line in found:
-        some.append(line)
-        size += len(line)
+    for lines in found:
+        some += lines
+        size += sum(map(len, lines))
         if size >= PORTION:
             yield some
             some, size = [], 0
@@ -155,8 +163,12 @@ class Folder:
         for output in self._files.values():
             output.close(keep=failed is None)
 
-    def line(self, given: Given) -> None:
-        self._output(f"{given.type}.ndjson").write(given.data + b"\n", 1)
+    def lines(self, made: Iterable[Given]) -> None:
+        by_type: dict[str, list[bytes]] = defaultdict(list)
+        for given in made:
+            by_type[given.type].append(given.data)
+        for kind, lines in by_type.items():
+            self._output(f"{kind}.ndjson").write(b"\n".join([*lines, b""]), len(lines))
 
     def whole(self, name: str, data: bytes, count: int) -> None:
         """Of nothing there is no file."""

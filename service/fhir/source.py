@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +29,8 @@ Lighten = Callable[[Any], list[dict[str, Any]]]
 """Takes keys with their values out of a parsed value, in place, and returns them"""
 Survey = Callable[[Any], tuple[int, list[dict[str, Any]]]]
 """Walks through a parsed value: how many keys there are, and what refers"""
+Wanted = Callable[[bytes], bool]
+"""Whether lines, not split yet, may hold any that is looked for"""
 _ESCAPED_KEY_END = re.compile(rb"\\u00(?:22|3[aA])")
 _GZIP = b"\x1f\x8b"
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
@@ -93,36 +96,60 @@ def _loaded(data: bytes) -> Any:
 
 def lines(path: Path, cap: int = DEFAULT_CAP) -> Iterator[bytes]:
     """The non-empty lines of an NDJSON file, one at a time."""
-    for line in split_lines(_capped(_chunks(path), cap)):
-        yield UNREADABLE if line is None else line
+    return chain.from_iterable(some_lines(path, cap))
+
+
+def some_lines(
+    path: Path, cap: int = DEFAULT_CAP, wanted: Wanted = lambda block: True
+) -> Iterator[list[bytes]]:
+    """The same, as many at a time as are read at once. Those of which none is `wanted`, which is
+    asked of all of them together, are left out."""
+    for some in _split(_capped(_chunks(path), cap), LONGEST_LINE, wanted):
+        yield [UNREADABLE if line is None else line for line in some]
 
 
 def split_lines(chunks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[bytes | None]:
     """The non-empty lines of a stream, None for one that is longer than `longest`.
 
-    Holds one line at a time, and of a line without end no more than that.
+    Holds a chunk and one line at a time, and of a line without end no more than that.
     """
-    parts: list[bytes] = []
+    return chain.from_iterable(_split(chunks, longest, lambda block: True))
+
+
+def _split(chunks: Iterable[bytes], longest: int, wanted: Wanted) -> Iterator[list[bytes | None]]:
+    begun: list[bytes] = []  # the line that the next chunk goes on with
     size = 0
-    for chunk in chunks:
-        start = 0
-        while (end := chunk.find(b"\n", start)) >= 0:
-            size += end - start
-            yield from _line([*parts, chunk[start:end]], size, longest)
-            parts, size, start = [], 0, end + 1
-        size += len(chunk) - start
+    for chunk in chain.from_iterable(map(_in_pieces, chunks)):
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            first = chunk.find(b"\n") + 1
+            if too_long := size + first - 1 > longest:
+                yield [None]
+            block = chunk[first:end] if too_long else b"".join([*begun, chunk[:end]])
+            if wanted(block):
+                yield _clean(block.split(b"\n"), longest)
+            begun, size = [], 0
+        size += len(chunk) - end
         if size <= longest:
-            parts.append(chunk[start:])
+            begun.append(chunk[end:])
         else:
-            parts.clear()
-    yield from _line(parts, size, longest)
+            begun.clear()
+    yield [None] if size > longest else _clean([b"".join(begun)], longest)
 
 
-def _line(parts: list[bytes], size: int, longest: int) -> Iterator[bytes | None]:
-    if size > longest:
-        yield None
-    elif line := b"".join(parts).strip():
-        yield line
+def _in_pieces(chunk: bytes) -> Iterable[bytes]:
+    """None larger than we read them: its lines are all in memory at once."""
+    if len(chunk) <= CHUNK:
+        return (chunk,)
+    return (chunk[start : start + CHUNK] for start in range(0, len(chunk), CHUNK))
+
+
+def _clean(found: Iterable[bytes], longest: int) -> list[bytes | None]:
+    return [
+        line if len(whole) <= longest else None
+        for whole in found
+        if (line := whole.strip()) or len(whole) > longest
+    ]
 
 
 def _chunks(source: Path | bytes) -> Iterator[bytes]:
