@@ -14,8 +14,9 @@ from mappings import vocabulary
 from privacy import ledger
 from privacy.deidentify import Count, Refused, Session
 from privacy.elements import BASES, elements_of
-from privacy.forms import Found
+from privacy.forms import Form, Found
 from privacy.gate import Searcher
+from privacy.lines import Lines, entry
 from privacy.policy import Policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.render import OUR_ADDRESSES, Renderer, addresses, fhir_id
@@ -92,7 +93,16 @@ class _Open:
     renderer: Renderer  # of those that are made together
 
 
-_Kept = tuple[_Open, Resource]
+class _Kept(NamedTuple):
+    work: _Open
+    record: Resource
+    form: Form | None  # of the line, where that was known
+
+
+@cache
+def lines_of(policy_id: str) -> Lines:
+    """Learned once per process and policy."""
+    return Lines()
 
 
 class Batch:
@@ -113,7 +123,7 @@ class Batch:
         keep_open: int = OPEN,
     ) -> None:
         self.policy, self.tally = policy, Tally()
-        self._deidentifier = deidentifier_of(policy.id)
+        self._deidentifier, self._lines = deidentifier_of(policy.id), lines_of(policy.id)
         self._sealed, self._people, self._today = Withheld(vault), people, today
         self._project = f"{project}/{policy.id}{FILES}"
         self._shared, self._keep_open = Pseudonyms(), keep_open
@@ -149,60 +159,70 @@ class Batch:
     def _kept(self, resource: Any) -> _Kept | None:
         """Its record, which has a pseudonym; None when it was refused."""
         self.tally.read += 1
-        work, record = (self._of_line if type(resource) is bytes else self._of)(resource)
+        line = type(resource) is bytes
+        known = self._of_form(self._deidentifier.forms.find(resource)) if line else None
+        if known is not None:
+            return known
+        work, record = self._of_line(resource) if line else self._of(resource)
         if isinstance(record, Refused):
             return None
         if "id" not in record:
             self.tally.refusals[(record["resourceType"], "no-id")] += 1
             return None
-        return work, record
+        return _Kept(work, record, None)
 
     def _of(self, resource: Any) -> tuple[_Open, Resource | Refused]:
         work = self._work_of(resource)
         return work, work.session.apply(resource)
 
     def _of_line(self, line: bytes) -> tuple[_Open, Resource | Refused]:
-        found = self._deidentifier.forms.find(line)
-        return (found and self._of_form(found)) or self._of_parsed(line, read_line(line))
-
-    def _of_form(self, found: Found) -> _Kept | None:
-        """Whose a line is, its form tells before it is parsed; None where it has to be."""
-        form, values = found
-        identity = self._owners.named(values[form.owner]) if form.owner >= 0 else NOBODY
-        if identity is None:
-            return None
-        work = self._work(identity)
-        record = work.session.of_form(found)
-        return None if record is None else (work, record)
-
-    def _of_parsed(self, line: bytes, source: Any) -> tuple[_Open, Resource | Refused]:
+        """Something may be learned by it."""
+        source = read_line(line)
         if type(source) is not dict:
             return self._of(source)
         work = self._work_of(source)
         return work, work.session.of_parsed(line, source)
+
+    def _of_form(self, found: Found | None) -> _Kept | None:
+        """Whose a line is, its form tells before it is parsed; None where it has to be."""
+        if found is None:
+            return None
+        form, values = found
+        identity = self._owners.named(values[form.owner]) if form.owner >= 0 else NOBODY
+        if identity is None or "id" not in form.record:
+            return None
+        work = self._work(identity)
+        record = work.session.of_form(found)
+        return None if record is None else _Kept(work, record, form)
 
     def _work_of(self, resource: Any) -> _Open:
         identity = self._owners.of(resource) if type(resource) is dict else None
         return self._work(identity or NOBODY)
 
     def _made(self, kept: Sequence[_Kept], bundled: bool) -> list[Given]:
-        leads = addresses(record for _, record in kept) if bundled else {}
+        leads = addresses(one.record for one in kept) if bundled else {}
         names: dict[_Open, list[str]] = defaultdict(list)
-        for work, record in kept:
-            names[work].append(record["id"])
+        for one in kept:
+            names[one.work].append(one.record["id"])
         for work, ours in names.items():
             work.renderer = Renderer(work.session, leads, ours)
-        made = []
-        for work, record in kept:
-            render = work.renderer.entry if bundled else work.renderer.resource
-            made.append(Given(record["id"], record["resourceType"], orjson.dumps(render(record))))
-        return made
+        return [
+            Given(one.record["id"], one.record["resourceType"], self._shown(*one, bundled=bundled))
+            for one in kept
+        ]
+
+    def _shown(self, work: _Open, record: Resource, form: Form | None, *, bundled: bool) -> bytes:
+        renderer = work.renderer
+        line = form and self._lines.written(work.session, renderer, form, record)
+        if line is None:
+            return orjson.dumps((renderer.entry if bundled else renderer.resource)(record))
+        return entry(renderer, record, line) if bundled else line
 
     def _identified(self, kept: Sequence[_Kept], made: Sequence[Given]) -> set[int]:
         """Which of them hold what identifies their own patient."""
         of_whom: dict[_Open, list[int]] = defaultdict(list)
-        for at, (work, _) in enumerate(kept):
-            of_whom[work].append(at)
+        for at, one in enumerate(kept):
+            of_whom[one.work].append(at)
         found: set[int] = set()
         for work, places in of_whom.items():
             own = work.renderer.spelled(work.given)

@@ -34,7 +34,7 @@ PEOPLE = [
      "name": [{"family": "Laboratory"}]},
 ]  # fmt: skip
 SUBJECTS = (
-    "Patient/p1", "Patient/p1/_history/3", "Patient/p2", "Patient/stranger", "Group/p1",
+    *["Patient/p1"] * 12, "Patient/p1/_history/3", "Patient/p2", "Patient/stranger", "Group/p1",
     "https://other.example.org/Patient/p1", "#contained", "Patient/", "",
 )  # fmt: skip
 
@@ -59,6 +59,22 @@ def laboratory(random: Random) -> Json:
     return observation(random) | {"category": category}
 
 
+def panel(random: Random) -> Json:
+    """Times of all precisions, whole numbers and decimals, of several codes."""
+    moments = ["2019-03-04T10:11:12Z", "2019-03-04", "2019-03", "1961"]
+    parts = [
+        {"code": {"coding": [{"system": LOINC, "code": code}]}, "valueQuantity": {
+            "value": random.choice([0, 0.0, -0.5, 97, 1e3, 123456, random.random() * 300]),
+            "unit": unit, "system": UCUM, "code": unit}}
+        for code, unit in (("8480-6", "mm[Hg]"), ("2160-0", "mg/dL"))
+    ]  # fmt: skip
+    return observation(random) | {
+        "component": parts, "issued": random.choice(moments),
+        "effectiveDateTime": random.choice(moments), "valueInteger": random.randrange(10**7),
+        "derivedFrom": [{"reference": f"Observation/o{n}"} for n in range(3)],
+    }  # fmt: skip
+
+
 def allergy(random: Random) -> Json:
     return {
         "resourceType": "AllergyIntolerance", "id": f"a{random.randrange(9)}",
@@ -77,7 +93,7 @@ def nameless(random: Random) -> Json:
     return made
 
 
-KINDS = (observation, observation, laboratory, allergy, device, nameless)
+KINDS = (observation, panel, panel, laboratory, allergy, device, nameless)
 SPOILED: dict[str, bytes] = {
     "cut off": b'{"resourceType":"Observation","id":"o1"',
     "twice": b'{"resourceType":"Observation","id":"o1","id":"o2","status":"final"}',
@@ -137,4 +153,5 @@ def test_lines_and_what_they_are_parsed_to_come_out_the_same(
     with patch.object(deidentifier, "forms", forms.Forms(deidentifier.planner)):
         made = outcome(vault, policy, bundled, portions)
         assert bool(deidentifier.forms._known) == (forms._apart is not None)
+        assert bool(deidentifier.forms._known) == any(batches.lines_of(policy)._known.values())
     assert made == outcome(vault, policy, bundled, [map(read_line, some) for some in portions])

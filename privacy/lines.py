@@ -1,0 +1,197 @@
+"""Records of known forms as lines of FHIR, without showing each of them anew.
+
+What all lines of one form have in common (`privacy.forms`) their records have in common too, and so
+has what is shown of them: text that is written once. Between stand an id, references, times and
+numbers, which are shown as the renderer shows them.
+
+How the records of a form are written is learned from one that the renderer has shown, and believed
+only if it writes that one the same, byte for byte. Of a record of which more or less is shown than
+of that one (a time that is not precise enough for its type), the renderer decides.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from privacy.deidentify import Session
+from privacy.elements import QUANTITIES, elements_of, owner_of
+from privacy.forms import FORMS, Form, Path, Record
+from privacy.guards import Codings
+from privacy.plans import NotPlanned, defined
+from privacy.render import NUMBERS, OBSERVED, TIMES, Renderer, significant
+
+Write = Callable[[Renderer, Record], bytes | None]
+_MEASURED = QUANTITIES - {"Age"}
+
+
+class Slot(NamedTuple):
+    """A place where records of one form differ."""
+
+    path: Path  # in the record, and in what is shown of it
+    type: str  # of the element there; of numbers, "number"
+    decimals: int | None = None  # of a number, those that mean anything
+
+
+class Lines:
+    """How the records of one policy's forms are written. Threads share it; nothing of any patient:
+    a form holds nothing of one either."""
+
+    def __init__(self) -> None:
+        # By the form's own number, which nothing else can have while it is held.
+        self._known: dict[int, tuple[Form, Write | None]] = {}
+
+    def written(
+        self, session: Session, renderer: Renderer, form: Form, record: Record
+    ) -> bytes | None:
+        """None if the renderer has to show it."""
+        found = self._known.get(id(form))
+        if found is None:
+            if len(self._known) >= FORMS:
+                self._known.clear()
+            found = self._known[id(form)] = (form, _learned(session, renderer, form, record))
+        write = found[1]
+        return None if write is None else write(renderer, record)
+
+
+def entry(renderer: Renderer, record: Record, line: bytes) -> bytes:
+    """The line as an entry of the Bundle that the renderer's addresses are those of."""
+    own = {"reference": f"{record['resourceType']}/{record['id']}"}
+    address = renderer.reference(own)["reference"].encode()
+    return b'{"fullUrl":"%b","resource":%b}' % (address, line)
+
+
+def _learned(session: Session, renderer: Renderer, form: Form, record: Record) -> Write | None:
+    shown = renderer.resource(record)
+    try:
+        write = _writer(session, form, shown)
+    except NotPlanned:
+        return None
+    return write if write(renderer, record) == orjson.dumps(shown) else None
+
+
+def slots_of(form: Form, session: Session) -> Iterator[Slot]:
+    """The places that a form leaves empty."""
+    return _slots(form.record, form.type, (), (), session)
+
+
+def _slots(
+    node: Record, owner: str, path: Path, codes: Codings, session: Session
+) -> Iterator[Slot]:
+    if owner in OBSERVED:  # values are rounded as the codes they stand under say
+        codes = node.get("code", {}).get("coding", ())
+    for key, value in node.items():
+        if key == "resourceType":
+            continue
+        element = elements_of(owner)[key]
+        inner = owner_of(owner, key, element)
+        for step, item in _items(key, value):
+            if item is None:
+                yield Slot((*path, *step), _type_of(element.type))
+            elif element.type in _MEASURED:
+                yield from _measured(item, (*path, *step), codes, session)
+            elif type(item) is dict:
+                yield from _slots(item, inner, (*path, *step), codes, session)
+
+
+def _items(key: str, value: Any) -> list[tuple[Path, Any]]:
+    if type(value) is list:
+        return [((key, at), item) for at, item in enumerate(value)]
+    return [((key,), value)]
+
+
+def _type_of(kind: str) -> str:
+    if kind in NUMBERS:
+        return "number"
+    if kind in {"id", "Reference"} | TIMES:
+        return kind
+    raise NotPlanned
+
+
+def _measured(quantity: Record, path: Path, codes: Codings, session: Session) -> Iterator[Slot]:
+    empty = [key for key, value in quantity.items() if value is None]
+    if empty == ["value"]:
+        yield Slot((*path, "value"), "number", session.decimals(codes, quantity))
+    elif empty:
+        raise NotPlanned
+
+
+# Writing ------------------------------------------------------------------------------------------
+
+
+def _writer(session: Session, form: Form, shown: Record) -> Write:
+    slots = list(slots_of(form, session))
+    hidden = [slot for slot in slots if _at(shown, slot.path) is None]
+    if any(slot.type not in TIMES for slot in hidden):
+        raise NotPlanned
+    seen = [slot for slot in slots if slot not in hidden]
+    pieces, order = _around(shown, seen)
+    return _function(pieces, [seen[at] for at in order], hidden, session.policy.files.digits)
+
+
+def _at(node: Any, path: Path) -> Any:
+    try:
+        for key in path:
+            node = node[key]
+    except (KeyError, IndexError):
+        return None
+    return node
+
+
+def _around(shown: Record, slots: Sequence[Slot]) -> tuple[list[str], list[int]]:
+    """What stands before, between and after the slots; and in which order these stand."""
+    token = secrets.token_hex(16)  # stands in no text
+    marks = {slot.path: f"{token}-{at}-" for at, slot in enumerate(slots)}
+    text = orjson.dumps(_marked(shown, (), marks)).decode()
+    head, *rest = text.split(f'"{token}-')
+    parts = [part.split('-"', 1) for part in rest]
+    return [head, *(after for _, after in parts)], [int(at) for at, _ in parts]
+
+
+def _marked(node: Any, path: Path, marks: Mapping[Path, str]) -> Any:
+    """A copy with marks in the slots."""
+    if path in marks:
+        return {"reference": marks[path]} if type(node) is dict else marks[path]
+    if type(node) is dict:
+        return {key: _marked(inner, (*path, key), marks) for key, inner in node.items()}
+    if type(node) is list:
+        return [_marked(inner, (*path, at), marks) for at, inner in enumerate(node)]
+    return node
+
+
+def _function(
+    pieces: Sequence[str], slots: Sequence[Slot], hidden: Sequence[Slot], digits: int
+) -> Write:
+    names: dict[str, Any] = {"dumps": orjson.dumps, "significant": significant}
+    checks = [f"if {_time(slot)} is not None: return None" for slot in hidden]
+    shown: list[str] = []
+    parts = [repr(pieces[0])]
+    for at, (slot, after) in enumerate(zip(slots, pieces[1:], strict=True)):
+        shown += _shown(slot, f"s{at}", digits)
+        quote = "" if slot.type == "number" else '"'
+        parts[-1:] = [f"{parts[-1]} {quote!r}", f"s{at}", repr(quote + after)]
+    text = ["def write(renderer, record):", *checks, *shown]
+    text.append(f"return ''.join(({', '.join(parts)})).encode()")
+    write: Write = defined("\n    ".join(text), "line", names)["write"]
+    return write
+
+
+def _value(slot: Slot) -> str:
+    return "record" + "".join(f"[{key!r}]" for key in slot.path)
+
+
+def _time(slot: Slot) -> str:
+    return f"renderer.times[{slot.type!r}][tuple({_value(slot)})]"
+
+
+def _shown(slot: Slot, name: str, digits: int) -> list[str]:
+    value = _value(slot)
+    if slot.type == "id":
+        return [f"{name} = renderer.id({value})"]
+    if slot.type == "Reference":
+        return [f"{name} = renderer.reference({value})['reference']"]
+    if slot.type in TIMES:
+        return [f"{name} = {_time(slot)}", f"if {name} is None: return None"]
+    exact = "" if slot.decimals is None else f"round({name}, {slot.decimals}) or "
+    return [f"{name} = {value}", f"{name} = dumps({exact}significant({name}, {digits})).decode()"]
