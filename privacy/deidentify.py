@@ -22,7 +22,7 @@ from privacy.plans import ODD, Noted, Odd, Planner
 from privacy.policy import Policy
 from privacy.pseudonyms import Pseudonyms
 from privacy.subject import SubjectContext
-from privacy.times import Clock, day_of, parse
+from privacy.times import Clock, day_of, ends_well, parse
 
 __all__ = ["Count", "Deidentifier", "Guards", "Refused", "Session", "Target"]
 
@@ -134,6 +134,7 @@ class Session:
         self.refusals: Counter[tuple[str, str]] = Counter()  # (resource type, reason)
         self.offsets: dict[str, tuple[int, str] | str] = {}
         self.times: dict[str, list[Any]] = {}
+        self._days: dict[str, list[Any]] = {}  # the same by day, where all times of a day are one
         self.targets: dict[str, Target] = {}
         # References as records hold them: those to the patient of the run, and all.
         self.own_texts: dict[str, dict[str, str]] = {}
@@ -250,10 +251,16 @@ class Session:
 
     def time(self, text: Any) -> list[Any]:
         """The time leaf of a record, for plans: shared by all that were dated alike."""
+        known = self._days.get(text[:10])
+        if known is not None and ends_well(text):
+            return _remember(self.times, text, known)
         found = self.offset(text)
         if type(found) is not tuple:
             raise Odd
-        return _remember(self.times, text, [found[0], found[1]])
+        made = _remember(self.times, text, [found[0], found[1]])
+        return (
+            _remember(self._days, text[:10], made) if self._in_days and found[1] == "day" else made
+        )
 
     def acquisition(self, series: Any) -> dict[str, Any] | None:
         """What the policy keeps of the DICOM metadata of one FHIR series; None where none came."""

@@ -70,6 +70,11 @@ def parse(text: object) -> Moment | None:
     return Moment(first, "day" if day else "month" if month else "year")
 
 
+def ends_well(text: str) -> bool:
+    """Whether a day is followed by nothing, or by a time of day."""
+    return len(text) == 10 or (len(text) <= 64 and _TIME.fullmatch(text, 10) is not None)
+
+
 def day_of(text: str) -> date | None:
     """The day of a date, with or without a time; None where only `parse` can tell. Quicker."""
     day = text[:10]
@@ -77,7 +82,7 @@ def day_of(text: str) -> date | None:
         return None
     if len(day) < 10 or day[4] != "-" or day[7] != "-":
         return None
-    if len(text) > 10 and not (len(text) <= 64 and _TIME.fullmatch(text, 10)):
+    if not ends_well(text):
         return None
     try:
         return date.fromisoformat(day)

@@ -1,9 +1,9 @@
 """What remains once all records are read: duplicates, conflicts, records after death, order."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import compress, count, islice
-from operator import attrgetter, eq, itemgetter
+from itertools import compress, groupby
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from mappings.from_fhir.collect import Collector
@@ -91,7 +91,6 @@ def _ordered(facts: Iterable[_Fact], time: str) -> tuple[_Fact, ...]:
     return tuple(sorted(facts, key=key))
 
 
-_MOMENT = itemgetter(0, 1)  # concept and time
 _TIME = itemgetter(1)
 
 
@@ -104,35 +103,35 @@ def _answer(fact: CodedValue) -> str:
 
 
 def _values(facts: Sequence[_Value], value_of: Callable[[_Value], Any]) -> _Settled:
-    ordered = sorted(facts)
-    settled, start = _Settled([], [], []), 0
-    for first, end in _shared_moments(ordered):
-        settled.kept.extend(ordered[start:first])
-        _one_moment(ordered[first:end], value_of, settled)
-        start = end
-    settled.kept.extend(ordered[start:])
+    settled = _Settled([], [], [])
+    for ordered in _by_concept(facts):
+        if len(set(map(_TIME, ordered))) == len(ordered):  # nearly always: no two at one offset
+            settled.kept.extend(ordered)
+            continue
+        for _, same in groupby(ordered, key=_TIME):
+            _one_moment(list(same), value_of, settled)
     return settled
 
 
-def _shared_moments(ordered: list[_Value]) -> Iterator[tuple[int, int]]:
-    """Where several values of one concept stand at one offset: few of many, all side by side."""
-    times, end = list(map(_TIME, ordered)), 0
-    for second in compress(count(1), map(eq, times, islice(times, 1, None))):
-        if second < end:
-            continue
-        moment, end = _MOMENT(ordered[second - 1]), second
-        while end < len(ordered) and _MOMENT(ordered[end]) == moment:
-            end += 1
-        if end > second:
-            yield second - 1, end
+def _by_concept(facts: Sequence[_Value]) -> Iterator[list[_Value]]:
+    """In order. Those of one concept mostly come in the order of time, which is soon sorted."""
+    by_concept: defaultdict[str, list[_Value]] = defaultdict(list)
+    for fact in facts:
+        by_concept[fact[0]].append(fact)
+    for concept in sorted(by_concept):
+        by_concept[concept].sort()
+        yield by_concept[concept]
 
 
 def _one_moment(same: list[_Value], value_of: Callable[[_Value], Any], settled: _Settled) -> None:
-    """Several values of one concept at one offset.
+    """The values of one concept at one offset; mostly one.
 
     To the minute they speak of one instant: corrections replace, and values that still differ are
     all set aside. To the day they may be different readings, whose order is not known: all stay.
     """
+    if len(same) == 1:
+        settled.kept.extend(same)
+        return
     instant = all(fact.precision == "minute" for fact in same)
     if instant:
         best = min(_RANK[fact.status] for fact in same)
