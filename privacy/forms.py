@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 FORMS = 1 << 12  # remembered for one policy; when they are full, all are learned anew
 MET = 1 << 16  # residues met before: their numbers alone
+TRIES = 8  # how often they are met without a form until they are taken to have none
 
 Record = dict[str, Any]
 Values = tuple[str | int | float, ...]
@@ -100,8 +101,7 @@ class Forms:
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
         self._known: dict[bytes, Form] = {}
-        self._met: set[int] = set()
-        self._hopeless: set[int] = set()
+        self._met: dict[int, int] = {}  # how often before
         self._fills: dict[tuple[str, tuple[Place, ...]], Fill] = {}
         # The form of a line, if it has a known one, and what is its own.
         self.find: Callable[[bytes], Found | None] = (
@@ -114,24 +114,25 @@ class Forms:
         if parts is None:
             return None
         mark = hash(parts[0])
-        if mark in self._hopeless or not self._was_met(mark):
+        if not self._is_worth_it(mark):
             return None
         done, start = session.done, len(session.done)
         try:
             return self._learned(*parts, source, session)
         except NotPlanned:
-            _note(self._hopeless, mark)
+            self._met[mark] = TRIES  # it has none
         except ODD:
             pass  # of these values nothing can be learned; of the next perhaps
         del done[start:]
         return None
 
-    def _was_met(self, mark: int) -> bool:
-        """What is met once, a note for instance, is not worth learning."""
-        if mark in self._met:
-            return True
-        _note(self._met, mark)
-        return False
+    def _is_worth_it(self, mark: int) -> bool:
+        """What is met once, a note for instance, is not, nor what was tried in vain."""
+        times = self._met.get(mark, -1) + 1
+        if times == 0 and len(self._met) >= MET:
+            self._met.clear()
+        self._met[mark] = min(times, TRIES)
+        return 0 < times < TRIES
 
     def _learned(self, residue: bytes, values: Values, source: Any, session: "Session") -> Record:
         cuts = list(cuts_of(source))
@@ -155,6 +156,7 @@ class Forms:
         )
         if len(self._known) >= FORMS:
             self._known.clear()
+            self._met.clear()
         self._known[residue] = form
         return record
 
@@ -173,12 +175,6 @@ class Forms:
                 self._fills.clear()
             found = self._fills[(kind, places)] = written(kind, places)
         return found
-
-
-def _note(marks: set[int], mark: int) -> None:
-    if len(marks) >= MET:
-        marks.clear()
-    marks.add(mark)
 
 
 # Learning -----------------------------------------------------------------------------------------

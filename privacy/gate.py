@@ -98,6 +98,7 @@ _HARMLESS = frozenset({
     "resourceType", "state", "country", "use", "type", "system", "prefix", "suffix", "gender",
     "status", "mode", "period",
 })  # fmt: skip
+_TELLING = _HARMLESS | _CODES | _TEXTS | {"display"}
 _TITLES = frozenset({
     "mr", "mrs", "ms", "miss", "dr", "prof", "md", "phd", "jr", "sr", "rn", "the", "and", "von",
     "van", "der", "den", "del",
@@ -204,6 +205,11 @@ def squash(text: str) -> str:
 # Collecting ---------------------------------------------------------------------------------------
 
 
+# What stands above a text: a name or address, a person or place, neither, both.
+NAMED, PERSON = 1, 2
+Column = tuple[int, str, Iterable[str]]  # what stands above these texts, and their key
+
+
 class Collected(NamedTuple):
     """What identifies, and what the walk that found it has proved besides.
 
@@ -221,28 +227,43 @@ def collect_identifiers(resources: Iterable[Any]) -> IdentifyingValues:
     return collect(resources).values
 
 
-def collect(resources: Iterable[Any]) -> Collected:
-    """The same, with the extent of what was walked through."""
+def collect(resources: Iterable[Any], columns: Iterable[Column] = ()) -> Collected:
+    """The same, with the extent of what was walked through. `columns`: texts of which is known how
+    they stand in other resources of the same patient, which nobody has walked through."""
     values = IdentifyingValues()
     walk = _Walk(resources)
+    for context, key, texts in columns:
+        walk.texts[context][key].update(texts)
     for context, found in enumerate(walk.texts):
         for key, texts in found.items():
-            named, person = bool(context & _NAMED), bool(context & _PERSON)
-            _sort_in(key.lstrip("_"), texts, values, named, person)
+            _sort_in(context, key, texts, values)
     references = frozenset().union(*(found["reference"] for found in walk.texts))
     return Collected(values, walk.keys, 2 * walk.levels, references)  # of a list and an object each
 
 
-# What stands above a text: a name or address, a person or place, neither, both.
-_NAMED, _PERSON = 1, 2
+def below(key: str) -> int:
+    """What a key says of the texts below it."""
+    bare = key.lstrip("_")
+    return NAMED * (bare in _NAMES) | PERSON * (bare in _PEOPLE)
+
+
+def key_told(key: str) -> str:
+    """The key, if it makes a difference to texts that stand under it, else an empty one."""
+    return key if key.lstrip("_") in _TELLING else ""
+
+
+def identifies(context: int, key: str, text: str) -> bool:
+    """Whether a text that stands so adds anything to what is collected."""
+    values = IdentifyingValues()
+    _sort_in(context, key, {text}, values)
+    return key == "reference" or bool(len(values))
 
 
 class _Below(dict[str, int]):
-    """Key → what it says of the texts below it, worked out once for each key of a record."""
+    """The same, worked out once for each key of a record."""
 
     def __missing__(self, key: str) -> int:
-        bare = key.lstrip("_")
-        found = self[key] = _NAMED * (bare in _NAMES) | _PERSON * (bare in _PEOPLE)
+        found = self[key] = below(key)
         return found
 
 
@@ -280,7 +301,7 @@ class _Walk:
 
     def _share_out(self, context: int, key: str, items: list[Any]) -> None:
         inside = context | self._below[key]
-        texts, pending = self.texts[context | inside & _NAMED][key], self._pending[inside]
+        texts, pending = self.texts[context | inside & NAMED][key], self._pending[inside]
         for item in items:
             kind = type(item)
             if kind is dict:
@@ -292,9 +313,8 @@ class _Walk:
                 self.keys -= 1  # not theirs
 
 
-def _sort_in(
-    key: str, texts: set[str], values: IdentifyingValues, named: bool, person: bool
-) -> None:
+def _sort_in(context: int, key: str, texts: set[str], values: IdentifyingValues) -> None:
+    key, named, person = key.lstrip("_"), context & NAMED, context & PERSON
     texts = _without_dates(texts, values)
     if key in _HARMLESS or (named and key == "url"):
         return

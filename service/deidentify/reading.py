@@ -4,11 +4,12 @@ Of a Bundle both are of one walk, where they can be: that which proves that pars
 nothing.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from privacy.gate import Collected, collect
+from privacy.gate import Collected, Column, collect
 from service.deidentify.people import Identifying, by_owner
+from service.deidentify.pieces import MARK, Laid, Pieces, in_pieces
 from service.fhir.errors import SourceError
 from service.fhir.references import replace
 from service.fhir.source import MAX_DEPTH, Parsed, parse, parsed, survey
@@ -23,25 +24,70 @@ class Reading:
 
     def __init__(self, data: bytes) -> None:
         self.identifying: Identifying | None = None
-        self.parsed: Parsed = parsed(data, walk=self._walk)
+        self._resources: list[Any] | None = None
+        self.parsed = self._in_pieces(data) or parsed(data, walk=self._walk)
 
     def resources(self) -> list[Any]:
+        """Those that were not parsed, because the like of them was read before, as bytes."""
+        if self._resources is not None:
+            return self._resources
         if self.identifying is not None:  # then nothing in them has to be made plain
             return [entry["resource"] for entry in self.parsed.value["entry"]]
         return resources_of(self.parsed.value, self.parsed.referring)
+
+    def _in_pieces(self, data: bytes) -> Parsed | None:
+        """The Bundle without its resources. None where it has to be read as a whole: where there is
+        any doubt, that is what decides, and finds the words for what is wrong."""
+        pieces = in_pieces(data)
+        if pieces is None or not _are_marked(pieces):
+            return None
+        laid = Laid(pieces.lines)
+        found: dict[str, Collected] = {}
+
+        def walk(others: list[Resource]) -> tuple[int, list[Resource]]:
+            found.update(_collected(others, laid.columns))
+            return sum(one.keys for one in found.values()), []
+
+        try:
+            others = parsed(laid.others(), walk=walk).value
+        except SourceError:
+            return None
+        if not all("id" in other for other in others) or _is_unsure(found, pieces.frame["entry"]):
+            return None
+        self._resources = laid.with_parsed(others)
+        self.identifying = {identity: one.values for identity, one in found.items()}
+        return Parsed(pieces.frame, [])
 
     def _walk(self, value: Any) -> tuple[int, list[Resource]]:
         """In place of `survey`, and no less: where there is any doubt, that is what decides."""
         entries = _plain_entries(value)
         if not entries:
             return survey(value)
-        owned = by_owner(entry["resource"] for entry in entries)
-        found = {identity: collect(own) for identity, own in owned.items()}
-        if _are_deep(found.values()) or _refer_by_address(found.values(), entries):
+        found = _collected([entry["resource"] for entry in entries], {})
+        if _is_unsure(found, entries):
             return survey(value)
         self.identifying = {identity: one.values for identity, one in found.items()}
         keys, referring = survey(_frame(value, entries))
         return keys + sum(one.keys for one in found.values()), referring
+
+
+def _collected(
+    resources: Iterable[Resource], columns: Mapping[str, list[Column]]
+) -> dict[str, Collected]:
+    """By owner, also of resources of which there are columns alone."""
+    owned = by_owner(resources)
+    return {
+        identity: collect(owned.get(identity, ()), columns.get(identity, ()))
+        for identity in {**owned, **columns}
+    }
+
+
+def _are_marked(pieces: Pieces) -> bool:
+    """Whether what was taken out of a Bundle is the resources of its entries, each of one."""
+    entries = pieces.frame.get("entry") if _is_bundle(pieces.frame) else None
+    if type(entries) is not list or len(entries) != len(pieces.lines):
+        return False
+    return all(_is_named(entry) and entry.get("resource") == MARK for entry in entries)
 
 
 def _plain_entries(value: Any) -> list[Resource]:
@@ -54,10 +100,20 @@ def _plain_entries(value: Any) -> list[Resource]:
 
 
 def _is_plain(entry: Any) -> bool:
-    if type(entry) is not dict or str(entry.get("fullUrl")).startswith("urn:"):
+    if not _is_named(entry):
         return False
     resource = entry.get("resource")
     return type(resource) is dict and "id" in resource
+
+
+def _is_named(entry: Any) -> bool:
+    """Whether it is an entry, whose address can be told from what is made of it."""
+    return type(entry) is dict and not str(entry.get("fullUrl")).startswith("urn:")
+
+
+def _is_unsure(found: Mapping[str, Collected], entries: Iterable[Resource]) -> bool:
+    """Whether anything is too deep perhaps, or has yet to be made plain."""
+    return _are_deep(found.values()) or _refer_by_address(found.values(), entries)
 
 
 def _are_deep(found: Iterable[Collected]) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.depth import examples
 
+from privacy import layouts
 from privacy.gate import collect_identifiers
 from service.deidentify.people import by_owner
 from service.deidentify.reading import Reading, resources_of
@@ -18,6 +19,7 @@ from service.fhir.source import parsed
 
 Json = dict[str, Any]
 
+COMPILED = layouts._apart is not None
 BASE = "https://ehr.example.org/fhir/"
 PATIENT: Json = {"resourceType": "Patient", "id": "p1", "name": [{"family": "Wilmington"}]}
 
@@ -44,12 +46,18 @@ def _same(data: bytes) -> Reading | None:
         with pytest.raises(SourceError, match=re.escape(str(error))):
             Reading(data).resources()
         return None
-    reading = Reading(data)
-    assert reading.resources() == resources
+    for _ in range(3):  # the like of it is read for the first time, is learned, is known
+        reading = Reading(data)
+        _agrees(reading, resources)
+    return reading
+
+
+def _agrees(reading: Reading, resources: list[Any]) -> None:
+    found = [orjson.loads(r) if type(r) is bytes else r for r in reading.resources()]
+    assert found == resources
     if reading.identifying is not None:
         own = by_owner(resources).items()
         assert reading.identifying == {who: collect_identifiers(some) for who, some in own}
-    return reading
 
 
 @pytest.mark.parametrize(
@@ -116,6 +124,68 @@ def test_a_key_that_parsing_loses_is_noticed_wherever_it_stands(before: str, aft
         assert _same(data.encode()) is None
 
 
+_ENTRY_OF_MANY = (
+    _observation(note=[{"text": "of Wilmington"}], effectiveDateTime="2020-01-02"),
+    _observation(subject=_to("Patient/p2"), performer=[_to("Practitioner/1", display="Dr. Who")]),
+    {"resourceType": "Practitioner", "id": "1", "name": [{"family": "Who"}], "active": True},
+    {"resourceType": "Immunization", "id": "1", "patient": _to("Patient/p1"), "lotNumber": "L 1"},
+    {"resourceType": "Encounter", "id": "1", "text": {"div": '<div x="y">Ann</div>'}},
+)
+
+
+def _many() -> list[Json]:
+    """Of each form some, of one of them of two patients."""
+    more = [{**one, "id": f"{one['id']}-{i}"} for i in range(3) for one in _ENTRY_OF_MANY]
+    return [PATIENT, *more, _observation(subject=_to("Patient/p2"), note=[{"text": "Mr. Wil"}] * 2)]
+
+
+def test_what_is_known_is_not_parsed() -> None:
+    reading = _same(orjson.dumps(_bundle(*_many())))
+    assert reading is not None
+    assert reading.identifying is not None
+    parsed_ones = [one for one in reading.resources() if type(one) is not bytes]
+    assert not COMPILED or [one["resourceType"] for one in parsed_ones] == ["Patient"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"id":"o1-1"', '"id":"o1-1","id":"o1-1"'),
+        ('"id":"o1-1"', '"id":"o1-1","note":null,"note":1'),
+        ('"id":"o1-1"', '"id":"o1-\xff"'),
+        ('"id":"o1-1"', r'"id":"o1-\ud800"'),
+        ('"id":"o1-1"', '"id":"o1-1",'),
+        ('"id":"o1-1"', '"id":"o1-1"]'),
+        ('"id":"o1-1"', '"id":"o1\x00"'),
+        ('"id":"o1-1"', '"id":"o1\t"'),
+        ('"id":"o1-1"', r'"id":"o1\t"'),
+        ('"id":"o1-1"', '"no":"o1-1"'),
+        ('"id":"o1-1"', '"id":"o1-1","extension":' + "[" * 61 + "]" * 61),
+        ("Practitioner/1", f"{BASE}3"),
+        (f"{BASE}3", "urn:uuid:3"),
+        (f'"fullUrl":"{BASE}3",', ""),
+        (f'"fullUrl":"{BASE}3",', '"search":{"mode":"match"},'),
+        (f'"fullUrl":"{BASE}3",', '"resource":null,'),
+        (f'"fullUrl":"{BASE}3",', '"resource":{},'),
+        (f'"fullUrl":"{BASE}3",', '"x":[{"resource":{}}],'),
+        ('"type":"collection"', '"type":"collection","link":[{"resource":{}}]'),
+        ('"type":"collection"', '"type":"collection","entry":[{"resource":{}}]'),
+        ('"type":"collection"', '"type":"collection","x":1.50'),
+        ('"type":"collection"', '"type": "collection"'),
+        ('"resourceType":"Bundle"', '"resourceType":"List"'),
+        ('{"resourceType":"Bundle"', '\ufeff{"resourceType":"Bundle"'),
+    ],
+)
+def test_of_many_entries_one_may_be_otherwise(before: str, after: str) -> None:
+    text = orjson.dumps(_bundle(*_many())).decode()
+    _same(text.encode())
+    assert before in text
+    changed = text.replace(before, after, 1).encode(
+        "latin-1" if after.endswith('\xff"') else "utf-8"
+    )
+    _same(changed)
+
+
 @pytest.mark.parametrize("deep", [59, 60, 61, 62, 120, 240])
 @pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"name": inner}])
 def test_what_is_too_deep_is_refused_at_the_same_depth(deep: int, wrap: Any) -> None:
@@ -149,7 +219,7 @@ _ENTRY = st.fixed_dictionaries(
 
 
 @given(st.lists(_ENTRY | _NODE, max_size=4), _NODE, st.booleans())
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 def test_both_ways_of_reading_agree_on_any_bundle(entries: Any, more: Any, packed: bool) -> None:
     bundle = {"resourceType": "Bundle", "entry": entries, "more": more}
     separators = (",", ":") if packed else None

@@ -1,0 +1,191 @@
+"""What identifies in lines of which the like was read before, without parsing them again.
+
+The gate's own use of `_apart`, which cuts out of a line what differs and leaves a *residue*. Of a
+residue a `Layout` says where each text that is cut out stands, as the gate sees it: below a name or
+address, below somebody, under which key (`gate.collect`). So the texts of all such lines can be
+collected in columns. It is learned from the residue alone, with marks in place of what was cut out,
+and shares nothing with the forms by which such a line is de-identified (`privacy.forms`).
+
+A residue in which something that was *not* cut out identifies has no layout, and one that two
+readers could understand differently has none: those lines are parsed.
+
+Layouts are shared by all patients, so they hold nothing of one: positions, and names from the
+gate's lists. What residue each is of is kept as a digest, with a key of this process.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from privacy.gate import NAMED, Column, below, identifies, key_told
+
+try:
+    from privacy import _apart
+except ImportError:  # installed without a compiler
+    _apart = None  # type: ignore[assignment]
+
+LAYOUTS = 1 << 12  # remembered; when they are full, all are learned anew
+DEEPEST = 61  # objects and lists inside each other: three more may stand around a resource
+
+Values = tuple[str | int | float, ...]
+
+_CUT = re.compile(rb"[\x01\x02]")
+_MARK = "\x01"  # begins a text that stands for one that was cut out; no other text can hold it
+_NUMBER = b"0.5"  # no number any more if another part of one stands beside it
+
+
+def split(bundle: bytes) -> list[bytes] | None:
+    """What stands around the resources of a Bundle, and these, in turns."""
+    return None if _apart is None else _apart.split(bundle)
+
+
+def apart(line: bytes) -> tuple[bytes, Values] | None:
+    """The residue of a line, if it has one, and what was cut out."""
+    return None if _apart is None else _apart.apart(line)
+
+
+class Slot(NamedTuple):
+    """Where a text that was cut out stands."""
+
+    at: int  # among the values
+    context: int
+    key: str
+
+
+class Layout(NamedTuple):
+    """What the gate has to know of lines of one residue."""
+
+    slots: tuple[Slot, ...]
+    about: tuple[int, ...]  # which values name the patient, if any does: `subject` before `patient`
+
+    def said(self, lines: list[Values]) -> set[Values]:
+        """What these lines, all of this layout, say whose they are."""
+        return {tuple([line[at] for at in self.about]) for line in lines}
+
+    def columns(self, lines: list[Values]) -> Iterator[Column]:
+        """What stands in them."""
+        values: list[Any] = list(zip(*lines, strict=True))
+        for at, context, key in self.slots:
+            yield context, key, values[at]
+
+
+class Layouts:
+    """Of any number of patients. Threads share it."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._known: dict[bytes, Layout | None] = {}  # None: there is none
+        self._met: set[bytes] = set()
+
+    def of(self, residue: bytes, *, repeats: bool) -> Layout | None:
+        """None where these lines have to be parsed. What is met once is not worth learning."""
+        digest = hashlib.blake2b(residue, digest_size=16, key=self._key).digest()
+        known = self._known.get(digest, self)
+        if not isinstance(known, Layouts):
+            return known
+        if not (repeats or digest in self._met):
+            _make_room(self._met)
+            self._met.add(digest)
+            return None
+        _make_room(self._known)
+        found = self._known[digest] = layout_of(residue)
+        return found
+
+
+def _make_room(memory: dict[bytes, Any] | set[bytes]) -> None:
+    if len(memory) >= LAYOUTS:
+        memory.clear()
+
+
+def layout_of(residue: bytes) -> Layout | None:
+    """The layout of all lines that leave this residue, if there can be one."""
+    if residue.count(b"{") + residue.count(b"[") > DEEPEST:
+        return None
+    cuts = _CUT.findall(residue)
+    try:
+        source = _strict(_marked(residue, cuts))
+    except ValueError:
+        return None
+    return _laid_out(source, cuts.count(b"\x01")) if _is_resource(source) else None
+
+
+def _strict(text: bytes) -> Any:
+    """What is JSON, and ambiguous to nobody."""
+    orjson.loads(text)
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("the same name twice")
+    return found
+
+
+def _marked(residue: bytes, cuts: list[bytes]) -> bytes:
+    """The residue with marks in place of texts."""
+    at = iter(range(len(cuts)))
+
+    def mark(cut: re.Match[bytes]) -> bytes:
+        place = next(at)
+        return b'"\\u0001%d"' % place if cut[0] == b"\x01" else _NUMBER
+
+    return _CUT.sub(mark, residue)
+
+
+def _is_resource(source: Any) -> bool:
+    """Of a person more is asked than what identifies, and something without an id is given one."""
+    if type(source) is not dict or "id" not in source:
+        return False
+    kind = source.get("resourceType")
+    return type(kind) is str and kind != "Patient" and not kind.startswith(_MARK)
+
+
+def _laid_out(source: dict[str, Any], texts: int) -> Layout | None:
+    slots = []
+    for context, key, text in _texts(source, 0):
+        if text.startswith(_MARK):
+            slots.append(Slot(int(text[1:]), context, key_told(key)))
+        elif identifies(context, key, text):
+            return None
+    about = list(_about(source))
+    # A name that was cut out, with space before its colon, has no slot.
+    if len(slots) != texts or not all(text.startswith(_MARK) for text in about):
+        return None
+    return Layout(tuple(slots), tuple(int(text[1:]) for text in about))
+
+
+def _about(source: dict[str, Any]) -> Iterator[str]:
+    """As `service.deidentify.people` asks whose a resource is."""
+    for element in ("subject", "patient"):
+        holder = source.get(element)
+        text = holder.get("reference") if type(holder) is dict else None
+        if type(text) is str:
+            yield text
+
+
+def _texts(node: dict[str, Any], context: int) -> Iterator[tuple[int, str, str]]:
+    """Every text with what stands above it and its key, as the gate's walk meets them."""
+    for key, inner in node.items():
+        if type(inner) is str:
+            yield context, key, inner
+        elif type(inner) is dict:
+            yield from _texts(inner, context | below(key))
+        elif type(inner) is list:
+            yield from _texts_in(inner, key, context)
+
+
+def _texts_in(items: list[Any], key: str, context: int) -> Iterator[tuple[int, str, str]]:
+    inside = context | below(key)
+    for item in items:
+        if type(item) is str:
+            yield context | below(key) & NAMED, key, item
+        elif type(item) is dict:
+            yield from _texts(item, inside)
+        elif type(item) is list:
+            yield from _texts_in(item, key, inside)
