@@ -70,7 +70,7 @@ class TypePull:
         self._shelf = Shelf(job.packer)
         self._withdrawn: dict[str, str] = {}
         self._targets: dict[str, tuple[str, ...]] = {}
-        self._fresh: dict[str, Resource] = {}
+        self._fresh: dict[str, Resource] | None = None  # of the page that is being taken
         self._astray: set[Key] = set()
         self._ignored_patient = False
         self._walked = 0
@@ -327,7 +327,7 @@ class TypePull:
         part.pages += 1
         self._walked += 1
         self._on_page = page.count_of(part.type)
-        self._fresh.clear()
+        self._fresh = {}
         self._told = page.total is not None and page.total == self._on_page
         if page.total is not None and part.server_total is None:
             part.server_total = page.total
@@ -336,13 +336,14 @@ class TypePull:
         for entry in page.entries():
             new += self.take_entry(entry, plain=plain)
         self._job.hand_over(self._facts_of_page)
+        self._fresh = None
         self._job.report(part)
         self._job.spend(new, f"GET {part.type}")
         return new > 0
 
     def _facts_of_page(self) -> dict[bytes, Resource]:
-        facts = {i: r for i, r in self._fresh.items() if i not in self._withdrawn}
-        return self._shelf.as_packed(facts)
+        fresh = self._fresh or {}
+        return self._shelf.as_packed({i: r for i, r in fresh.items() if i not in self._withdrawn})
 
     def _check_form_was_read(self, page: Page) -> None:
         """A server that does not read the body of a POST would send everybody's records."""
@@ -424,7 +425,8 @@ class TypePull:
             return
         if newest:
             identity = resource["id"]
-            self._fresh[identity] = resource
+            if self._fresh is not None:
+                self._fresh[identity] = resource
             _note(self._withdrawn, identity, kinds.withdrawn(resource))
             _note(self._targets, identity, targets(resource))
 
