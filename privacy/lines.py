@@ -20,7 +20,7 @@ from privacy.elements import QUANTITIES, elements_of, owner_of
 from privacy.forms import FORMS, Form, Path, Record
 from privacy.guards import Codings
 from privacy.plans import NotPlanned, defined
-from privacy.render import NUMBERS, OBSERVED, TIMES, Renderer, significant
+from privacy.render import NUMBERS, OBSERVED, TIMES, Renderer, rounded, significant
 
 Write = Callable[[Renderer, Record], bytes | None]
 _MEASURED = QUANTITIES - {"Age"}
@@ -163,7 +163,7 @@ def _marked(node: Any, path: Path, marks: Mapping[Path, str]) -> Any:
 def _function(
     pieces: Sequence[str], slots: Sequence[Slot], hidden: Sequence[Slot], digits: int
 ) -> Write:
-    names: dict[str, Any] = {"dumps": orjson.dumps, "significant": significant}
+    names: dict[str, Any] = {"dumps": orjson.dumps, "rounded": rounded, "significant": significant}
     checks = [f"if {_time(slot)} is not None: return None" for slot in hidden]
     shown: list[str] = []
     parts = [repr(pieces[0])]
@@ -188,10 +188,11 @@ def _time(slot: Slot) -> str:
 def _shown(slot: Slot, name: str, digits: int) -> list[str]:
     value = _value(slot)
     if slot.type == "id":
-        return [f"{name} = renderer.id({value})"]
+        return [f"{name} = renderer.ids.get({value}) or renderer.id({value})"]
     if slot.type == "Reference":
-        return [f"{name} = renderer.reference({value})['reference']"]
+        known = f"renderer.references.get({value}['reference'])"
+        return [f"{name} = ({known} or renderer.reference({value}))['reference']"]
     if slot.type in TIMES:
         return [f"{name} = {_time(slot)}", f"if {name} is None: return None"]
-    exact = "" if slot.decimals is None else f"round({name}, {slot.decimals}) or "
+    exact = "" if slot.decimals is None else f"rounded({name}, {slot.decimals}) or "
     return [f"{name} = {value}", f"{name} = dumps({exact}significant({name}, {digits})).decode()"]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
+from itertools import islice
+from operator import attrgetter
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -32,6 +34,7 @@ Resource = dict[str, Any]
 SOFTWARE = version("twinport")
 FILES = "/files"  # ends the project of sealed records that belong to files, not to twins
 NOBODY = ""  # owns what names no patient
+TOGETHER = 64  # lines that are taken apart before the first of them is judged
 OPEN = 512  # patients whose sessions are held; the one not needed for longest is sealed away
 # Resources that several patients may share: one pseudonym in the whole batch.
 SHARED = frozenset({"Medication", "Endpoint", "Device"})
@@ -93,10 +96,8 @@ class _Open:
     renderer: Renderer  # of those that are made together
 
 
-class _Kept(NamedTuple):
-    work: _Open
-    record: Resource
-    form: Form | None  # of the line, where that was known
+# A record of a patient, and the form of the line, where that was known.
+_Kept = tuple[_Open, Resource, Form | None]
 
 
 @cache
@@ -130,6 +131,7 @@ class Batch:
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._people_seen: set[str] = set()
         self._owners = Owners()
+        self._latest: tuple[Any, _Open] | None = None  # what named the patient of a line
 
     def __enter__(self) -> Self:
         return self
@@ -146,83 +148,86 @@ class Batch:
         They are searched together. What identifies somebody is left out, and what is left is made
         and searched once more: a reference may not lead to what is not there.
         """
-        kept = [found for resource in resources if (found := self._kept(resource))]
+        kept = self._kept(resources)
         while True:
             made = self._made(kept, bundled)
             out = self._identified(kept, made)
             if not out:
                 break
             kept = [one for at, one in enumerate(kept) if at not in out]
-        self.tally.written.update(given.type for given in made)
+        self.tally.written.update(map(attrgetter("type"), made))
         return made
 
-    def _kept(self, resource: Any) -> _Kept | None:
-        """Its record, which has a pseudonym; None when it was refused."""
-        self.tally.read += 1
-        line = type(resource) is bytes
-        known = self._of_form(self._deidentifier.forms.find(resource)) if line else None
-        if known is not None:
-            return known
-        work, record = self._of_line(resource) if line else self._of(resource)
+    def _kept(self, resources: Iterable[Any]) -> list[_Kept]:
+        """The records of those that were not refused; each has a pseudonym."""
+        kept: list[_Kept] = []
+        rest, find = iter(resources), self._deidentifier.forms.find
+        while some := list(islice(rest, TOGETHER)):
+            self.tally.read += len(some)
+            found = [find(one) if type(one) is bytes else None for one in some]
+            for resource, known in zip(some, found, strict=True):
+                made = (known and self._of_form(known)) or self._of_resource(resource)
+                if made is not None:
+                    kept.append(made)
+        return kept
+
+    def _of_form(self, found: Found) -> _Kept | None:
+        """Whose a line is, its form tells before it is parsed; None where it has to be."""
+        form, values = found
+        if "id" not in form.record:
+            return None
+        text = values[form.owner] if form.owner >= 0 else None
+        latest = self._latest
+        if latest is None or latest[0] != text:  # mostly lines of one patient follow each other
+            identity = NOBODY if text is None else self._owners.named(text)
+            if identity is None:
+                return None
+            latest = self._latest = (text, self._work(identity))
+        work = latest[1]
+        record = work.session.of_form(found)
+        return None if record is None else (work, record, form)
+
+    def _of_resource(self, resource: Any) -> _Kept | None:
+        line, source = resource, resource
+        if type(line) is bytes:
+            source = read_line(line)
+        identity = self._owners.of(source) if type(source) is dict else None
+        work = self._work(identity or NOBODY)
+        learns = type(line) is bytes and type(source) is dict
+        session = work.session
+        record = session.of_parsed(line, source) if learns else session.apply(source)
         if isinstance(record, Refused):
             return None
         if "id" not in record:
             self.tally.refusals[(record["resourceType"], "no-id")] += 1
             return None
-        return _Kept(work, record, None)
-
-    def _of(self, resource: Any) -> tuple[_Open, Resource | Refused]:
-        work = self._work_of(resource)
-        return work, work.session.apply(resource)
-
-    def _of_line(self, line: bytes) -> tuple[_Open, Resource | Refused]:
-        """Something may be learned by it."""
-        source = read_line(line)
-        if type(source) is not dict:
-            return self._of(source)
-        work = self._work_of(source)
-        return work, work.session.of_parsed(line, source)
-
-    def _of_form(self, found: Found | None) -> _Kept | None:
-        """Whose a line is, its form tells before it is parsed; None where it has to be."""
-        if found is None:
-            return None
-        form, values = found
-        identity = self._owners.named(values[form.owner]) if form.owner >= 0 else NOBODY
-        if identity is None or "id" not in form.record:
-            return None
-        work = self._work(identity)
-        record = work.session.of_form(found)
-        return None if record is None else _Kept(work, record, form)
-
-    def _work_of(self, resource: Any) -> _Open:
-        identity = self._owners.of(resource) if type(resource) is dict else None
-        return self._work(identity or NOBODY)
+        return work, record, None
 
     def _made(self, kept: Sequence[_Kept], bundled: bool) -> list[Given]:
-        leads = addresses(one.record for one in kept) if bundled else {}
+        leads = addresses(record for _, record, _ in kept) if bundled else {}
         names: dict[_Open, list[str]] = defaultdict(list)
-        for one in kept:
-            names[one.work].append(one.record["id"])
+        for work, record, _ in kept:
+            names[work].append(record["id"])
         for work, ours in names.items():
             work.renderer = Renderer(work.session, leads, ours)
-        return [
-            Given(one.record["id"], one.record["resourceType"], self._shown(*one, bundled=bundled))
-            for one in kept
-        ]
+        write = self._entry if bundled else self._line
+        return [Given(one[1]["id"], one[1]["resourceType"], write(*one)) for one in kept]
 
-    def _shown(self, work: _Open, record: Resource, form: Form | None, *, bundled: bool) -> bytes:
-        renderer = work.renderer
-        line = form and self._lines.written(work.session, renderer, form, record)
-        if line is None:
-            return orjson.dumps((renderer.entry if bundled else renderer.resource)(record))
-        return entry(renderer, record, line) if bundled else line
+    def _line(self, work: _Open, record: Resource, form: Form | None) -> bytes:
+        found = form and self._lines.written(work.session, work.renderer, form, record)
+        return orjson.dumps(work.renderer.resource(record)) if found is None else found
+
+    def _entry(self, work: _Open, record: Resource, form: Form | None) -> bytes:
+        found = form and self._lines.written(work.session, work.renderer, form, record)
+        if found is None:
+            return orjson.dumps(work.renderer.entry(record))
+        return entry(work.renderer, record, found)
 
     def _identified(self, kept: Sequence[_Kept], made: Sequence[Given]) -> set[int]:
         """Which of them hold what identifies their own patient."""
         of_whom: dict[_Open, list[int]] = defaultdict(list)
-        for at, one in enumerate(kept):
-            of_whom[one.work].append(at)
+        for at, (work, _, _) in enumerate(kept):
+            of_whom[work].append(at)
         found: set[int] = set()
         for work, places in of_whom.items():
             own = work.renderer.spelled(work.given)
@@ -242,6 +247,7 @@ class Batch:
     # Sessions -------------------------------------------------------------------------------------
 
     def _work(self, identity: str) -> _Open:
+        self._latest = None
         found = self._open.get(identity)
         if found is not None:
             self._open.move_to_end(identity)
