@@ -7,9 +7,8 @@ is indispensable. What a server sends that is not this patient's is dropped, cou
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 
 from service.fhir import kinds, outcome, r5
 from service.fhir.capability import Capability, read_capability
@@ -26,6 +25,7 @@ from service.fhir.paging import Page, read_pages
 from service.fhir.record import PatientRecord, Pulled, SafetyEvent, Slice
 from service.fhir.since import Kept, KeptType, Terms
 from service.fhir.subjects import FOREIGN
+from service.fhir.together import side_by_side
 
 BARE_ID = "patient:bare-id"
 """Learned: this server finds a patient's resources by `id`, not by `Patient/id`."""
@@ -198,9 +198,8 @@ class Job:
         return self._spelled_otherwise(wanted, parts)
 
     def _run(self, wanted: list[Kind]) -> list[TypePull]:
-        with ThreadPoolExecutor(self.client.server.limits.concurrency) as pool:
-            running = [pool.submit(self._one, kind) for kind in wanted]
-            return [done.result() for done in running]
+        works = [partial(self._one, kind) for kind in wanted]
+        return side_by_side(works, self.client.server.limits.concurrency)
 
     def _one(self, kind: Kind) -> TypePull:
         """What has changed, where that is enough; else all."""

@@ -1,12 +1,9 @@
 """Work that is done while another part of a run waits for somebody."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 @contextmanager
@@ -42,16 +39,3 @@ def _when(begun: threading.Event, work: Callable[[], None], done: "Future[None]"
         done.set_exception(error)
     else:
         done.set_result(None)
-
-
-def side_by_side(
-    works: Sequence[Callable[[], T]], most: int, then: Callable[[], None] | None = None
-) -> list[T]:
-    """Results in the order of the works, all of which have come to their end; at most so many wait
-    for somebody at once. `then` is called when the first of them do. Of several errors the first in
-    that order is raised."""
-    with ThreadPoolExecutor(max(1, min(most, len(works))), "beside") as pool:
-        running = [pool.submit(work) for work in works]
-        if then is not None:
-            then()
-    return [done.result() for done in running]

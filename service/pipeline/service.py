@@ -141,6 +141,8 @@ class Service:
         self._meters = meters or RunMeters(CollectorRegistry())
         # A call that waits for its run holds a thread; some stay free for those that only ask.
         self._seats = threading.BoundedSemaphore(max(1, runtime.config.web.threads - SPARE_THREADS))
+        self._awaiting: dict[str, dict[int, Json]] = {}
+        """By run whose caller waits in this process, and try: what is answered, as it was made."""
         database = runtime.database
         self._runs = RunStore(database)
         self._twins = TwinStore(database)
@@ -248,12 +250,20 @@ class Service:
 
     def start(self, request: RunRequest, principal: Principal) -> Run:
         """Through the same queue as any run, so that a crash loses neither."""
+        return self._awaited(request, principal)[0]
+
+    def _awaited(self, request: RunRequest, principal: Principal) -> tuple[Run, Json | None]:
+        """The run when it has ended, and its Bundle if it was carried out by this process."""
         if not self._seats.acquire(blocking=False):
             raise self._full("threads")
+        run_id = ""
         try:
             run_id = self.enqueue(request, principal)
-            return _found(self._jobs.wait(run_id, self.runtime.config.limits.run_seconds))
+            answers = self._awaiting.setdefault(run_id, {})
+            run = _found(self._jobs.wait(run_id, self.runtime.config.limits.run_seconds))
+            return run, answers.get(run.attempt)
         finally:
+            self._awaiting.pop(run_id, None)
             self._seats.release()
 
     def enqueue(self, request: RunRequest, principal: Principal) -> str:
@@ -459,8 +469,10 @@ class Service:
         counts: Mapping[str, int],
     ) -> None:
         """What the run answers, what our façade shows of it, and how far the run is, in one."""
-        run_id = context.run_id
-        answer = self.runtime.sealer.seal(orjson.dumps(as_bundle(ready.parcels)), _context(run_id))
+        run_id, bundle = context.run_id, as_bundle(ready.parcels)
+        if (awaited := self._awaiting.get(run_id)) is not None:
+            awaited[context.attempt] = bundle
+        answer = self.runtime.sealer.seal(orjson.dumps(bundle), _context(run_id))
 
         def beside() -> None:
             self._results.keep(run_id, answer)
@@ -631,12 +643,12 @@ class Service:
     # -- FHIR ----------------------------------------------------------------------------------
 
     def assess(self, request: RunRequest, principal: Principal) -> Assessed:
-        run = self.start(request, principal)
+        run, bundle = self._awaited(request, principal)
         if not run.ended:
             raise ServiceError(Failure.STILL_RUNNING, run_id=run.id, retry_after=5)
         if run.state is not RunState.DONE:
             raise ServiceError(_failure_of(run), run_id=run.id)
-        return Assessed(run, self.bundle(run.id))
+        return Assessed(run, self.bundle(run.id) if bundle is None else bundle)
 
     def bundle(self, run_id: str) -> Json:
         sealed = _found(self._results.get(run_id))

@@ -16,11 +16,11 @@ from service.fhir.http import FhirClient
 from service.fhir.ladder import Choice, Rung, Why, choices, on_the_facade, row_key, steps_down
 from service.fhir.look import FirstLook
 from service.fhir.outbox import Note, OutboxItem, OutboxState
+from service.fhir.together import side_by_side
 from service.fhir.writeback import Taken, look_together, payload_of
 from service.pipeline.deliver import Delivered, Parcel, note_duplicates, to_write
 from service.pipeline.held import HeldOutbox
 from service.pipeline.make import Made
-from service.pipeline.meanwhile import side_by_side
 from service.pipeline.runtime import Runtime
 from service.refresh.beside import Beside
 from service.refresh.correct import Change, Corrector, Done, is_withdrawal

@@ -18,9 +18,10 @@ from service.auth import Principal, Role
 from service.auth.principals import Kind
 from service.fhir.outbox import OutboxItem, OutboxState
 from service.fhir.record import PatientRecord
+from service.fhir.together import side_by_side
 from service.pipeline.asof import last_record
 from service.pipeline.held import HeldOutbox
-from service.pipeline.meanwhile import meanwhile, side_by_side
+from service.pipeline.meanwhile import meanwhile
 from service.pipeline.origin import IDENTIFIER_SYSTEM, is_own, without_own
 from service.pipeline.refusals import Refusals
 from service.pipeline.runtime import open_runtime
