@@ -24,7 +24,9 @@ from bench.served import MODEL as PATIENT
 from mappings.from_fhir import map_unique
 from mappings.vocabulary.facts import Mapped
 from privacy import gate, ledger
-from privacy.deidentify import Deidentifier, Session
+from privacy.deidentify import Deidentifier, Refused, Session
+from privacy.forms import Form, Forms
+from privacy.lines import Lines
 from privacy.policy import load_policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.render import Renderer
@@ -43,7 +45,7 @@ from twin_engine.models.registry import all_models, default_models, get
 from twin_engine.state import UNITS_PER_DAY, State
 
 Json = dict[str, Any]
-Lines = tuple[Json, list[bytes]]  # a Patient, and lines of NDJSON about them
+Part = tuple[Json, list[bytes]]  # a Patient, and lines of NDJSON about them
 
 DAY = date(2026, 6, 1)
 FLOOR = "loads+dumps"
@@ -86,6 +88,7 @@ class _Kit:
     """What a service makes once and keeps."""
 
     deidentifier: Deidentifier
+    lines: Lines
     signer: SigningKey
 
     def session(self, patient: Json, link: SubjectRecord) -> Session:
@@ -95,7 +98,7 @@ class _Kit:
 
 
 def _kit() -> _Kit:
-    return _Kit(Deidentifier(load_policy(POLICY), GUARDS), SigningKey.generate())
+    return _Kit(Deidentifier(load_policy(POLICY), GUARDS), Lines(), SigningKey.generate())
 
 
 def _link(patient: str) -> SubjectRecord:
@@ -110,7 +113,7 @@ def _link(patient: str) -> SubjectRecord:
     )
 
 
-def _observations(name: str, parts: list[Lines]) -> Case:
+def _observations(name: str, parts: list[Part]) -> Case:
     """De-identify and map NDJSON of Observations: bytes in, facts out, everything counted."""
     return _of_lines("de-identify and map", name, parts, _facts, Aim(ratio=2.5))
 
@@ -118,7 +121,7 @@ def _observations(name: str, parts: list[Lines]) -> Case:
 def _of_lines(
     what: str,
     name: str,
-    parts: list[Lines],
+    parts: list[Part],
     work: Callable[[_Kit, Json, list[bytes]], object],
     aim: Aim,
 ) -> Case:
@@ -178,17 +181,35 @@ def _needed(resource: Json) -> Json:
 # -- bytes to FHIR ---------------------------------------------------------------------------------
 
 
-def _as_fhir(name: str, parts: list[Lines]) -> Case:
+def _as_fhir(name: str, parts: list[Part]) -> Case:
     """The same lines to de-identified FHIR: bytes in, bytes out, everything counted."""
     return _of_lines("de-identify as FHIR", name, parts, _rendered, Aim(ratio=4))
 
 
 def _rendered(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
+    """As files of lines are written: a form's lines alike, others by the renderer."""
     session = kit.session(patient, _link(patient["id"]))
-    records = list(_records(session, lines))
-    render = Renderer(session, ours=[record["id"] for record in records]).resource
-    written = sum(len(orjson.dumps(render(record))) for record in records)  # and not kept
+    kept = list(_with_forms(session, kit.deidentifier.forms, lines))
+    renderer = Renderer(session, ours=[record["id"] for _, record in kept])
+    written = 0  # and not kept
+    for form, record in kept:
+        line = None if form is None else kit.lines.written(session, renderer, form, record)
+        written += len(line or orjson.dumps(renderer.resource(record)))
     return written, session.counts
+
+
+def _with_forms(
+    session: Session, forms: Forms, lines: list[bytes]
+) -> Iterator[tuple[Form | None, Json]]:
+    for line in lines:
+        found = forms.find(line)
+        record = None if found is None else session.of_form(found)
+        if found is not None and record is not None:
+            yield found[0], record
+            continue
+        parsed = session.of_parsed(line, orjson.loads(line))
+        if not isinstance(parsed, Refused):
+            yield None, parsed
 
 
 # -- a Bundle to a Bundle --------------------------------------------------------------------------
