@@ -21,7 +21,7 @@ from bench.long import bundle
 from bench.processes import sandbox
 from bench.pulls import pull_cases
 from bench.served import MODEL as PATIENT
-from mappings.from_fhir import map_unique
+from mappings.from_fhir import map_groups, map_unique
 from mappings.vocabulary.facts import Mapped
 from privacy import gate, ledger
 from privacy.deidentify import Deidentifier, Refused, Session
@@ -141,11 +141,9 @@ def _of_lines(
 
 def _facts(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
     session = kit.session(patient, _link(patient["id"]))
-    return _mapped(session, _records(session, lines)), session.counts
-
-
-def _records(session: Session, lines: Iterable[bytes]) -> Iterator[Json]:
-    return Refusals().without(session.of_lines(lines, orjson.loads))
+    groups = Refusals().without_alone(session.alike(lines, orjson.loads))
+    per_day = UNITS_PER_DAY[session.policy.time.unit]
+    return map_groups(groups, session.now, per_day), session.counts
 
 
 def _mapped(session: Session, records: Iterable[Json]) -> Mapped:

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, TypeVar
 from privacy.compile import Compiler, Refusal, Rule
 from privacy.dicom.judge import Dataset, Judge
 from privacy.elements import IN_SCOPE, RESOURCE_TYPES
-from privacy.forms import Forms, Found
+from privacy.forms import Form, Forms, Found, Values
 from privacy.guards import Guards
-from privacy.plans import ODD, Noted, Odd, Planner
+from privacy.plans import MANY, ODD, Noted, Odd, Planner
 from privacy.policy import Policy
 from privacy.pseudonyms import Pseudonyms
 from privacy.subject import SubjectContext
@@ -31,7 +31,7 @@ Count = tuple[str, str, str]  # resource type, path inside it, what was done
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _VERSION = re.compile(r"/_history/[A-Za-z0-9\-.]{1,64}\Z")
 REMEMBERED = 10_000  # dates, and references, that are not worked out anew for each resource
-TOGETHER = 64  # lines that are taken apart before the first of them is judged
+TOGETHER = 512  # lines that are taken apart before the first of them is judged
 _PEOPLE = frozenset({"Patient", "RelatedPerson", "Person", "Practitioner", "Group"})
 _Found = TypeVar("_Found")
 
@@ -169,17 +169,42 @@ class Session:
             return self.refuse(name, refusal.reason, refusal.path)
         return record
 
-    def of_lines(
-        self, lines: Iterable[bytes], parse: Callable[[bytes], Any]
-    ) -> Iterator[dict[str, Any] | Refused]:
+    def alike(self, lines: Iterable[bytes], parse: Callable[[bytes], Any]) -> Iterator[list[Any]]:
         """The same of lines of NDJSON, which are parsed only if nothing like them was read before.
 
-        Some at a time: it is quicker to take many apart, and then to judge many.
+        In no order, but together what is alike: records of one list differ in ids, references,
+        times and numbers alone. What was refused stands by itself.
         """
         rest = iter(lines)
         while some := list(islice(rest, TOGETHER)):
-            found = list(map(self._forms.find, some))
-            yield from [self._of_line(*one, parse) for one in zip(some, found, strict=True)]
+            groups: dict[int, tuple[Form, list[Values], list[bytes]]] = {}
+            for line, found in zip(some, map(self._forms.find, some), strict=True):
+                if found is None:
+                    yield [self.of_parsed(line, parse(line))]
+                    continue
+                form, values = found
+                group = groups.get(id(form))
+                if group is None:
+                    group = groups[id(form)] = (form, [], [])
+                group[1].append(values)
+                group[2].append(line)
+            for group in groups.values():
+                yield from self._alike(*group, parse)
+
+    def _alike(
+        self,
+        form: Form,
+        values: list[Values],
+        lines: list[bytes],
+        parse: Callable[[bytes], Any],
+    ) -> Iterable[list[Any]]:
+        try:
+            return (form.fill(values, self, form.record, form.counted),)
+        except ODD:  # one of them
+            return [
+                [self._of_line(line, (form, one), parse)]
+                for line, one in zip(lines, values, strict=True)
+            ]
 
     def of_line(self, line: bytes, parse: Callable[[bytes], Any]) -> dict[str, Any] | Refused:
         return self._of_line(line, self._forms.find(line), parse)
@@ -194,9 +219,15 @@ class Session:
         """The same of a line of a known form; None if it has to be parsed all the same."""
         (_, fill, record, counted, _, _), values = found
         try:
-            return fill(values, self, record, counted)
+            return fill((values,), self, record, counted)[0]
         except ODD:
             return None
+
+    def note(self, counted: tuple[int, ...]) -> None:
+        """What plans would have counted of some lines."""
+        if len(self.done) > MANY:
+            self.add_up()
+        self.done += counted
 
     def of_parsed(self, line: bytes, source: Any) -> dict[str, Any] | Refused:
         """The same of a line that was parsed: something may be learned by it."""

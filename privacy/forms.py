@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from privacy.elements import BASES, elements_of
 from privacy.plans import (
-    MANY,
     MEMORIES,
     ODD,
     REFERRING,
@@ -54,7 +53,8 @@ TRIES = 8  # how often they are met without a form until they are taken to have 
 Record = dict[str, Any]
 Values = tuple[str | int | float, ...]
 Path = tuple[str | int, ...]
-Fill = Callable[[Values, "Session", Record, tuple[int, ...]], Record]
+# The records of some lines of one form.
+Fill = Callable[[Iterable[Values], "Session", Record, tuple[int, ...]], list[Record]]
 
 # Of these more is told than the resource says: age, and how images were acquired.
 _MORE = frozenset({"Patient", "ImagingStudy"})
@@ -324,7 +324,7 @@ def blank(record: Record, places: Iterable[Place]) -> Record:
 
 
 def written(kind: str, places: Collection[Place]) -> Fill:
-    """The function that fills in a record, line by line."""
+    """The function that fills in records, line by line."""
     checks: list[str] = []
     kept: list[str] = []
     last: list[str] = []
@@ -336,32 +336,33 @@ def written(kind: str, places: Collection[Place]) -> Fill:
         checks += [check(f"v{at}")] if check else []
         # Drawn only when all else was as expected.
         (last if place.action == "pseudonym" else kept).append(text)
+    names = "".join(f"v{at}, " for at in range(len(places))) or "_"
+    each = [*checks, "kept = record.copy()", *kept, *last, "made.append(kept)"]
     lines = [
-        "def fill(values, session, record, counted):",
-        f"{''.join(f'v{at}, ' for at in range(len(places)))} = values" if places else "",
-        *(f"{name} = session.{name}" for name in MEMORIES if f"{name}.get" in "".join(kept)),
-        *checks,
-        "kept = record.copy()",
-        *kept,
-        *last,
-        "done = session.done",
-        "if len(done) > MANY: session.add_up()",
-        "done += counted",
-        "return kept",
+        "def fill(some, session, record, counted):",
+        "made = []",
+        *(
+            f"{name} = session.{name}"
+            for name in REMEMBERED
+            if f"{name}" in "".join([*kept, *last])
+        ),
+        f"for {names} in some:",
+        *(f"    {line}" for line in each),
+        "session.note(counted * len(made))",
+        "return made",
     ]
-    fill: Fill = defined(
-        "\n    ".join(filter(None, lines)), f"form {kind}", {"Odd": Odd, "MANY": MANY}
-    )["fill"]
+    fill: Fill = defined("\n    ".join(lines), f"form {kind}", {"Odd": Odd})["fill"]
     return fill
 
 
+REMEMBERED = (*MEMORIES, "pseudonym")  # of a session, looked up once for many lines
 # How a value is checked before anything is done, and what is made of it.
 _FILLED: dict[str, tuple[Callable[[str], str] | None, str]] = {
     "number": (number_check, "{value}"),
     "offset": (None, "times.get({value}) or session.time({value})"),
     "own": (None, "own_texts.get({value}) or session.own({value})"),
     "told": (None, "told_texts.get({value}) or session.told({value})"),
-    "pseudonym": ("if not {}: raise Odd".format, "session.pseudonym({kind!r}, {value})"),
+    "pseudonym": ("if not {}: raise Odd".format, "pseudonym({kind!r}, {value})"),
 }
 
 

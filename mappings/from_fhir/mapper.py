@@ -10,7 +10,7 @@ from mappings.from_fhir.family import map_family_history
 from mappings.from_fhir.imaging import map_imaging_study, map_report
 from mappings.from_fhir.immunization import map_immunization
 from mappings.from_fhir.medication import map_medication_request, map_medication_statement
-from mappings.from_fhir.observation import map_observation
+from mappings.from_fhir.observation import map_alike, map_observation
 from mappings.from_fhir.patient import map_patient
 from mappings.from_fhir.procedure import map_procedure
 from mappings.from_fhir.settle import settle
@@ -54,17 +54,37 @@ def map_records(records: Iterable[Record], now: int | None = None, per_day: int 
 
 def map_unique(records: Iterable[Record], now: int | None = None, per_day: int = 1) -> Mapped:
     """The same where no two records share an id: none is held longer than mapping it takes."""
-    out = Collector()
-    waiting: list[Record] = []
+    out, waiting = Collector(), list[Record]()
     for record in records:
-        kind = record["resourceType"]
-        mapper = _AT_ONCE.get(kind)
-        if mapper is not None:
-            mapper(record, out)
-        elif kind == "Medication":
-            out.medicines[f"Medication/{record['id']}"] = record
-        elif kind in _WAITING:
-            waiting.append(record)
+        _map(record, out, waiting)
+    return _settled(out, waiting, now, per_day)
+
+
+def map_groups(groups: Iterable[list[Record]], now: int | None = None, per_day: int = 1) -> Mapped:
+    """The same of records that come in lists; those of one list differ in ids, references, times
+    and numbers alone."""
+    out, waiting = Collector(), list[Record]()
+    for group in groups:
+        if group[0]["resourceType"] == "Observation":
+            map_alike(group, out)
+        else:
+            for record in group:
+                _map(record, out, waiting)
+    return _settled(out, waiting, now, per_day)
+
+
+def _map(record: Record, out: Collector, waiting: list[Record]) -> None:
+    kind = record["resourceType"]
+    mapper = _AT_ONCE.get(kind)
+    if mapper is not None:
+        mapper(record, out)
+    elif kind == "Medication":
+        out.medicines[f"Medication/{record['id']}"] = record
+    elif kind in _WAITING:
+        waiting.append(record)
+
+
+def _settled(out: Collector, waiting: list[Record], now: int | None, per_day: int) -> Mapped:
     for record in waiting:
         MAPPERS[record["resourceType"]](record, out)
     out.birth = _earliest_birth(out, now, per_day)

@@ -45,6 +45,25 @@ def map_observation(record: Record, out: Collector) -> None:
         map_in_full(record, out)
 
 
+def map_alike(records: list[Record], out: Collector) -> None:
+    """Records that differ in ids, references, times and numbers alone: the first one tells what
+    their numbers stand for."""
+    first = records[0]
+    reading = _reading_of(first) if len(records) > 1 and _is_plain(first) else None
+    if reading is None:
+        for record in records:
+            map_observation(record, out)
+        return
+    status = first["status"]
+    for record in records:
+        value, point = record["valueQuantity"]["value"], record["effectiveDateTime"]
+        fact = _fact(reading, value, record["id"], point, status)
+        if fact is None:
+            map_in_full(record, out)
+        else:
+            out.measurements.append(fact)
+
+
 # What a number is with nothing special about it ---------------------------------------------------
 
 
@@ -71,18 +90,23 @@ def _reading(
     )  # fmt: skip
 
 
-def _plain_fact(element: Record, name: str, point: list[Any], status: str) -> Measurement | None:
-    """A number under one code, in a unit that is written out; `element` may be a component."""
+def _reading_of(element: Record) -> _Reading | None:
+    """What a number under one code, in a unit that is written out, stands for; `element` may be a
+    component."""
     try:
         [coding], quantity = element["code"]["coding"], element["valueQuantity"]
-        reading = _reading(
+        if len(quantity) > 4:
+            return None
+        return _reading(
             coding["system"], coding["code"], quantity["unit"], quantity["system"], quantity["code"]
         )
-        value = quantity["value"]
     except (KeyError, TypeError, ValueError):
         return None
-    if reading is None or value is None or len(quantity) > 4:
-        return None
+
+
+def _fact(
+    reading: _Reading, value: float, name: str, point: list[Any], status: str
+) -> Measurement | None:
     concept, origin, unit, factor, offset, decimals, power, low, high = reading
     value = value * factor + offset
     whole = value * power
@@ -94,6 +118,24 @@ def _plain_fact(element: Record, name: str, point: list[Any], status: str) -> Me
     time, precision = point
     fact = concept, time, value, name, precision, "", status, origin, unit, "", (), "", ""
     return _measurement(fact)
+
+
+def _plain_fact(element: Record, name: str, point: list[Any], status: str) -> Measurement | None:
+    reading = _reading_of(element)
+    value = None if reading is None else element["valueQuantity"].get("value")
+    if reading is None or value is None:
+        return None
+    return _fact(reading, value, name, point, status)
+
+
+def _is_plain(record: Record) -> bool:
+    status = record.get("status")
+    return (
+        bool(record.get("effectiveDateTime"))
+        and status in _STATUSES
+        and _SPECIAL.isdisjoint(record)
+        and record.get("valueQuantity", {}).get("value") is not None
+    )
 
 
 def map_plain(record: Record, out: Collector) -> bool:

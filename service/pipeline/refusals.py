@@ -35,6 +35,14 @@ class Refusals:
             else:
                 yield item
 
+    def without_alone(self, groups: Iterable[list[Any]]) -> Iterator[list[Json]]:
+        """The same of records that stand together: what was refused stands by itself."""
+        for group in groups:
+            if len(group) == 1 and isinstance(group[0], Refused):
+                self._count(group[0])
+            else:
+                yield group
+
     def _count(self, refused: Refused) -> None:
         if refused.reason != _OUT_OF_SCOPE:
             element = refused.path.rpartition(".")[2]

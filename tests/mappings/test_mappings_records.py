@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mappings_path import mapped
 
-from mappings.from_fhir import MAPPERS, map_records, map_unique
+from mappings.from_fhir import MAPPERS, map_groups, map_records, map_unique
 from mappings.from_fhir.collect import Collector
 from mappings.from_fhir.observation import map_in_full, map_plain
 from mappings.vocabulary import concept, rules
@@ -167,6 +167,37 @@ def test_the_short_way_of_plain_numbers_makes_what_the_long_one_makes(
     map_in_full(record, full)
     assert vars(short) == vars(full if taken else Collector())
     assert taken or not ordinary or change
+
+
+@given(
+    single | panel | bare,
+    unusual,
+    st.booleans(),
+    st.lists(st.tuples(st.floats(-10, 5000) | st.integers(-10, 5000), moments), min_size=1),
+)
+def test_what_comes_together_is_mapped_as_what_comes_one_by_one(
+    record: dict[str, Any],
+    change: dict[str, Any],
+    ordinary: bool,
+    differing: list[tuple[float, tuple[int, str]]],
+) -> None:
+    """Records that differ in ids, times and numbers alone."""
+    alike = [
+        other_values((ORDINARY if ordinary else record) | change, f"o{at}", number, list(time))
+        for at, (number, time) in enumerate(differing)
+    ]
+    assert map_groups([alike], now=100) == map_unique(alike, now=100)
+
+
+def other_values(
+    record: dict[str, Any], name: str, number: float, time: list[Any]
+) -> dict[str, Any]:
+    made = record | {"id": name}
+    if made.get("effectiveDateTime"):
+        made["effectiveDateTime"] = time
+    if made.get("valueQuantity", {}).get("value") is not None:
+        made["valueQuantity"] = made["valueQuantity"] | {"value": number}
+    return made
 
 
 def pressure(code: str, value: float, **more: Any) -> dict[str, Any]:

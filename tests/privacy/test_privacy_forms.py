@@ -16,7 +16,7 @@ from privacy_support import CODES, LOINC, SAFE_HARBOR, UCUM, observation, sessio
 from support.depth import examples
 
 from privacy import forms
-from privacy.deidentify import Deidentifier, Session
+from privacy.deidentify import Deidentifier, Refused, Session
 from privacy.pseudonyms import Pseudonyms
 
 ROOT = Path(__file__).parents[2]
@@ -39,9 +39,17 @@ def compare(lines: list[bytes], policy: str, *, rounds: int = 3) -> Session:
         made, wanted = quick.of_line(line, orjson.loads), careful.apply(orjson.loads(line))
         assert made == wanted
         assert spelled(made) == spelled(wanted)  # 1 is not 1.0
+    require_alike(quick, careful)
+    made = [record for group in quick.alike(lines, orjson.loads) for record in group]
+    wanted = [careful.apply(orjson.loads(line)) for line in lines]
+    assert sorted(map(spelled, made)) == sorted(map(spelled, wanted))
+    require_alike(quick, careful)
+    return quick
+
+
+def require_alike(quick: Session, careful: Session) -> None:
     assert quick.counts == careful.counts
     assert (quick.refusals, quick.labels) == (careful.refusals, careful.labels)
-    return quick
 
 
 def spelled(made: Any) -> bytes:
@@ -211,6 +219,20 @@ def test_of_codes_and_names_that_nobody_knows_no_form_is_remembered(change: dict
     own = learned(KNOWN | change)
     assert own._forms.find(line_of(KNOWN | change)) is None
     compare([line_of(KNOWN | change)] * 3, "safe-harbor")
+
+
+def test_what_is_alike_comes_together_and_what_is_refused_alone() -> None:
+    own = learned(KNOWN)
+    other = KNOWN | {"code": {"coding": [{"system": LOINC, "code": "2160-0"}]}}
+    foreign = KNOWN | {"subject": {"reference": "Patient/p2"}}
+    for _ in range(2):
+        own.of_line(line_of(other), orjson.loads)
+    some = [KNOWN, other, KNOWN | {"id": "2"}, other | {"id": "3"}, KNOWN | {"id": "4"}]
+    sizes = [len(group) for group in own.alike(map(line_of, some), orjson.loads)]
+    assert sorted(sizes) == ([2, 3] if COMPILED else [1] * 5)
+    groups = list(own.alike(map(line_of, [KNOWN, foreign, KNOWN]), orjson.loads))
+    assert [len(group) for group in groups] == [1, 1, 1]
+    assert sum(isinstance(group[0], Refused) for group in groups) == 1
 
 
 def test_forms_know_whose_a_line_is() -> None:
