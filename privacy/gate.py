@@ -519,9 +519,10 @@ class _Needles:
     def _as_digests(self) -> dict[str, str]:
         """What of values spelled otherwise could be taken for a digest → rule."""
         found: dict[str, str] = {}
-        for raw in self.hidden:
-            for form, kind in _spellings(raw) if len(raw) in _FILL_A_DIGEST else ():
-                found.setdefault(form, f"{self.hidden[raw]}-{kind}")
+        for rule, texts in self._texts():
+            for raw in _filling_a_digest(texts):
+                for form, kind in _spellings(raw):
+                    found.setdefault(form, f"{rule}-{kind}")
         return found
 
     def in_number(self, text: str) -> str | None:
@@ -719,6 +720,17 @@ _FILL_A_DIGEST = frozenset(
     for size in range(2 * _HASHES["sha256"])
     if any(len(form) == _HASHES["sha256"] for form, _ in _spellings(bytes(size)))
 )
+
+
+def _filling_a_digest(texts: Iterable[str]) -> Iterator[bytes]:
+    """Those of which an encoding is so long. Of ASCII that is seen before it is bytes."""
+    for text in texts:
+        if len(text) in _FILL_A_DIGEST or not text.isascii():
+            raw = text.encode("utf-8", "surrogatepass")
+            if len(raw) in _FILL_A_DIGEST:
+                yield raw
+
+
 _DAY, _MONTH = r"(?:0[1-9]|[12]\d|3[01])", r"(?:0[1-9]|1[0-2])"
 _PATTERNS = {
     name: re.compile(pattern, re.IGNORECASE)
