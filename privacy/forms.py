@@ -87,6 +87,14 @@ class Place(NamedTuple):
     action: str
 
 
+class Apart(NamedTuple):
+    """A line that was taken apart by whoever read it."""
+
+    line: bytes
+    residue: bytes
+    values: Values
+
+
 Found = tuple[Form, Values]
 
 
@@ -107,6 +115,11 @@ class Forms:
         self.find: Callable[[bytes], Found | None] = (
             _never if _apart is None else partial(_apart.find, self._known)
         )
+
+    def find_apart(self, found: Apart) -> Found | None:
+        """The same of a line that was taken apart before."""
+        form, values = self._known.get(found.residue), found.values
+        return None if form is None else (form, tuple([values[at] for at in form.wanted]))
 
     def learn(self, line: bytes, source: Any, session: "Session") -> Record | None:
         """The record of a line that was parsed to `source`, if its form could be learned by it."""

@@ -207,7 +207,12 @@ def squash(text: str) -> str:
 
 # What stands above a text: a name or address, a person or place, neither, both.
 NAMED, PERSON = 1, 2
-Column = tuple[int, str, Iterable[str]]  # what stands above these texts, and their key
+# By what stands above (0 to 3), the distinct texts of each key.
+Texts = list[defaultdict[str, set[str]]]
+
+
+def no_texts() -> Texts:
+    return [defaultdict(set) for _ in range(4)]
 
 
 class Collected(NamedTuple):
@@ -227,13 +232,11 @@ def collect_identifiers(resources: Iterable[Any]) -> IdentifyingValues:
     return collect(resources).values
 
 
-def collect(resources: Iterable[Any], columns: Iterable[Column] = ()) -> Collected:
-    """The same, with the extent of what was walked through. `columns`: texts of which is known how
-    they stand in other resources of the same patient, which nobody has walked through."""
+def collect(resources: Iterable[Any], more: Texts | None = None) -> Collected:
+    """The same, with the extent of what was walked through. `more`: texts of other resources of the
+    same patient, which nobody has walked through; what is found is added to them."""
     values = IdentifyingValues()
-    walk = _Walk(resources)
-    for context, key, texts in columns:
-        walk.texts[context][key].update(texts)
+    walk = _Walk(resources, more or no_texts())
     for context, found in enumerate(walk.texts):
         for key, texts in found.items():
             _sort_in(context, key, texts, values)
@@ -270,9 +273,8 @@ class _Below(dict[str, int]):
 class _Walk:
     """Through all that resources hold, once."""
 
-    def __init__(self, resources: Iterable[Any]) -> None:
-        # By what stands above (0 to 3), the distinct texts of each key.
-        self.texts: list[dict[str, set[str]]] = [defaultdict(set) for _ in range(4)]
+    def __init__(self, resources: Iterable[Any], texts: Texts) -> None:
+        self.texts = texts
         self._pending: list[list[dict[str, Any]]] = [[{"": list(resources)}], [], [], []]
         self._below = _Below()
         self.keys, self.levels = -1, 0  # the one above is ours

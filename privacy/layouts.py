@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from privacy.gate import NAMED, Column, below, identifies, key_told
+from privacy.gate import NAMED, Texts, below, identifies, key_told
 
 try:
     from privacy import _apart
@@ -67,11 +67,11 @@ class Layout(NamedTuple):
         """What these lines, all of this layout, say whose they are."""
         return {tuple([line[at] for at in self.about]) for line in lines}
 
-    def columns(self, lines: list[Values]) -> Iterator[Column]:
-        """What stands in them."""
+    def add(self, lines: list[Values], texts: Texts) -> None:
+        """What stands in them, to what is collected of a patient."""
         values: list[Any] = list(zip(*lines, strict=True))
         for at, context, key in self.slots:
-            yield context, key, values[at]
+            texts[context][key].update(values[at])
 
 
 class Layouts:

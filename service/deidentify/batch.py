@@ -16,7 +16,7 @@ from mappings import vocabulary
 from privacy import ledger
 from privacy.deidentify import Count, Refused, Session
 from privacy.elements import BASES, elements_of
-from privacy.forms import Form, Found
+from privacy.forms import Apart, Form, Found
 from privacy.gate import Searcher
 from privacy.lines import Lines, entry
 from privacy.policy import Policy
@@ -142,8 +142,8 @@ class Batch:
     def apply(self, resources: Iterable[Any], *, bundled: bool = False) -> list[Given]:
         """What may be given out of some resources, `bundled` as the entries of one Bundle.
 
-        A resource may also be `bytes`, not parsed yet: of lines whose like was read before, most
-        need not be.
+        A resource may also be `bytes`, or `Apart`, not parsed yet: of lines whose like was read
+        before, most need not be.
 
         They are searched together. What identifies somebody is left out, and what is left is made
         and searched once more: a reference may not lead to what is not there.
@@ -161,15 +161,20 @@ class Batch:
     def _kept(self, resources: Iterable[Any]) -> list[_Kept]:
         """The records of those that were not refused; each has a pseudonym."""
         kept: list[_Kept] = []
-        rest, find = iter(resources), self._deidentifier.forms.find
+        rest = iter(resources)
         while some := list(islice(rest, TOGETHER)):
             self.tally.read += len(some)
-            found = [find(one) if type(one) is bytes else None for one in some]
+            found = list(map(self._found, some))
             for resource, known in zip(some, found, strict=True):
                 made = (known and self._of_form(known)) or self._of_resource(resource)
                 if made is not None:
                     kept.append(made)
         return kept
+
+    def _found(self, resource: Any) -> Found | None:
+        if type(resource) is Apart:
+            return self._deidentifier.forms.find_apart(resource)
+        return self._deidentifier.forms.find(resource) if type(resource) is bytes else None
 
     def _of_form(self, found: Found) -> _Kept | None:
         """Whose a line is, its form tells before it is parsed; None where it has to be."""
@@ -188,7 +193,7 @@ class Batch:
         return None if record is None else (work, record, form)
 
     def _of_resource(self, resource: Any) -> _Kept | None:
-        line, source = resource, resource
+        line = source = resource.line if type(resource) is Apart else resource
         if type(line) is bytes:
             source = read_line(line)
         identity = self._owners.of(source) if type(source) is dict else None

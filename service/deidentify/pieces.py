@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from privacy.gate import Column
+from privacy.forms import Apart
+from privacy.gate import Texts, no_texts
 from privacy.layouts import Layout, Layouts, Values, apart, split
 from service.deidentify.people import Owners
 
@@ -47,16 +48,16 @@ class Laid:
     """The resources of one Bundle: texts of those that need not be parsed, and which others do."""
 
     def __init__(self, lines: list[bytes]) -> None:
-        self.columns: dict[str, list[Column]] = defaultdict(list)  # by owner; nobody's under ""
+        self.texts: dict[str, Texts] = defaultdict(no_texts)  # by owner; nobody's under ""
         self._lines, self._owners = lines, Owners()
-        parts = list(map(apart, lines))
-        self._others = [at for at, part in enumerate(parts) if part is None]
-        for residue, places in _alike(parts).items():
+        self._parts = list(map(apart, lines))
+        self._others = [at for at, part in enumerate(self._parts) if part is None]
+        for residue, places in _alike(self._parts).items():
             layout = _LAYOUTS.of(residue, repeats=len(places) > 1)
             if layout is None:
                 self._others += places
             else:
-                self._take(layout, [part[1] for at in places if (part := parts[at])])
+                self._take(layout, [part[1] for at in places if (part := self._parts[at])])
 
     def others(self) -> bytes:
         """What has to be parsed, as one list. Each begins and ends where the parser sees it begin
@@ -64,11 +65,12 @@ class Laid:
         return b"[%b]" % b",".join([self._lines[at] for at in self._others])
 
     def with_parsed(self, others: list[Resource]) -> list[Any]:
-        """All resources in their order."""
-        resources: list[Any] = list(self._lines)
-        for at, other in zip(self._others, others, strict=True):
-            resources[at] = other
-        return resources
+        """All resources in their order; those that were not parsed as `Apart`."""
+        parsed = dict(zip(self._others, others, strict=True))
+        return [
+            Apart(line, *part) if part is not None and at not in parsed else parsed[at]
+            for at, (line, part) in enumerate(zip(self._lines, self._parts, strict=True))
+        ]
 
     def _take(self, layout: Layout, lines: list[Values]) -> None:
         said = layout.said(lines)
@@ -77,7 +79,7 @@ class Laid:
                 self._take(layout, [line])
             return
         owner = next(filter(None, map(self._owners.named, *said)), "")
-        self.columns[owner] += layout.columns(lines)
+        layout.add(lines, self.texts[owner])
 
 
 def _alike(parts: Iterable[tuple[bytes, Values] | None]) -> dict[bytes, list[int]]:

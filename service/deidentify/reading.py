@@ -7,7 +7,7 @@ nothing.
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from privacy.gate import Collected, Column, collect
+from privacy.gate import Collected, Texts, collect
 from service.deidentify.people import Identifying, by_owner
 from service.deidentify.pieces import MARK, Laid, Pieces, in_pieces
 from service.fhir.errors import SourceError
@@ -28,7 +28,7 @@ class Reading:
         self.parsed = self._in_pieces(data) or parsed(data, walk=self._walk)
 
     def resources(self) -> list[Any]:
-        """Those that were not parsed, because the like of them was read before, as bytes."""
+        """Those that were not parsed, because the like of them was read before, as `Apart`."""
         if self._resources is not None:
             return self._resources
         if self.identifying is not None:  # then nothing in them has to be made plain
@@ -45,7 +45,7 @@ class Reading:
         found: dict[str, Collected] = {}
 
         def walk(others: list[Resource]) -> tuple[int, list[Resource]]:
-            found.update(_collected(others, laid.columns))
+            found.update(_collected(others, laid.texts))
             return sum(one.keys for one in found.values()), []
 
         try:
@@ -71,14 +71,12 @@ class Reading:
         return keys + sum(one.keys for one in found.values()), referring
 
 
-def _collected(
-    resources: Iterable[Resource], columns: Mapping[str, list[Column]]
-) -> dict[str, Collected]:
-    """By owner, also of resources of which there are columns alone."""
+def _collected(resources: Iterable[Resource], texts: Mapping[str, Texts]) -> dict[str, Collected]:
+    """By owner, also of resources of which there are texts alone."""
     owned = by_owner(resources)
     return {
-        identity: collect(owned.get(identity, ()), columns.get(identity, ()))
-        for identity in {**owned, **columns}
+        identity: collect(owned.get(identity, ()), texts.get(identity))
+        for identity in {**owned, **texts}
     }
 
 

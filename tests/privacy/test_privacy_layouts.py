@@ -13,7 +13,7 @@ from privacy_ordinary import POLICIES, SCOPE, Ordinary
 from support.depth import examples
 
 from privacy import layouts
-from privacy.gate import collect
+from privacy.gate import collect, no_texts
 from privacy.layouts import Layout, Layouts, apart, layout_of, split
 
 COMPILED = layouts._apart is not None
@@ -39,8 +39,9 @@ def same(line: bytes) -> Layout | None:
     parts = apart(line)
     layout = None if parts is None else layout_of(parts[0])
     if parts is not None and layout is not None:
-        source = orjson.loads(line)
-        walked, laid = collect([source]), collect((), layout.columns([parts[1]]))
+        source, texts = orjson.loads(line), no_texts()
+        layout.add([parts[1]], texts)
+        walked, laid = collect([source]), collect((), texts)
         assert laid.values == walked.values
         assert laid.references == walked.references
         assert layout.said([parts[1]]) == {tuple(said_by(source))}
