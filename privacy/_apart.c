@@ -64,7 +64,7 @@ static const Name REPEATING[] = {
 
 /* Names below which even these are a matter of one patient, or of one house. */
 static const Name BY_THEMSELVES[] = {
-    {4, "meta"}, {10, "identifier"}, {9, "extension"}, {9, "contained"}, {0, NULL},
+    {4, "meta"}, {4, "text"}, {10, "identifier"}, {9, "extension"}, {9, "contained"}, {0, NULL},
 };
 
 static unsigned char meant[256]; /* by a letter after a backslash */
