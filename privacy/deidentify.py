@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from privacy.compile import Compiler, Refusal, Rule
 from privacy.dicom.judge import Dataset, Judge
 from privacy.elements import IN_SCOPE, RESOURCE_TYPES
-from privacy.forms import Form, Forms, Found, Values
+from privacy.forms import Form, Forms, Found, Leaves, Values
 from privacy.guards import Guards
 from privacy.plans import MANY, ODD, Noted, Odd, Planner
 from privacy.policy import Policy
@@ -217,9 +217,17 @@ class Session:
 
     def of_form(self, found: Found) -> dict[str, Any] | None:
         """The same of a line of a known form; None if it has to be parsed all the same."""
-        (_, fill, record, counted, _, _), values = found
+        form, values = found
         try:
-            return fill((values,), self, record, counted)[0]
+            return form.fill((values,), self, form.record, form.counted)[0]
+        except ODD:
+            return None
+
+    def leaves_of(self, found: Found) -> Leaves | None:
+        """What the record of that line has of its own: for those who need no record of it."""
+        form, values = found
+        try:
+            return form.judge(values, self, form.counted)
         except ODD:
             return None
 

@@ -53,8 +53,20 @@ TRIES = 8  # how often they are met without a form until they are taken to have 
 Record = dict[str, Any]
 Values = tuple[str | int | float, ...]
 Path = tuple[str | int, ...]
+Leaves = tuple[Any, ...]  # what a record has of its own, in the order of a form's paths
 # The records of some lines of one form.
 Fill = Callable[[Iterable[Values], "Session", Record, tuple[int, ...]], list[Record]]
+Judge = Callable[[Values, "Session", tuple[int, ...]], Leaves]  # of one line, without a record
+Put = Callable[[Leaves, Record], Record]  # which this makes, where one is needed
+
+
+class Written(NamedTuple):
+    """Functions that were written for one order of places."""
+
+    fill: Fill
+    judge: Judge
+    place: Put
+
 
 # Of these more is told than the resource says: age, and how images were acquired.
 _MORE = frozenset({"Patient", "ImagingStudy"})
@@ -70,6 +82,10 @@ class Form(NamedTuple):
     counted: tuple[int, ...]  # bundles of the plan
     type: str
     owner: int  # which of the wanted values says whose it is; -1 if none does
+    name: int  # which of the leaves is the pseudonym of the record; -1 if it has none
+    paths: tuple[Path, ...]
+    judge: Judge
+    place: Put
 
 
 class Cut(NamedTuple):
@@ -110,7 +126,7 @@ class Forms:
         self._planner = planner
         self._known: dict[bytes, Form] = {}
         self._met: dict[int, int] = {}  # how often before
-        self._fills: dict[tuple[str, tuple[Place, ...]], Fill] = {}
+        self._fills: dict[tuple[str, tuple[Place, ...]], Written] = {}
         # The form of a line, if it has a known one, and what is its own.
         self.find: Callable[[bytes], Found | None] = (
             _never if _apart is None else partial(_apart.find, self._known)
@@ -159,13 +175,19 @@ class Forms:
         judge.require_kept(cut.path for cut in cuts if not cut.out)
         wanted = [(at, found) for at, cut in enumerate(out) if (found := judge.place(cut))]
         places = [place for _, place in wanted]
+        functions = self._written(kind, tuple(places))
+        paths = tuple(place.path for place in places)
         form = Form(
             bytes(at for at, _ in wanted),
-            self._fill(kind, tuple(places)),
+            functions.fill,
             blank(record, places),
             counted,
             kind,
             _owner(places, source),
+            paths.index(("id",)) if ("id",) in paths else -1,
+            paths,
+            functions.judge,
+            functions.place,
         )
         if len(self._known) >= FORMS:
             self._known.clear()
@@ -181,7 +203,7 @@ class Forms:
         record: Record = plan(source, session, session.done)
         return record
 
-    def _fill(self, kind: str, places: tuple[Place, ...]) -> Fill:
+    def _written(self, kind: str, places: tuple[Place, ...]) -> Written:
         found = self._fills.get((kind, places))
         if found is None:
             if len(self._fills) >= FORMS:
@@ -336,36 +358,48 @@ def blank(record: Record, places: Iterable[Place]) -> Record:
 # Filling in ---------------------------------------------------------------------------------------
 
 
-def written(kind: str, places: Collection[Place]) -> Fill:
-    """The function that fills in records, line by line."""
-    checks: list[str] = []
-    kept: list[str] = []
-    last: list[str] = []
-    holders: dict[Path, str] = {(): "kept"}
-    for at, place in enumerate(places):
-        check, made = _FILLED[place.action]
-        holder = _holder(place.path[:-1], holders, kept)
-        text = f"{holder}[{place.path[-1]!r}] = {made.format(value=f'v{at}', kind=kind)}"
-        checks += [check(f"v{at}")] if check else []
-        # Drawn only when all else was as expected.
-        (last if place.action == "pseudonym" else kept).append(text)
-    names = "".join(f"v{at}, " for at in range(len(places))) or "_"
-    each = [*checks, "kept = record.copy()", *kept, *last, "made.append(kept)"]
-    lines = [
+def written(kind: str, places: Collection[Place]) -> Written:
+    """The functions that judge the values of lines and fill in records, line by line."""
+    found = list(enumerate(places))
+    leaves = "".join(f"v{at}, " for at, _ in found)
+    judged, placed = _judging(kind, found), _placing(found)
+    used = [f"{name} = session.{name}" for name in REMEMBERED if name in "".join(judged)]
+    unpacked = f"{leaves or '_'} = values"
+    text = [
         "def fill(some, session, record, counted):",
-        "made = []",
-        *(
-            f"{name} = session.{name}"
-            for name in REMEMBERED
-            if f"{name}" in "".join([*kept, *last])
-        ),
-        f"for {names} in some:",
-        *(f"    {line}" for line in each),
-        "session.note(counted * len(made))",
-        "return made",
+        *["made = []", *used, f"for {leaves or '_'} in some:"],
+        *[f"    {line}" for line in (*judged, *placed, "made.append(kept)")],
+        *["session.note(counted * len(made))", "return made"],
+        "def judge(values, session, counted):",
+        *[unpacked, *used, *judged, "session.note(counted)", f"return ({leaves})"],
+        "def place(values, record):",
+        *[unpacked, *placed, "return kept"],
     ]
-    fill: Fill = defined("\n    ".join(lines), f"form {kind}", {"Odd": Odd})["fill"]
-    return fill
+    lines = [line if line.startswith("def ") else f"    {line}" for line in text]
+    made = defined("\n".join(lines), f"form {kind}", {"Odd": Odd})
+    return Written(made["fill"], made["judge"], made["place"])
+
+
+def _judging(kind: str, found: list[tuple[int, Place]]) -> list[str]:
+    checks: list[str] = []
+    made: list[str] = []
+    last: list[str] = []
+    for at, place in found:
+        check, text = _FILLED[place.action]
+        checks += [check(f"v{at}")] if check else []
+        line = f"v{at} = {text.format(value=f'v{at}', kind=kind)}"
+        # Drawn only when all else was as expected.
+        (last if place.action == "pseudonym" else made).append(line)
+    return [*checks, *made, *last]
+
+
+def _placing(found: list[tuple[int, Place]]) -> list[str]:
+    lines = ["kept = record.copy()"]
+    holders: dict[Path, str] = {(): "kept"}
+    for at, place in found:
+        holder = _holder(place.path[:-1], holders, lines)
+        lines.append(f"{holder}[{place.path[-1]!r}] = v{at}")
+    return lines
 
 
 REMEMBERED = (*MEMORIES, "pseudonym")  # of a session, looked up once for many lines

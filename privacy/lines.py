@@ -17,12 +17,12 @@ import orjson
 
 from privacy.deidentify import Session
 from privacy.elements import QUANTITIES, elements_of, owner_of
-from privacy.forms import FORMS, Form, Path, Record
+from privacy.forms import FORMS, Form, Leaves, Path, Record
 from privacy.guards import Codings
 from privacy.plans import NotPlanned, defined
 from privacy.render import NUMBERS, OBSERVED, TIMES, Renderer, rounded, significant
 
-Write = Callable[[Renderer, Record], bytes | None]
+Write = Callable[[Renderer, Leaves], bytes | None]
 _MEASURED = QUANTITIES - {"Age"}
 
 
@@ -43,32 +43,25 @@ class Lines:
         self._known: dict[int, tuple[Form, Write | None]] = {}
 
     def written(
-        self, session: Session, renderer: Renderer, form: Form, record: Record
+        self, session: Session, renderer: Renderer, form: Form, leaves: Leaves
     ) -> bytes | None:
-        """None if the renderer has to show it."""
+        """None if the renderer has to show the record."""
         found = self._known.get(id(form))
         if found is None:
             if len(self._known) >= FORMS:
                 self._known.clear()
-            found = self._known[id(form)] = (form, _learned(session, renderer, form, record))
+            found = self._known[id(form)] = (form, _learned(session, renderer, form, leaves))
         write = found[1]
-        return None if write is None else write(renderer, record)
+        return None if write is None else write(renderer, leaves)
 
 
-def entry(renderer: Renderer, record: Record, line: bytes) -> bytes:
-    """The line as an entry of the Bundle that the renderer's addresses are those of."""
-    own = {"reference": f"{record['resourceType']}/{record['id']}"}
-    address = renderer.reference(own)["reference"].encode()
-    return b'{"fullUrl":"%b","resource":%b}' % (address, line)
-
-
-def _learned(session: Session, renderer: Renderer, form: Form, record: Record) -> Write | None:
-    shown = renderer.resource(record)
+def _learned(session: Session, renderer: Renderer, form: Form, leaves: Leaves) -> Write | None:
+    shown = renderer.resource(form.place(leaves, form.record))
     try:
         write = _writer(session, form, shown)
     except NotPlanned:
         return None
-    return write if write(renderer, record) == orjson.dumps(shown) else None
+    return write if write(renderer, leaves) == orjson.dumps(shown) else None
 
 
 def slots_of(form: Form, session: Session) -> Iterator[Slot]:
@@ -127,7 +120,7 @@ def _writer(session: Session, form: Form, shown: Record) -> Write:
         raise NotPlanned
     seen = [slot for slot in slots if slot not in hidden]
     pieces, order = _around(shown, seen)
-    return _function(pieces, [seen[at] for at in order], hidden, session.policy.files.digits)
+    return _function(form, pieces, [seen[at] for at in order], hidden, session.policy.files.digits)
 
 
 def _at(node: Any, path: Path) -> Any:
@@ -161,38 +154,37 @@ def _marked(node: Any, path: Path, marks: Mapping[Path, str]) -> Any:
 
 
 def _function(
-    pieces: Sequence[str], slots: Sequence[Slot], hidden: Sequence[Slot], digits: int
+    form: Form, pieces: Sequence[str], slots: Sequence[Slot], hidden: Sequence[Slot], digits: int
 ) -> Write:
-    names: dict[str, Any] = {"dumps": orjson.dumps, "rounded": rounded, "significant": significant}
-    checks = [f"if {_time(slot)} is not None: return None" for slot in hidden]
-    shown: list[str] = []
+    leaf = {path: f"v{at}" for at, path in enumerate(form.paths)}
+    text = [
+        "def write(renderer, leaves):",
+        f"{''.join(f'{name}, ' for name in leaf.values())} = leaves",
+    ]
+    text += [f"if {_time(slot, leaf[slot.path])} is not None: return None" for slot in hidden]
     parts = [repr(pieces[0])]
-    for at, (slot, after) in enumerate(zip(slots, pieces[1:], strict=True)):
-        shown += _shown(slot, f"s{at}", digits)
+    for slot, after in zip(slots, pieces[1:], strict=True):
+        name = leaf[slot.path]
+        text += _shown(slot, name, digits)
         quote = "" if slot.type == "number" else '"'
-        parts[-1:] = [f"{parts[-1]} {quote!r}", f"s{at}", repr(quote + after)]
-    text = ["def write(renderer, record):", *checks, *shown]
+        parts[-1:] = [f"{parts[-1]} {quote!r}", name, repr(quote + after)]
     text.append(f"return ''.join(({', '.join(parts)})).encode()")
+    names: dict[str, Any] = {"dumps": orjson.dumps, "rounded": rounded, "significant": significant}
     write: Write = defined("\n    ".join(text), "line", names)["write"]
     return write
 
 
-def _value(slot: Slot) -> str:
-    return "record" + "".join(f"[{key!r}]" for key in slot.path)
-
-
-def _time(slot: Slot) -> str:
-    return f"renderer.times[{slot.type!r}][tuple({_value(slot)})]"
+def _time(slot: Slot, name: str) -> str:
+    return f"renderer.times[{slot.type!r}][tuple({name})]"
 
 
 def _shown(slot: Slot, name: str, digits: int) -> list[str]:
-    value = _value(slot)
     if slot.type == "id":
-        return [f"{name} = renderer.ids.get({value}) or renderer.id({value})"]
+        return [f"{name} = renderer.ids.get({name}) or renderer.id({name})"]
     if slot.type == "Reference":
-        known = f"renderer.references.get({value}['reference'])"
-        return [f"{name} = ({known} or renderer.reference({value}))['reference']"]
+        known = f"renderer.references.get({name}['reference'])"
+        return [f"{name} = ({known} or renderer.reference({name}))['reference']"]
     if slot.type in TIMES:
-        return [f"{name} = {_time(slot)}", f"if {name} is None: return None"]
+        return [f"{name} = {_time(slot, name)}", f"if {name} is None: return None"]
     exact = "" if slot.decimals is None else f"rounded({name}, {slot.decimals}) or "
-    return [f"{name} = {value}", f"{name} = dumps({exact}significant({name}, {digits})).decode()"]
+    return [f"{name} = dumps({exact}significant({name}, {digits})).decode()"]

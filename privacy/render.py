@@ -166,14 +166,10 @@ class Renderer:
             if text.partition("/")[2] in given
         }
 
-    def entry(self, record: Json) -> Json:
-        """Of the Bundle that the addresses are those of."""
-        pseudonym = record["id"]
-        address = self.reference({"reference": f"{record['resourceType']}/{pseudonym}"})[
-            "reference"
-        ]
-        self.ids.setdefault(pseudonym, address.removeprefix("urn:uuid:").replace("-", ""))
-        return {"fullUrl": address, "resource": self.resource(record)}
+    def entry(self, kind: str, name: str, resource: bytes) -> bytes:
+        """Of the Bundle that the addresses are those of; `name`: the pseudonym of the resource."""
+        address = self.reference({"reference": f"{kind}/{name}"})["reference"].encode()
+        return b'{"fullUrl":"%b","resource":%b}' % (address, resource)
 
     def resource(self, record: Json) -> Json:
         name = record["resourceType"]
@@ -429,9 +425,10 @@ def absent(owner: str, key: str) -> Json:
     return {"_" + key: mark} if element.type[0].islower() else {key: mark}
 
 
-def addresses(records: Iterable[Json]) -> dict[str, str]:
-    """The entries of a Bundle: references in records, and what they lead to there."""
-    listed = [(record["resourceType"], record["id"]) for record in records]
+def addresses(entries: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The entries of a Bundle, by type and pseudonym: references in records, and what they lead to
+    there."""
+    listed = list(entries)
     ids = fhir_ids([pseudonym for _, pseudonym in listed])
     named = zip(listed, ids, strict=True)
     return {f"{kind}/{pseudonym}": _urn(text) for (kind, pseudonym), text in named}

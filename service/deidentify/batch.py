@@ -18,7 +18,7 @@ from privacy.deidentify import Count, Refused, Session
 from privacy.elements import BASES, elements_of
 from privacy.forms import Apart, Form, Found
 from privacy.gate import Searcher
-from privacy.lines import Lines, entry
+from privacy.lines import Lines
 from privacy.policy import Policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.render import OUR_ADDRESSES, Renderer, addresses, fhir_id
@@ -96,8 +96,14 @@ class _Open:
     renderer: Renderer  # of those that are made together
 
 
-# A record of a patient, and the form of the line, where that was known.
-_Kept = tuple[_Open, Resource, Form | None]
+class _Kept(NamedTuple):
+    """What is known of a resource that was not refused."""
+
+    work: _Open
+    name: str  # its pseudonym
+    type: str
+    record: Any  # or what it has of its own, if it is of a known form
+    form: Form | None
 
 
 @cache
@@ -179,7 +185,7 @@ class Batch:
     def _of_form(self, found: Found) -> _Kept | None:
         """Whose a line is, its form tells before it is parsed; None where it has to be."""
         form, values = found
-        if "id" not in form.record:
+        if form.name < 0:
             return None
         text = values[form.owner] if form.owner >= 0 else None
         latest = self._latest
@@ -189,8 +195,8 @@ class Batch:
                 return None
             latest = self._latest = (text, self._work(identity))
         work = latest[1]
-        record = work.session.of_form(found)
-        return None if record is None else (work, record, form)
+        leaves = work.session.leaves_of(found)
+        return None if leaves is None else _Kept(work, leaves[form.name], form.type, leaves, form)
 
     def _of_resource(self, resource: Any) -> _Kept | None:
         line = source = resource.line if type(resource) is Apart else resource
@@ -206,33 +212,34 @@ class Batch:
         if "id" not in record:
             self.tally.refusals[(record["resourceType"], "no-id")] += 1
             return None
-        return work, record, None
+        return _Kept(work, record["id"], record["resourceType"], record, None)
 
     def _made(self, kept: Sequence[_Kept], bundled: bool) -> list[Given]:
-        leads = addresses(record for _, record, _ in kept) if bundled else {}
+        leads = addresses((one.type, one.name) for one in kept) if bundled else {}
         names: dict[_Open, list[str]] = defaultdict(list)
-        for work, record, _ in kept:
-            names[work].append(record["id"])
+        for one in kept:
+            names[one.work].append(one.name)
         for work, ours in names.items():
             work.renderer = Renderer(work.session, leads, ours)
-        write = self._entry if bundled else self._line
-        return [Given(one[1]["id"], one[1]["resourceType"], write(*one)) for one in kept]
+        shown = self._entry if bundled else self._line
+        return [Given(one.name, one.type, shown(*one)) for one in kept]
 
-    def _line(self, work: _Open, record: Resource, form: Form | None) -> bytes:
-        found = form and self._lines.written(work.session, work.renderer, form, record)
-        return orjson.dumps(work.renderer.resource(record)) if found is None else found
+    def _line(self, work: _Open, name: str, kind: str, record: Any, form: Form | None) -> bytes:
+        if form is None:
+            return orjson.dumps(work.renderer.resource(record))
+        line = self._lines.written(work.session, work.renderer, form, record)
+        if line is None:
+            return orjson.dumps(work.renderer.resource(form.place(record, form.record)))
+        return line
 
-    def _entry(self, work: _Open, record: Resource, form: Form | None) -> bytes:
-        found = form and self._lines.written(work.session, work.renderer, form, record)
-        if found is None:
-            return orjson.dumps(work.renderer.entry(record))
-        return entry(work.renderer, record, found)
+    def _entry(self, work: _Open, name: str, kind: str, record: Any, form: Form | None) -> bytes:
+        return work.renderer.entry(kind, name, self._line(work, name, kind, record, form))
 
     def _identified(self, kept: Sequence[_Kept], made: Sequence[Given]) -> set[int]:
         """Which of them hold what identifies their own patient."""
         of_whom: dict[_Open, list[int]] = defaultdict(list)
-        for at, (work, _, _) in enumerate(kept):
-            of_whom[work].append(at)
+        for at, one in enumerate(kept):
+            of_whom[one.work].append(at)
         found: set[int] = set()
         for work, places in of_whom.items():
             own = work.renderer.spelled(work.given)

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -230,8 +231,11 @@ def test_references_inside_a_bundle_lead_to_its_entries() -> None:
     result = run.apply(observation(encounter={"reference": "Encounter/e"}))
     assert isinstance(patient, dict)
     assert isinstance(result, dict)
-    renderer = Renderer(run, addresses([patient, result]))
-    made = bundle([renderer.entry(record) for record in (patient, result)])
+    named = [(one["resourceType"], one["id"]) for one in (patient, result)]
+    renderer = Renderer(run, addresses(named))
+    shown = [orjson.dumps(renderer.resource(record)) for record in (patient, result)]
+    entries = [renderer.entry(*name, text) for name, text in zip(named, shown, strict=True)]
+    made = bundle([orjson.loads(entry) for entry in entries])
     validate(made)
     first, second = made["entry"]
     assert second["resource"]["subject"]["reference"] == first["fullUrl"]
