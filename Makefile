@@ -19,7 +19,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Twinport needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-NATIVE := privacy/_apart.c tools/build_native.py
+NATIVE := $(wildcard privacy/*.c) tools/build_native.py
 
 $(VENV)/.run-$(shell cksum < requirements.lock | cut -d' ' -f1): requirements.lock pyproject.toml $(NATIVE) | $(VENV)/bin/python
 	@echo "Installing what Twinport runs on (hash-checked) ..."

@@ -188,22 +188,26 @@ def _rendered(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
     """As files of lines are written: a form's lines alike, others by the renderer."""
     session = kit.session(patient, _link(patient["id"]))
     kept = list(_with_forms(session, kit.deidentifier.forms, lines))
-    renderer = Renderer(session, ours=[record["id"] for _, record in kept])
+    renderer = Renderer(
+        session, ours=[made[form.name] if form else made["id"] for form, made in kept]
+    )
     written = 0  # and not kept
-    for form, record in kept:
-        line = None if form is None else kit.lines.written(session, renderer, form, record)
+    for form, made in kept:
+        line = kit.lines.written(session, renderer, form, made) if form else None
+        record = form.place(made, form.record) if form and line is None else made
         written += len(line or orjson.dumps(renderer.resource(record)))
     return written, session.counts
 
 
 def _with_forms(
     session: Session, forms: Forms, lines: list[bytes]
-) -> Iterator[tuple[Form | None, Json]]:
+) -> Iterator[tuple[Form | None, Any]]:
+    """The leaves of those of a known form, the records of others."""
     for line in lines:
         found = forms.find(line)
-        record = None if found is None else session.of_form(found)
-        if found is not None and record is not None:
-            yield found[0], record
+        leaves = None if found is None else session.leaves_of(found)
+        if found is not None and leaves is not None:
+            yield found[0], leaves
             continue
         parsed = session.of_parsed(line, orjson.loads(line))
         if not isinstance(parsed, Refused):

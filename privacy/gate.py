@@ -37,6 +37,7 @@ import binascii
 import hashlib
 import json
 import re
+import secrets
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
@@ -47,6 +48,12 @@ from operator import itemgetter
 from typing import Any, AnyStr, NamedTuple
 from urllib.parse import quote
 
+try:
+    from privacy import _contents as _native
+except ImportError:  # installed without a compiler
+    _native = None  # type: ignore[assignment]
+
+_SEED = secrets.randbits(64)
 SHORTEST_INSIDE = 6  # characters a value must have to be searched inside longer strings
 SHORTEST_NUMBER = 7  # digits a value must have to be searched among numbers
 SHORTEST_TEXT = 12  # characters free text must have to be searched: shorter labels are common
@@ -836,11 +843,15 @@ def _hits(document: bytes, needles: _Needles, allowed: Collection[str]) -> list[
 
 
 def _contents_of_all(documents: Sequence[bytes]) -> tuple[set[str], set[str]]:
-    """The same of several, mostly without parsing them.
+    """The same of several, mostly without parsing them."""
+    native = _native.contents(list(documents), _SEED) if _native is not None else None
+    return native or _contents_of_members(documents)
 
-    As long as no string holds a quotation mark or a comma, what stands between commas can be looked
-    at by itself, and most of it repeats. Where that is not so, or anything stands outside strings
-    that is no number and no mark of JSON's, they are parsed after all.
+
+def _contents_of_members(documents: Sequence[bytes]) -> tuple[set[str], set[str]]:
+    """As long as no string holds a quotation mark or a comma, what stands between commas can be
+    looked at by itself, and most of it repeats. Where that is not so, or anything stands outside
+    strings that is no number and no mark of JSON's, they are parsed after all.
     """
     members = b",".join(set(b",".join(documents).split(b",")))
     parts = members.split(b'"')

@@ -15,11 +15,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path("privacy/_apart.c")
+SOURCES = (Path("privacy/_apart.c"), Path("privacy/_contents.c"))
 TAG = "cp311-abi3"  # one build for 3.11 and all later ones
 
 
-def build(root: Path, out: Path) -> str:
+def build(source: Path, out: Path) -> str:
     """Compile into `out`; says why there is nothing there, and nothing if there is."""
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     headers = Path(sysconfig.get_path("include"))
@@ -28,7 +28,7 @@ def build(root: Path, out: Path) -> str:
     if not (headers / "Python.h").exists():
         return "Python's headers are missing (Debian: python3-dev)"
     made = subprocess.run(  # noqa: S603 - the compiler that Python itself was built with, or CC
-        [*compiler, *_flags(root / SOURCE), f"-I{headers}", str(root / SOURCE), "-o", str(out)],
+        [*compiler, *_flags(source), f"-I{headers}", str(source), "-o", str(out)],
         capture_output=True,
         text=True,
         check=False,
@@ -47,12 +47,16 @@ class NativeHook(BuildHookInterface):  # type: ignore[misc]
     """Called by hatchling before it packs a wheel, or links this folder into an environment."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        out = Path(self.root) / SOURCE.with_suffix(".abi3.so")
-        problem = build(Path(self.root), out)
+        """All of it, or nothing."""
+        built = {source: source.with_suffix(".abi3.so") for source in SOURCES}
+        root = Path(self.root)
+        problems = [build(root / source, root / out) for source, out in built.items()]
+        problem = next(filter(None, problems), "")
         if problem:
-            out.unlink(missing_ok=True)
+            for out in built.values():
+                (root / out).unlink(missing_ok=True)
             self.app.display_warning(f"Files of lines will be read at half the speed: {problem}.")
         elif version != "editable":
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data |= {"pure_python": False, "tag": f"{TAG}-{platform}"}
-            build_data["artifacts"].append(str(SOURCE.with_suffix(".abi3.so")))
+            build_data["artifacts"] += [str(out) for out in built.values()]

@@ -1,0 +1,3 @@
+SOURCE: str
+
+def contents(documents: list[bytes], seed: int, /) -> tuple[set[str], set[str]] | None: ...

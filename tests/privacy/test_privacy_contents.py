@@ -1,0 +1,93 @@
+"""What the gate sees of a document is all that stands in it, however it is looked through."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from privacy_generator import Generator
+from support.depth import examples
+
+from privacy import gate
+from privacy.elements import IN_SCOPE
+
+ROOT = Path(__file__).parents[2]
+# Without a compiler the way by members is what there is: all that is said here holds of it.
+COMPILED = gate._native is not None
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=30,
+)
+
+
+def spelled(value: Any, *, ascii_only: bool) -> bytes:
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=ascii_only)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def plainly(documents: list[bytes]) -> tuple[set[str], set[str]]:
+    """A parser, and a walk."""
+    return gate._contents(b"[" + b",".join(documents) + b"]")
+
+
+def require_same(documents: list[bytes]) -> None:
+    """But for the empty string, which identifies nobody."""
+    strings, numbers = plainly(documents)
+    for way in (gate._contents_of_all, gate._contents_of_members):
+        seen, written = way(documents)
+        assert seen - {""} == strings - {""}
+        assert written == numbers
+
+
+@given(st.lists(JSON, min_size=1, max_size=4), st.booleans())
+@settings(max_examples=examples(150))
+def test_all_ways_see_the_same_of_any_json(values: list[Any], ascii_only: bool) -> None:
+    require_same([spelled(value, ascii_only=ascii_only) for value in values])
+
+
+@given(st.integers(0, 10**9), st.sampled_from(sorted(IN_SCOPE)))
+@settings(max_examples=examples(50))
+def test_all_ways_see_the_same_of_resources(seed: int, kind: str) -> None:
+    made = [spelled(Generator(seed + n).resource(kind), ascii_only=False) for n in range(3)]
+    require_same([one for one in made if b"NaN" not in one and b"Infinity" not in one])
+
+
+def test_many_distinct_strings_and_numbers_are_all_seen() -> None:
+    values = [{f"key {n}": f"text {n}", "n": [n, n / 8, -n]} for n in range(20_000)]
+    require_same([spelled(values[:10_000], ascii_only=False), spelled(values, ascii_only=False)])
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b'{"a":"b}', b'{"a":b}', b'{"a":01}', b'{"a":1.}', b'{"a":--1}', b'{"a":1e}', b'{"a":nul}',
+        b'{"a":"\xff"}', b"\x00", b'{"a":1x}', b"'", b'{"a":NaN}', b'{"a":1\x00}',
+    ],
+)  # fmt: skip
+def test_what_is_no_json_is_for_the_parser(document: bytes) -> None:
+    if COMPILED:
+        assert gate._native.contents([document], 1) is None
+
+
+@given(st.lists(st.binary(max_size=60), max_size=3), st.integers(0, 2**64 - 1))
+@settings(max_examples=examples(150))
+def test_whatever_it_is_given_it_comes_back(documents: list[bytes], seed: int) -> None:
+    found = gate._native.contents(documents, seed) if COMPILED else None
+    if found is not None:
+        strings, numbers = found
+        everything = b" ".join(documents)
+        assert all(text.encode() in everything for text in strings | numbers)
+
+
+def test_what_is_compiled_is_what_is_written() -> None:
+    written = hashlib.sha256((ROOT / "privacy" / "_contents.c").read_bytes()).hexdigest()
+    assert not COMPILED or written == gate._native.SOURCE, "make test compiles it again"
