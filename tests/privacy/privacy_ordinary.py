@@ -1,9 +1,11 @@
-"""Resources as systems write them, to compare ways that must agree; and ways to spoil them."""
+"""Resources as systems write them, ways to spoil them, and any JSON: for ways that must agree."""
 
+import json
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from hypothesis import strategies as st
 from privacy_generator import MARKER
 from privacy_support import CODES, GUARDS, LOINC, UCUM
 
@@ -123,3 +125,26 @@ def spoil(random: Random, made: Any) -> None:
         node.append(random.choice([node[key], *ODD]))
     else:
         del node[key]
+
+
+def ordinary_and_spoiled(seed: int, kind: str, policy: str) -> list[dict[str, Any]]:
+    """Some of a kind, the same with one place of each spoiled, and the first again."""
+    random = Random(seed)
+    sources = [Ordinary(random, policy).resource(kind) for _ in range(4)]
+    spoiled = json.loads(json.dumps(sources))
+    for source in spoiled:
+        spoil(random, source)
+    return [*sources, *spoiled, *sources]
+
+
+def line_of(resource: Any) -> bytes:
+    return json.dumps(resource, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def any_json(names: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    return st.recursive(
+        st.none() | st.booleans() | numbers | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(names, inner),
+        max_leaves=20,
+    )

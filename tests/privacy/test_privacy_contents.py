@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_generator import Generator
+from privacy_ordinary import any_json
 from support.depth import examples
 
 from privacy import gate
@@ -18,15 +19,7 @@ ROOT = Path(__file__).parents[2]
 # Without a compiler the way by members is what there is: all that is said here holds of it.
 COMPILED = gate._native is not None
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=30,
-)
+JSON = any_json(st.text())
 
 
 def spelled(value: Any, *, ascii_only: bool) -> bytes:

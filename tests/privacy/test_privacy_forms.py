@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_generator import MARKER, Generator
-from privacy_ordinary import CAREFUL, POLICIES, QUICK, SCOPE, Ordinary, spoil
+from privacy_ordinary import (
+    CAREFUL,
+    POLICIES,
+    QUICK,
+    SCOPE,
+    any_json,
+    line_of,
+    ordinary_and_spoiled,
+    spoil,
+)
 from privacy_support import CODES, LOINC, SAFE_HARBOR, UCUM, observation, session
 from support.depth import examples
 
@@ -56,21 +65,13 @@ def spelled(made: Any) -> bytes:
     return orjson.dumps(made, option=orjson.OPT_SORT_KEYS, default=repr)
 
 
-def line_of(resource: Any) -> bytes:
-    return json.dumps(resource, separators=(",", ":"), ensure_ascii=False).encode()
-
-
 @given(st.integers(0, 10**9), st.sampled_from(SCOPE), st.sampled_from(sorted(POLICIES)))
 @settings(max_examples=examples(120))
 def test_forms_and_rules_agree_on_ordinary_lines_and_on_spoiled_ones(
     seed: int, kind: str, policy: str
 ) -> None:
-    random = Random(seed)
-    sources = [Ordinary(random, policy).resource(kind) for _ in range(4)]
-    spoiled = json.loads(json.dumps(sources))
-    for source in spoiled:
-        spoil(random, source)
-    compare([line_of(s) for s in [*sources, *spoiled, *sources] if _is_json(s)], policy)
+    sources = ordinary_and_spoiled(seed, kind, policy)
+    compare([line_of(source) for source in sources if _is_json(source)], policy)
 
 
 def _is_json(source: Any) -> bool:
@@ -268,16 +269,7 @@ def test_without_a_compiler_every_line_is_parsed(monkeypatch: pytest.MonkeyPatch
 
 # Taking apart -------------------------------------------------------------------------------------
 
-NAMES = st.text() | st.sampled_from(["code", "meta", "system"])
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner),
-    max_leaves=20,
-)
+JSON = any_json(st.text() | st.sampled_from(["code", "meta", "system"]))
 
 
 def spelled_again(residue: bytes, values: tuple[Any, ...]) -> bytes:

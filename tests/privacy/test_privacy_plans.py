@@ -14,6 +14,7 @@ from privacy_ordinary import (
     QUICK,
     SCOPE,
     Ordinary,
+    ordinary_and_spoiled,
     spoil,
 )
 from privacy_support import (
@@ -51,12 +52,7 @@ def compare(sources: list[dict[str, Any]], policy: str) -> Session:
 def test_plans_and_rules_agree_on_ordinary_resources_and_on_spoiled_ones(
     seed: int, kind: str, policy: str
 ) -> None:
-    random = Random(seed)
-    sources = [Ordinary(random, policy).resource(kind) for _ in range(4)]
-    spoiled = json.loads(json.dumps(sources))
-    for source in spoiled:
-        spoil(random, source)
-    compare([*sources, *spoiled, *sources], policy)
+    compare(ordinary_and_spoiled(seed, kind, policy), policy)
 
 
 @given(st.integers(0, 10**9), st.sampled_from(SCOPE))
