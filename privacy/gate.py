@@ -60,6 +60,7 @@ SHORTEST_TEXT = 12  # characters free text must have to be searched: shorter lab
 SHORTEST_CODE = 5  # characters an identifier must have to be searched as a whole string
 SHORTEST_HIDDEN = 4  # bytes a value must have to be searched in encodings
 CORE = 3  # bytes of a hidden value that give it away: the shortest has five in base64, four in hex
+DATE_DIGITS = 8  # of a date without marks
 LARGEST_NUMBER = 1e18
 MOST_PASSED = 50_000  # strings without a hit that one search remembers
 LONGEST = 512  # of a longer value (base64 data, a narrative) the first part is searched
@@ -153,16 +154,27 @@ class IdentifyingValues:
 
 
 @dataclass(slots=True, repr=False)
+class Known:
+    """What has been made of values before they are searched for: the codes squashed, as far as they
+    are long enough, and the digests of all."""
+
+    plain: dict[str, str] = field(default_factory=dict)
+    digests: set[bytes] = field(default_factory=set)
+
+
+@dataclass(slots=True, repr=False)
 class Growing:
-    """The values of a record that comes bit by bit, each hashed as it comes: that is much of what
-    would be left to do when all is there."""
+    """The values of a record that comes bit by bit, each squashed and hashed as it comes: that is
+    much of what would be left to do when all is there."""
 
     values: IdentifyingValues = field(default_factory=IdentifyingValues)
-    digests: set[bytes] = field(default_factory=set)
+    known: Known = field(default_factory=Known)
 
     def add(self, more: IdentifyingValues) -> None:
         new = more.without(self.values)
-        self.digests |= _Needles(new).digests
+        known = _Needles(new).known
+        self.known.plain |= known.plain
+        self.known.digests |= known.digests
         self.values.add_all(new)
 
 
@@ -382,14 +394,21 @@ class _Needles:
     among the few strings of the document, rather than what each of them might look like there.
     """
 
-    def __init__(self, values: IdentifyingValues, digests: Set[bytes] | None = None) -> None:
-        self._values, self._given = values, digests
+    def __init__(self, values: IdentifyingValues, known: Known | None = None) -> None:
+        self._values = values
+        if known is not None:
+            self._plain, self.digests = known.plain, known.digests
+
+    @property
+    def known(self) -> Known:
+        return Known(self._plain, self.digests)
 
     def among(self, texts: set[str]) -> dict[str, str]:
         """Those of these squashed strings and words that are a value → rule."""
         back = {text[::-1]: text for text in texts}
-        found = {back[text]: "date-reversed" for text in back if self._is_date(text)}
-        found |= {text: "date" for text in texts if self._is_date(text)}
+        dated = [text for text in texts if len(text) == DATE_DIGITS]
+        found = {text: "date-reversed" for text in dated if self._is_date(text[::-1])}
+        found |= {text: "date" for text in dated if self._is_date(text)}
         for values, rule in ((self._names, "name"), (self._identifiers, "identifier")):
             found |= {back[text]: f"{rule}-reversed" for text in values & back.keys()}
         found |= dict.fromkeys(self._identifiers & texts, "identifier")
@@ -426,7 +445,7 @@ class _Needles:
     def _is_date(self, text: str) -> bool:
         """Year first, or last: then the month before or after the day."""
         dates, first, last = self._values.dates, text[:4], text[4:]
-        return len(text) == 8 and (
+        return (
             (first, last[:2], last[2:]) in dates
             or (last, first[:2], first[2:]) in dates
             or (last, first[2:], first[:2]) in dates
@@ -451,11 +470,8 @@ class _Needles:
         """Words, squashed, that are also searched backwards. Of ASCII, all cases are one."""
         words = self._values.words
         cased = chain.from_iterable([word] if word.isascii() else _cased(word) for word in words)
-        return {
-            squash(text)
-            for text in cased
-            if len(text.encode("utf-8", "surrogatepass")) >= SHORTEST_HIDDEN
-        }
+        long = [w for w in cased if len(w.encode("utf-8", "surrogatepass")) >= SHORTEST_HIDDEN]
+        return {plain for _, plain in _squash_all(long)}
 
     def _texts(self) -> Iterator[tuple[str, Iterable[str]]]:
         """What could be hidden in an encoding, with the rule; of two rules the first counts."""
@@ -464,16 +480,19 @@ class _Needles:
         yield "identifier", self._identifiers
         yield "date", map("-".join, self._values.dates)
 
-    def showing(self, decoded: bytes) -> dict[bytes, str]:
-        """Those of `hidden` of which a part shows here; without spelling the others in bytes."""
-        cores = {core.decode() for core in _windows(_PRINTABLE.findall(decoded), CORE)}
-        found: dict[bytes, str] = {}
-        for rule, some in self._texts() if decoded else ():
+    def showing(self, *decoded: bytes) -> list[dict[bytes, str]]:
+        """Of each of these, those of `hidden` of which a part shows there; without spelling the
+        others in bytes."""
+        printable = chain.from_iterable(map(_PRINTABLE.findall, decoded))
+        cores = {core.decode() for core in _windows(printable, CORE)}
+        found: list[dict[bytes, str]] = [{} for _ in decoded]
+        for rule, some in self._texts() if any(decoded) else ():
             texts = list(some)
             for text in chain(_with_part(texts, _CORE, cores), _not_printable(texts)):
                 raw = text.encode("utf-8", "surrogatepass")
-                if len(raw) >= SHORTEST_HIDDEN and raw[1 : 1 + CORE] in decoded:
-                    found.setdefault(raw, rule)
+                for where, shown in zip(decoded, found, strict=True):
+                    if len(raw) >= SHORTEST_HIDDEN and raw[1 : 1 + CORE] in where:
+                        shown.setdefault(raw, rule)
         return found
 
     @cached_property
@@ -513,26 +532,15 @@ class _Needles:
                         found.setdefault(number, rule)
         return found
 
-    def is_digest(self, digits: str) -> str | None:
-        """Random digits hold any short number: what follows `sha256:` tells only as a whole."""
-        if bytes.fromhex(digits) in (self.digests if self._given is None else self._given):
-            return self.hashes("sha256")[digits]
-        return self._as_digests.get(digits)
+    def hashed_to(self, digits: str) -> str | None:
+        """The rule, where these are the digest of a value."""
+        known = bytes.fromhex(digits) in self.digests
+        return self.hashes("sha256")[digits] if known else None
 
     @cached_property
     def digests(self) -> set[bytes]:
         """Of all values. Mostly none is met: whose each one is, is not noted."""
         return {hashlib.sha256(raw, usedforsecurity=False).digest() for raw in self.hidden}
-
-    @cached_property
-    def _as_digests(self) -> dict[str, str]:
-        """What of values spelled otherwise could be taken for a digest → rule."""
-        found: dict[str, str] = {}
-        for rule, texts in self._texts():
-            for raw in _filling_a_digest(texts):
-                for form, kind in _spellings(raw):
-                    found.setdefault(form, f"{rule}-{kind}")
-        return found
 
     def in_number(self, text: str) -> str | None:
         """A number is compared as the whole number it is, or by the part before its point."""
@@ -545,15 +553,29 @@ class _Needles:
 
 
 class _Suspects:
-    """Of all values, those of which a part shows somewhere in these texts."""
+    """Of all values, those of which a part shows somewhere in these texts or digests."""
 
-    def __init__(self, needles: _Needles, texts: Collection[str]) -> None:
-        self._needles, self._texts = needles, texts
+    def __init__(
+        self, needles: _Needles, texts: Collection[str], digests: Collection[str] = ()
+    ) -> None:
+        self._needles, self._texts, self._digests = needles, texts, digests
         self._plain = dict(_squash_all(texts))
         asked = set(self._plain.values()) | _words_of(texts)
         self._whole = needles.among(asked - {""})
         self._inside = needles.beginning(_windows(self._plain.values(), SHORTEST_INSIDE))
-        self._hidden = needles.showing(_decoded(texts))
+        self._hidden, self._posing = needles.showing(_decoded(texts), _decoded(digests))
+
+    def digests(self) -> Iterator[tuple[str, str]]:
+        """Those that are hits, with the rule. Random digits hold any short number: they tell only
+        as a whole."""
+        posing: dict[str, str] = {}
+        for raw, rule in self._posing.items():
+            for form, kind in _spellings(raw):
+                posing.setdefault(form, f"{rule}-{kind}")
+        for digits in self._digests:
+            rule = self._needles.hashed_to(digits) or posing.get(digits, "")
+            if rule:
+                yield digits, rule
 
     def strings(self) -> Iterator[tuple[str, str]]:
         """Those that are hits, with the rule. Mostly no value shows: then few have to be judged."""
@@ -723,23 +745,6 @@ def _hash(name: str, raw: bytes) -> str:
     return digest
 
 
-# Lengths of values of which an encoding is as long as a SHA-256 in hexadecimal.
-_FILL_A_DIGEST = frozenset(
-    size
-    for size in range(2 * _HASHES["sha256"])
-    if any(len(form) == _HASHES["sha256"] for form, _ in _spellings(bytes(size)))
-)
-
-
-def _filling_a_digest(texts: Iterable[str]) -> Iterator[bytes]:
-    """Those of which an encoding is so long. Of ASCII that is seen before it is bytes."""
-    for text in texts:
-        if len(text) in _FILL_A_DIGEST or not text.isascii():
-            raw = text.encode("utf-8", "surrogatepass")
-            if len(raw) in _FILL_A_DIGEST:
-                yield raw
-
-
 _DAY, _MONTH = r"(?:0[1-9]|[12]\d|3[01])", r"(?:0[1-9]|1[0-2])"
 _PATTERNS = {
     name: re.compile(pattern, re.IGNORECASE)
@@ -766,11 +771,11 @@ def check(
     document: bytes,
     values: IdentifyingValues,
     allowed: Collection[str] = frozenset(),
-    digests: Set[bytes] | None = None,
+    known: Known | None = None,
 ) -> GateResult:
     """Search the final bytes. `allowed`: whole strings that belong to the document's vocabulary.
-    `digests`: those of all values, where they have been hashed before."""
-    return GateResult(tuple(_hits(document, _Needles(values, digests), allowed)), len(values))
+    `known`: what has been made of all values before."""
+    return GateResult(tuple(_hits(document, _Needles(values, known), allowed)), len(values))
 
 
 class Searcher:
@@ -800,8 +805,8 @@ class Searcher:
         found |= {text for text, rule in _Suspects(self._needles, strings).strings() if _own(rule)}
         if len(self._passed) < MOST_PASSED:  # a string is what it is wherever it stands
             self._passed.update(strings - found)
-        own = {text for text in numbers if _own(_judge_number(text, self._needles))}
-        return Identifying(frozenset(found), frozenset(own))
+        judged = _judge_numbers(numbers, self._needles).items()
+        return Identifying(frozenset(found), frozenset(text for text, rule in judged if _own(rule)))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -833,12 +838,9 @@ def _own(rule: str | None) -> bool:
 
 def _hits(document: bytes, needles: _Needles, allowed: Collection[str]) -> list[Hit]:
     """First what is in the document, each once; where, only if any of it is a hit."""
-    strings, numbers = _contents(document)
+    strings, numbers = _contents_of_all([document])
     strings -= allowed if isinstance(allowed, Set) else set(allowed)
-    found = _Found(
-        _judge(strings, needles),
-        {text: rule for text in numbers if (rule := _judge_number(text, needles))},
-    )
+    found = _Found(_judge(strings, needles), _judge_numbers(numbers, needles))
     return found.where(document)
 
 
@@ -936,17 +938,21 @@ class _Number(str):
 
 def _judge(strings: set[str], needles: _Needles) -> dict[str, str]:
     """Those that are hits → the rule."""
-    digests = {text: found[1] for text in strings if (found := _DIGEST.fullmatch(text))}
-    texts = strings - digests.keys()
-    rules = {text: needles.is_digest(digits) for text, digits in digests.items()}
-    rules |= {text: pattern_of(text) for text in texts}
-    rules |= dict(_Suspects(needles, texts).strings())
-    return {text: rule for text, rule in rules.items() if rule}
+    digests = {found[1]: text for text in strings if (found := _DIGEST.fullmatch(text))}
+    texts = strings.difference(digests.values())
+    suspects = _Suspects(needles, texts, digests.keys())
+    rules = {digests[digits]: rule for digits, rule in suspects.digests()}
+    rules |= {text: rule for text in texts if (rule := pattern_of(text))}
+    return rules | dict(suspects.strings())
+
+
+def _judge_numbers(numbers: Iterable[str], needles: _Needles) -> dict[str, str]:
+    """Those that are hits → the rule. Most are too short for any."""
+    long = [n for n in numbers if len(n) >= SHORTEST_NUMBER or "e" in n or "E" in n]
+    return {text: rule for text in long if (rule := _judge_number(text, needles))}
 
 
 def _judge_number(text: str, needles: _Needles) -> str | None:
-    if len(text) < SHORTEST_NUMBER and "e" not in text and "E" not in text:
-        return None
     found = needles.in_number(text)
     if found:
         return found

@@ -30,7 +30,7 @@ def searched(
     if collected is None:
         results = [gate.check(payload, some, allowed) for some in _collected(resources, at_once)]
     else:
-        results = [gate.check(payload, collected.values, allowed, collected.digests)]
+        results = [gate.check(payload, collected.values, allowed, collected.known)]
     results += [gate.check(payload, some, allowed) for some in _of_images(series)]
     hits = dict.fromkeys(hit for result in results for hit in result.hits)
     return gate.GateResult(tuple(hits), sum(result.searched for result in results))

@@ -147,7 +147,7 @@ def test_both_searches_hit_in_the_same_places(
     for source in sources:
         growing.add(collect_identifiers([source]))
     assert growing.values == collected
-    bit_by_bit = check(document, growing.values, allowed, growing.digests)
+    bit_by_bit = check(document, growing.values, allowed, growing.known)
     assert bit_by_bit == check(document, collected, allowed)
 
 
@@ -250,7 +250,7 @@ def test_values_that_come_bit_by_bit_are_found_by_their_digests() -> None:
         growing.add(collect_identifiers([{"name": [{"family": name}]}]))
     for text in ("wilmington", "Doyle", "DOYLE"):
         document = json.dumps([f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"]).encode()
-        found = check(document, growing.values, digests=growing.digests)
+        found = check(document, growing.values, known=growing.known)
         assert [hit.rule for hit in found.hits] == ["name-sha256"]
 
 
