@@ -10,13 +10,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
 
 from privacy.compile import Compiler, Refusal, Rule
 from privacy.dicom.judge import Dataset, Judge
 from privacy.elements import IN_SCOPE, RESOURCE_TYPES
-from privacy.forms import Form, Forms, Found, Leaves, Values
+from privacy.forms import Apart, Form, Forms, Found, Leaves, Values
 from privacy.guards import Guards
 from privacy.plans import MANY, ODD, Noted, Odd, Planner
 from privacy.policy import Policy
@@ -190,6 +190,26 @@ class Session:
                 group[2].append(line)
             for group in groups.values():
                 yield from self._alike(*group, parse)
+
+    def alike_apart(
+        self, lines: Iterable[Apart], parse: Callable[[bytes], Any]
+    ) -> Iterator[list[Any]]:
+        """The same of lines that were taken apart before and have one residue."""
+        rest = iter(lines)
+        for one in rest:
+            form = self._forms.of(one.residue)
+            if form is not None:
+                yield from self._of_form_together(form, chain([one], rest), parse)
+            else:  # it may teach the form of the others
+                yield [self.of_parsed(one.line, parse(one.line))]
+
+    def _of_form_together(
+        self, form: Form, lines: Iterable[Apart], parse: Callable[[bytes], Any]
+    ) -> Iterator[list[Any]]:
+        rest = iter(lines)
+        while some := list(islice(rest, TOGETHER)):
+            values = [form.pick(one.values) for one in some]
+            yield from self._alike(form, values, [one.line for one in some], parse)
 
     def _alike(
         self,

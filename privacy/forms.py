@@ -87,6 +87,10 @@ class Form(NamedTuple):
     judge: Judge
     place: Put
 
+    def pick(self, values: Values) -> Values:
+        """Of all that was cut out of a line, what is looked at."""
+        return tuple([values[at] for at in self.wanted])
+
 
 class Cut(NamedTuple):
     """A place of the source whose value is cut out, or left in."""
@@ -132,10 +136,14 @@ class Forms:
             _never if _apart is None else partial(_apart.find, self._known)
         )
 
+    def of(self, residue: bytes) -> Form | None:
+        """The form of all lines that leave this residue, if it is known."""
+        return self._known.get(residue)
+
     def find_apart(self, found: Apart) -> Found | None:
         """The same of a line that was taken apart before."""
-        form, values = self._known.get(found.residue), found.values
-        return None if form is None else (form, tuple([values[at] for at in form.wanted]))
+        form = self._known.get(found.residue)
+        return None if form is None else (form, form.pick(found.values))
 
     def learn(self, line: bytes, source: Any, session: "Session") -> Record | None:
         """The record of a line that was parsed to `source`, if its form could be learned by it."""

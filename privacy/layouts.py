@@ -17,8 +17,8 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
 
@@ -33,9 +33,10 @@ LAYOUTS = 1 << 12  # remembered; when they are full, all are learned anew
 DEEPEST = 61  # objects and lists inside each other: three more may stand around a resource
 
 Values = tuple[str | int | float, ...]
+Known = TypeVar("Known")
 
 _CUT = re.compile(rb"[\x01\x02]")
-_MARK = "\x01"  # begins a text that stands for one that was cut out; no other text can hold it
+MARK = "\x01"  # begins a text that stands for one that was cut out; no other text can hold it
 _NUMBER = b"0.5"  # no number any more if another part of one stands beside it
 
 
@@ -74,27 +75,35 @@ class Layout(NamedTuple):
             texts[context][key].update(values[at])
 
 
-class Layouts:
-    """Of any number of patients. Threads share it."""
+class Residues(Generic[Known]):
+    """What is known of residues, of any number of patients. Threads share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, learn: Callable[[bytes], Known | None]) -> None:
+        self._learn = learn
         self._key = secrets.token_bytes(32)
-        self._known: dict[bytes, Layout | None] = {}  # None: there is none
+        self._known: dict[bytes, Known | None] = {}  # None: there is none
         self._met: set[bytes] = set()
 
-    def of(self, residue: bytes, *, repeats: bool) -> Layout | None:
+    def of(self, residue: bytes, *, repeats: bool) -> Known | None:
         """None where these lines have to be parsed. What is met once is not worth learning."""
         digest = hashlib.blake2b(residue, digest_size=16, key=self._key).digest()
         known = self._known.get(digest, self)
-        if not isinstance(known, Layouts):
+        if not isinstance(known, Residues):
             return known
         if not (repeats or digest in self._met):
             _make_room(self._met)
             self._met.add(digest)
             return None
         _make_room(self._known)
-        found = self._known[digest] = layout_of(residue)
+        found = self._known[digest] = self._learn(residue)
         return found
+
+
+class Layouts(Residues[Layout]):
+    """What the gate has to know."""
+
+    def __init__(self) -> None:
+        super().__init__(layout_of)
 
 
 def _make_room(memory: dict[bytes, Any] | set[bytes]) -> None:
@@ -104,14 +113,20 @@ def _make_room(memory: dict[bytes, Any] | set[bytes]) -> None:
 
 def layout_of(residue: bytes) -> Layout | None:
     """The layout of all lines that leave this residue, if there can be one."""
+    source = marked(residue)
+    return None if source is None else laid_out(source, residue)
+
+
+def marked(residue: bytes) -> dict[str, Any] | None:
+    """The resource that all lines of this residue are, with marks in place of the texts that were
+    cut out; None if they are none, or may not be to everybody."""
     if residue.count(b"{") + residue.count(b"[") > DEEPEST:
         return None
-    cuts = _CUT.findall(residue)
     try:
-        source = _strict(_marked(residue, cuts))
+        source = _strict(_marked(residue, _CUT.findall(residue)))
     except ValueError:
         return None
-    return _laid_out(source, cuts.count(b"\x01")) if _is_resource(source) else None
+    return source if _is_resource(source) else None
 
 
 def _strict(text: bytes) -> Any:
@@ -143,19 +158,20 @@ def _is_resource(source: Any) -> bool:
     if type(source) is not dict or "id" not in source:
         return False
     kind = source.get("resourceType")
-    return type(kind) is str and kind != "Patient" and not kind.startswith(_MARK)
+    return type(kind) is str and kind != "Patient" and not kind.startswith(MARK)
 
 
-def _laid_out(source: dict[str, Any], texts: int) -> Layout | None:
+def laid_out(source: dict[str, Any], residue: bytes) -> Layout | None:
+    """The layout of a resource that `marked` has made of this residue."""
     slots = []
     for context, key, text in _texts(source, 0):
-        if text.startswith(_MARK):
+        if text.startswith(MARK):
             slots.append(Slot(int(text[1:]), context, key_told(key)))
         elif identifies(context, key, text):
             return None
     about = list(_about(source))
     # A name that was cut out, with space before its colon, has no slot.
-    if len(slots) != texts or not all(text.startswith(_MARK) for text in about):
+    if len(slots) != residue.count(b"\x01") or not all(text.startswith(MARK) for text in about):
         return None
     return Layout(tuple(slots), tuple(int(text[1:]) for text in about))
 

@@ -252,7 +252,6 @@ class Export:
 
     def _whole(self, spool: Spool, covered: coverage.Coverage) -> Everybody:
         """From the export alone: the server need not be there any more."""
-        shape = {"shape": r5.as_r4} if r5.is_r5(self.plan.fhir_version) else {}
         everybody = Records(
             spool,
             covered,
@@ -260,7 +259,7 @@ class Export:
             base=self.server.base_url,
             bases=self.server.bases,
             most=self.server.limits.resources,
-            **shape,
+            shape=r5.as_r4 if r5.is_r5(self.plan.fhir_version) else None,
         ).everybody()
         for who, found in everybody:
             if isinstance(found, Skipped):

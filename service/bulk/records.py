@@ -9,6 +9,7 @@ import orjson
 from service.bulk.coverage import Coverage
 from service.bulk.spool import Kind, Spool
 from service.fhir.grouping import Pile, records
+from service.fhir.lined import Lined, Outline, outlines
 from service.fhir.merged import LONGEST_CHAIN
 from service.fhir.record import PatientRecord, SafetyEvent
 from service.fhir.references import Rewriter, plain_reference, reference_of, rewrite
@@ -18,6 +19,8 @@ MOST_MERGED = 100
 
 Resource = dict[str, Any]
 Shape = Callable[[Resource], Resource]
+AT_ONCE = 1000
+"""Lines that are cut together"""
 
 MERGED = "merged"
 """The record is part of another person's now, who is here too."""
@@ -44,13 +47,15 @@ class Records:
         base: str = "",
         bases: tuple[str, ...] = (),
         most: int = 10**7,
-        shape: Shape = lambda resource: resource,
+        shape: Shape | None = None,
     ) -> None:
         """`base`: what makes ids unique; empty for files, where it is found in the Patient.
         `most`: resources that one patient may have."""
         self._spool, self._coverage, self._basis = spool, coverage, basis
         self._base, self._shape, self._most = base, shape, most
         self._plain = Rewriter(bases)
+        self.parsed = 0
+        """Lines that were, for whatever reason, and whenever"""
         self._deleted: Container[str] = Deleted(spool) if spool.any(Kind.DELETED) else frozenset()
 
     def everybody(self) -> Iterator[tuple[str, PatientRecord | Skipped]]:
@@ -71,18 +76,32 @@ class Records:
         safety = [SafetyEvent("patient-merged", "Patient", len(earlier))] if earlier else []
         return replace(
             record,
+            resources=Lined(record.resources, self._read),
             base=self._base or record.base,
             safety=record.safety + safety,
             deleted=self._deleted,
         )
 
     def _resources(self, who: str) -> list[Resource]:
-        return [self._read(line) for line in self._spool.lines(Kind.PATIENT, who)]
+        """Outlines of those that need not be parsed."""
+        return self._looked(self._spool.lines(Kind.PATIENT, who))
+
+    def _looked(self, lines: list[bytes]) -> list[Resource]:
+        if self._shape is not None:
+            return list(map(self._read, lines))
+        found: list[Resource] = []
+        for start in range(0, len(lines), AT_ONCE):
+            some = lines[start : start + AT_ONCE]
+            for line, outline in zip(some, outlines(some), strict=True):
+                is_plain = outline is not None and all(map(self._plain.stays, outline.references))
+                found.append(outline if outline is not None and is_plain else self._read(line))
+        return found
 
     def _read(self, line: bytes) -> Resource:
+        self.parsed += 1
         resource: Resource = orjson.loads(line)
         self._plain(resource)
-        return self._shape(resource)
+        return resource if self._shape is None else self._shape(resource)
 
     # -- records that were merged ------------------------------------------------------------------
 
@@ -105,7 +124,7 @@ class Records:
         version may have said so; the newest counts."""
         ids = {line.decode() for line in self._spool.lines(Kind.EARLIER, who)} - {who}
         for identity in sorted(ids)[:MOST_MERGED] if depth else ():
-            found = self._resources(identity)
+            found = [self._whole(one) for one in self._resources(identity)]
             if replaced_by(found) == who:
                 for filed, resources in [
                     (identity, [r for r in found if r["resourceType"] != "Patient"]),
@@ -113,6 +132,10 @@ class Records:
                 ]:
                     _hand_over(resources, f"Patient/{identity}", f"Patient/{who}")
                     yield filed, resources
+
+    def _whole(self, one: Resource) -> Resource:
+        """For those who change it."""
+        return self._read(one.apart.line) if isinstance(one, Outline) else one
 
     # -- the record --------------------------------------------------------------------------------
 
@@ -130,7 +153,7 @@ class Records:
         for text in sorted(texts):
             if text.startswith("Medication/"):
                 lines = self._spool.lines(Kind.SHARED, text.removeprefix("Medication/"))
-                yield from (self._read(line) for line in lines)
+                yield from self._looked(lines)
 
 
 def _hand_over(resources: list[Resource], earlier: str, survivor: str) -> None:

@@ -14,6 +14,7 @@ from service.dicomweb.study import SLICE, Found, StudyReader
 from service.dicomweb.uids import bare, study_uid
 from service.fhir.errors import FhirError, UnsafeAddress
 from service.fhir.http import FhirClient
+from service.fhir.lined import looked_at
 from service.fhir.packed import replaced
 from service.fhir.pull import pull_patient
 from service.fhir.record import PatientRecord, SafetyEvent, Slice
@@ -45,7 +46,7 @@ def without_acquisition(record: PatientRecord, server: ServerConfig) -> PatientR
 
 def _studies(record: PatientRecord) -> dict[int, Resource]:
     """Those that may have images, by their place in the record."""
-    return {place: r for place, r in enumerate(record.resources) if _was_done(r)}
+    return {place: r for place, r in enumerate(looked_at(record.resources)) if _was_done(r)}
 
 
 def _with_slice(record: PatientRecord, part: Slice) -> PatientRecord:

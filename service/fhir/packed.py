@@ -12,6 +12,7 @@ from typing import overload
 
 import orjson
 
+from service.fhir.lined import Lined
 from service.fhir.versions import Resource, age_rank, version_of
 
 PLAIN_BYTES = 8 << 20
@@ -195,6 +196,6 @@ def replaced(resources: Sequence[Resource], by_place: Mapping[int, Resource]) ->
 
 def only(resources: Sequence[Resource], test: Callable[[Resource], bool]) -> Sequence[Resource]:
     """Those that pass, packed as they were."""
-    if isinstance(resources, Packed):
+    if isinstance(resources, Packed | Lined):
         return resources.only(test)
     return [resource for resource in resources if test(resource)]

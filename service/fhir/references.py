@@ -64,10 +64,11 @@ class Rewriter:
         to look at each object takes as long as to read them all."""
         found = _HELD.findall(body)
         sure = body.count(b'"reference"') == len(found) and b"\\u" not in body
-        return sure and all(map(self._stays, set(found)))
+        return sure and all(self.stays(text.decode()) for text in set(found))
 
-    def _stays(self, text: bytes) -> bool:
-        return self._resolve(known := text.decode()) in (None, known)
+    def stays(self, text: str) -> bool:
+        """Whether this reference is left as it is."""
+        return (self._resolve(text) or text) == text
 
     def _resolve(self, text: str) -> str | None:
         if text not in self._seen:

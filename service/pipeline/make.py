@@ -3,7 +3,7 @@
 Identified values are local to one call of `Maker.make`; what leaves it is the twin and counts.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cache
@@ -21,6 +21,7 @@ from privacy.pseudonyms import Pseudonyms, new_pseudonym
 from privacy.signing import SigningKey, envelope
 from privacy.subject import draw_epoch
 from privacy.vault import SubjectRecord, Vault
+from service.fhir.lined import looked_at
 from service.fhir.record import PatientRecord
 from service.patient.consent import CARE, Consents, NotConsentedError
 from service.pipeline.asof import last_record
@@ -481,12 +482,12 @@ def _patient(record: PatientRecord) -> Json:
     raise RunError("the record holds no Patient resource of this person", "no-patient")
 
 
-def _day(resources: Iterable[Json], wish: Wish) -> date:
+def _day(resources: Sequence[Json], wish: Wish) -> date:
     today = datetime.now(UTC).date()
     if wish.as_of == "run":
         return today
     if wish.as_of == "record":
-        return last_record(resources, today)
+        return last_record(looked_at(resources), today)
     if wish.day is None or wish.day > today:
         raise NotConfigured("give the as-of day as YYYY-MM-DD, today or earlier", "bad-as-of")
     return wish.day

@@ -13,12 +13,13 @@ from datetime import date
 from itertools import chain
 from typing import Any, NamedTuple
 
-from mappings.from_fhir import map_unique
+from mappings.from_fhir import map_groups, map_unique
 from mappings.vocabulary.facts import Mapped
 from privacy import gate
 from privacy.deidentify import Session
 from privacy.subject import SubjectContext
 from privacy.vault import SubjectRecord
+from service.fhir.lined import Lined
 from service.fhir.packed import Packed
 from service.fhir.record import PatientRecord
 from service.pipeline.guards import deidentifier_of
@@ -58,10 +59,14 @@ class Reading:
         return cls(link, expected, day, deidentifier_of(policy).session(subject, series))
 
     def facts(self, resources: Iterable[Json]) -> Mapped:
-        """In one pass, resource by resource: none is held."""
+        """In one pass, resource by resource: none is held. Of lines, what is alike together."""
         session = self.session
+        per_day = UNITS_PER_DAY[session.policy.time.unit]
+        if isinstance(resources, Lined):
+            groups = self.refused.without_alone(resources.deidentified(session))
+            return map_groups(groups, session.now, per_day)
         records = self.refused.without(map(session.apply, resources))
-        return map_unique(records, session.now, UNITS_PER_DAY[session.policy.time.unit])
+        return map_unique(records, session.now, per_day)
 
 
 class Read(NamedTuple):

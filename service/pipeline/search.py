@@ -11,6 +11,7 @@ from typing import Any
 
 from privacy import gate
 from privacy.dicom import collect_dicom
+from service.fhir.lined import Lined
 
 AT_ONCE = 10_000
 
@@ -57,7 +58,8 @@ class Collecting:
 
 def _collected(resources: Sequence[Any], at_once: int) -> Iterator[gate.IdentifyingValues]:
     for start in range(0, len(resources), at_once):
-        yield gate.collect_identifiers(resources[start : start + at_once])
+        some = resources[start : start + at_once]
+        yield some.identifying() if isinstance(some, Lined) else gate.collect_identifiers(some)
 
 
 def _of_images(series: Mapping[str, Sequence[Any]]) -> Iterator[gate.IdentifyingValues]:
