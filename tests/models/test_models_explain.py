@@ -41,7 +41,7 @@ def columns(patient: dict[str, float]) -> dict[str, Any]:
 def test_they_add_up_to_the_whole_difference_in_log_odds(patient: dict[str, float]) -> None:
     own = columns(patient)
     reference = own | columns(dict(reference_person(PREVENT, PREVENT.prepare(own), "base")))
-    found = contributions(PREVENT, own, "base", TARGETS)
+    found = contributions(PREVENT, PREVENT.prepare(own), "base", TARGETS)
     here = PREVENT.predict(own, variant="base", targets=TARGETS).values[:, 0]
     there = PREVENT.predict(reference, variant="base", targets=TARGETS).values[:, 0]
     for index, target in enumerate(TARGETS):
@@ -52,7 +52,9 @@ def test_they_add_up_to_the_whole_difference_in_log_odds(patient: dict[str, floa
 def test_the_reference_person_has_none() -> None:
     reference = {n: v.reference for n, v in PREVENT.inputs.items() if v.reference is not None}
     own = columns({**reference, "sex": 0.0})
-    assert contributions(PREVENT, own, "full", TARGETS) == {target: {} for target in TARGETS}
+    assert contributions(PREVENT, PREVENT.prepare(own), "full", TARGETS) == {
+        target: {} for target in TARGETS
+    }
 
 
 def test_at_the_reference_person_only_the_constant_is_left() -> None:

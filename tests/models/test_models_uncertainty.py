@@ -7,10 +7,21 @@ import numpy as np
 import pytest
 from models_twins import signal, signals, state
 
+from twin_engine.equations.expression import FloatArray
 from twin_engine.equations.library import library
 from twin_engine.models.assess import assess
 from twin_engine.models.equation_model import EquationModel, equation_model
-from twin_engine.models.uncertainty import DRAWS, LEVEL, draws, ends, spreads, variations
+from twin_engine.models.uncertainty import (
+    DRAWS,
+    LEVEL,
+    OnePatient,
+    draws,
+    ends,
+    ranges,
+    respond,
+    spreads,
+    variations,
+)
 
 PREVENT = equation_model("prevent")
 KIDNEY = equation_model("ckd-epi-2021")
@@ -150,3 +161,49 @@ def test_the_ends_of_a_range_are_the_quantiles_of_its_draws(
     levels = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     with np.errstate(invalid="ignore"):
         assert np.array_equal(ends(drawn), np.quantile(drawn, levels, axis=2), equal_nan=True)
+
+
+PARTS = {"body-weight": 92.0, "body-height": 171.0, "creatinine": 1.1}
+GIVEN = {"body-mass-index": 31.5, "egfr-ckdepi-2021": 64.0}
+
+
+class Untold(EquationModel):
+    """Computes an input of two others, and does not say of which."""
+
+    def __init__(self) -> None:
+        super().__init__(PREVENT.equation)
+        self.derivations = ()
+
+    def derive(self, columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
+        if np.isnan(columns["body-mass-index"]).all():
+            columns["body-mass-index"] = (
+                columns["systolic-bp"] / 5 + columns["total-cholesterol"] / 50
+            )
+        return super().derive(columns)
+
+
+@pytest.mark.parametrize("model", [PREVENT, Untold()])
+@pytest.mark.parametrize("more", [PARTS, GIVEN, PARTS | GIVEN, PARTS | {"creatinine": 0.05}])
+def test_each_input_alone_is_what_the_model_says_of_every_draw(
+    model: EquationModel, more: dict[str, float]
+) -> None:
+    """However few rows are settled for it: as if each row had been made and asked by itself."""
+    patient = {"age": 58.0, "sex": 1.0, "systolic-bp": 141.0, "total-cholesterol": 212.0,
+               "hdl-cholesterol": 41.0, "diabetes": 1.0, "smoking-current": 0.0,
+               "bp-treatment": 1.0, "statin": 0.0, **more}  # fmt: skip
+    columns = {name: np.array([patient.get(name, np.nan)]) for name in model.inputs}
+    prepared = model.prepare(columns)
+    points = model.respond(columns, "base", model.targets())
+    case = OnePatient(columns, prepared, {})
+    spread, widths = ranges(model, case, "base", model.targets(), points)
+    together = respond(model, columns, "base", model.targets(), list(patient), {})[:, 0]
+    for index, target in enumerate(model.targets()):
+        low, high = ends(together[index])
+        assert spread[target].low == min(low, points[index, 0])
+        assert spread[target].high == max(high, points[index, 0])
+        alone = {
+            name: respond(model, columns, "base", [target], [name], {})[0, 0].var()
+            for name in widths[target]
+        }
+        total = sum(alone.values())
+        assert widths[target] == pytest.approx({n: v / total for n, v in alone.items()}, rel=1e-12)

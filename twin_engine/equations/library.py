@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -54,9 +54,8 @@ class Variable:
         return self.bounds_at.get(horizon or 0, self.bounds)
 
 
-@dataclass(frozen=True)
-class Target:
-    """One outcome at one horizon."""
+class Target(NamedTuple):
+    """One outcome at one horizon. Plans are found by it, so it has to be hashed quickly."""
 
     outcome: str
     horizon: int | None

@@ -266,12 +266,11 @@ def _why(case: Case, index: int) -> Barrier:
 
 def _missing(case: Case) -> list[str]:
     """Every declared input without a usable value, whether the answer needed it or not."""
+    usable = case.model.usable(case.prepared)[:, 0].tolist()
     return [
         name
-        for name, declared in case.model.inputs.items()
-        if not declared.part
-        and declared.sources
-        and not case.model.usable(name, case.prepared[name])[0]
+        for (name, declared), known in zip(case.model.inputs.items(), usable, strict=True)
+        if not (known or declared.part) and declared.sources
     ]
 
 

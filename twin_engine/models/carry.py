@@ -84,7 +84,7 @@ def _targets(told: Json) -> set[Target]:
 def _variant(model: Model, asked: str | None, now: Gathered) -> str:
     if asked is not None:
         return asked
-    position: int = model.choose(model.prepare(now.columns))[0]
+    position: int = model.choose(model.usable(model.prepare(now.columns)))[0]
     return list(model.variants)[position]
 
 

@@ -11,11 +11,11 @@ model: `compute` only ever sees values that are known and inside their published
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ __all__ = [
 Columns = Mapping[str, FloatArray]
 IntArray = NDArray[np.int16]
 BoolArray = NDArray[np.bool_]
+Positions = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ GIVEN = -1  # in Prediction.reasons
 STAKES = ("low", "high")
 NOBODY = -1  # in Prediction.blame
 MANY = 4096  # rows
+LARGEST = float(np.finfo(np.float64).max)
 _CODES = {reason: index for index, reason in enumerate(REASONS)}
 _NAMES = tuple(REASONS)
 
@@ -84,6 +86,32 @@ class Prediction:
         """The refusal's machine reason, or "" where a number was given."""
         code = int(self.reasons[target, row])
         return "" if code == GIVEN else _NAMES[code]
+
+
+class _Limits(NamedTuple):
+    """What all inputs may be, one after the other: so many small questions take longer than one."""
+
+    low: FloatArray  # inputs x 1
+    high: FloatArray
+    listed: Positions  # of those that are one of a list: choices and flags
+    ends: tuple[FloatArray, FloatArray]  # of the published ranges alone; infinite without one
+
+    @classmethod
+    def of(cls, inputs: Iterable[Input]) -> "_Limits":
+        declared = list(inputs)
+        low, high = np.array([_ends(one) for one in declared]).T[:, :, None]
+        listed = [place for place, one in enumerate(declared) if one.flag or one.choices]
+        infinite = (-np.inf, np.inf)
+        ends = np.array([one.bounds or infinite for one in declared]).T[:, :, None]
+        return cls(low, high, np.array(listed, dtype=np.intp), (ends[0], ends[1]))
+
+    def inside(self, values: FloatArray) -> BoolArray:
+        """Known, and inside the widest published range. `values`: inputs x rows."""
+        found = (values >= self.low) & (values <= self.high)
+        if self.listed.size:
+            words = values[self.listed]
+            found[self.listed] &= words == np.trunc(words)
+        return np.asarray(found)
 
 
 class Model(ABC):
@@ -171,6 +199,18 @@ class Model(ABC):
     def names(self) -> tuple[str, ...]:
         return tuple(self.inputs)
 
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
+
+    @cached_property
+    def _limits(self) -> _Limits:
+        return _Limits.of(self.inputs.values())
+
+    @cached_property
+    def _order(self) -> Mapping[str, int]:
+        return {name: place for place, name in enumerate(self.variants)}
+
     def targets(self) -> tuple[Target, ...]:
         """All outcomes at all horizons."""
         return tuple(t for outcome in self.outcomes.values() for t in outcome.targets())
@@ -198,16 +238,17 @@ class Model(ABC):
         }
         return self.derive(complete)
 
-    def choose(self, columns: Columns) -> IntArray:
+    def usable(self, prepared: Columns) -> BoolArray:
+        """Inputs x rows: known, and inside the widest published range."""
+        return self._limits.inside(self._together(prepared))
+
+    def choose(self, usable: BoolArray) -> IntArray:
         """The variant of each row, by the rule the model publishes."""
-        usable = {n: self.usable(n, columns[n]) for rule in self.choices for n in rule.of}
-        rows = len(next(iter(columns.values())))
-        chosen = np.full(rows, -1, dtype=np.int16)
-        order = list(self.variants)
+        chosen = np.full(usable.shape[1], -1, dtype=np.int16)
         for rule in self.choices:
-            known = sum((usable[n].astype(np.int16) for n in rule.of), np.zeros(rows, np.int16))
+            known = usable[[self._places[name] for name in rule.of], :].sum(axis=0)
             open_rows = (chosen < 0) & (known >= rule.known_at_least)
-            chosen[open_rows] = order.index(rule.variant)
+            chosen[open_rows] = self._order[rule.variant]
         return chosen
 
     def predict(
@@ -225,17 +266,20 @@ class Model(ABC):
         self, prepared: Columns, variant: str | None, wanted: tuple[Target, ...]
     ) -> Prediction:
         """The same, of columns that `prepare` has made complete."""
-        rows = len(next(iter(prepared.values())))
+        usable = self.usable(prepared)
         order = list(self.variants)
-        variants = self._variants(prepared, variant)
+        variants = self._variants(usable, variant)
         overridden = variant is not None
         if (variants == variants[0]).all():
-            return self._answer(prepared, variants, order[variants[0]], wanted, overridden)
+            return self._answer(prepared, usable, variants, order[variants[0]], wanted, overridden)
+        rows = len(variants)
         found = Prediction(wanted, variants, np.empty((len(wanted), rows)), *_none(wanted, rows))
         for index in np.unique(variants):
             here = np.flatnonzero(variants == index)
             own = {name: values[here] for name, values in prepared.items()}
-            part = self._answer(own, variants[here], order[index], wanted, overridden)
+            part = self._answer(
+                own, usable[:, here], variants[here], order[index], wanted, overridden
+            )
             found.values[:, here] = part.values
             found.reasons[:, here] = part.reasons
             found.blame[:, here] = part.blame
@@ -245,7 +289,7 @@ class Model(ABC):
         self, prepared: Columns, variant: str | None, wanted: tuple[Target, ...], reason: str
     ) -> Prediction:
         """No row is answered, whatever its values: nothing is computed."""
-        variants = self._variants(prepared, variant)
+        variants = self._variants(self.usable(prepared), variant)
         reasons, blame = _none(wanted, len(variants))
         reasons[:] = _CODES[reason]
         return Prediction(wanted, variants, np.full(reasons.shape, np.nan), reasons, blame)
@@ -255,34 +299,41 @@ class Model(ABC):
 
         For the spread around an answer and for comparisons of inputs, never for an answer.
         """
-        moved = {name: self._clip(name, values) for name, values in self.prepare(columns).items()}
-        own = {name: self._fill(name, v, ~np.isnan(v), variant) for name, v in moved.items()}
-        return self.compute(own, variant, targets)
+        return self.compute(self.settle(columns, variant), variant, targets)
+
+    def settle(self, columns: Columns, variant: str) -> dict[str, FloatArray]:
+        """What `respond` computes of these: all inputs, each inside its published range."""
+        moved = self._together(self.prepare(columns)).clip(*self._limits.ends)
+        known = ~np.isnan(moved)
+        gaps = self._doubtful(known)
+        return {
+            name: self._fill(name, moved[place], known[place] if name in gaps else None, variant)
+            for name, place in self._places.items()
+        }
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _variants(self, prepared: Columns, variant: str | None) -> IntArray:
+    def _together(self, columns: Columns) -> FloatArray:
+        """Inputs x rows."""
+        return np.array([columns[name] for name in self.names])
+
+    def _variants(self, usable: BoolArray, variant: str | None) -> IntArray:
         """Of each row: the one asked for, or by the published rule."""
         if variant is None:
-            return self.choose(prepared)
-        rows = len(next(iter(prepared.values())))
-        return np.full(rows, list(self.variants).index(variant), dtype=np.int16)
-
-    def _clip(self, name: str, values: FloatArray) -> FloatArray:
-        bounds = self.inputs[name].bounds
-        return values if bounds is None else values.clip(*bounds)
+            return self.choose(usable)
+        return np.full(usable.shape[1], self._order[variant], dtype=np.int16)
 
     def _answer(
         self,
         own: Columns,
+        usable: BoolArray,
         variants: IntArray,
         variant: str,
         targets: tuple[Target, ...],
         overridden: bool,
     ) -> Prediction:
         """For rows of one variant."""
-        usable = {name: self.usable(name, values) for name, values in own.items()}
-        doubtful = {name for name in self.names if not usable[name].all()}
+        doubtful = self._doubtful(usable)
         reasons, blame = _none(targets, len(variants))
         judged: dict[tuple[int | None, tuple[str, ...]], tuple[IntArray, IntArray]] = {}
         for index, target in enumerate(targets):
@@ -295,8 +346,8 @@ class Model(ABC):
         if (reasons != GIVEN).all():  # one patient who lacks an input: usually
             return Prediction(targets, variants, np.full(reasons.shape, np.nan), reasons, blame)
         filled = {
-            name: self._fill(name, own[name], usable[name] if name in doubtful else None, variant)
-            for name in own
+            name: self._fill(name, own[name], usable[place] if name in doubtful else None, variant)
+            for name, place in self._places.items()
         }
         values = _own(self.compute(filled, variant, targets))
         np.copyto(values, np.nan, where=reasons != GIVEN)
@@ -308,17 +359,13 @@ class Model(ABC):
 
     def _in_doubt(self, doubtful: Set[str], variant: str, target: Target) -> tuple[str, ...]:
         """The inputs for which not every row is sure to be answered, in their order."""
-        return tuple(
-            name
-            for name in self._ordered_needs(variant, target)
-            if name in doubtful
-            or target.horizon in self.inputs[name].bounds_at
-            or self.inputs[name].refuses
-        )
+        reads = _reads(self, variant, target)
+        return tuple(name for name, always in reads if always or name in doubtful)
 
-    def usable(self, name: str, values: FloatArray) -> BoolArray:
-        """Known, and inside the widest published range."""
-        return np.asarray(_inside(self.inputs[name], values, None))
+    def _doubtful(self, usable: BoolArray) -> set[str]:
+        """The inputs that not every row has."""
+        sure: list[bool] = np.logical_and.reduce(usable, axis=1).tolist()
+        return {name for name, everywhere in zip(self.names, sure, strict=True) if not everywhere}
 
     def _fill(
         self, name: str, values: FloatArray, usable: BoolArray | None, variant: str
@@ -328,7 +375,7 @@ class Model(ABC):
         declared = self.inputs[name]
         if declared.optional and name not in self.variants[variant]:
             return _all(np.nan, len(values))
-        if usable is None or usable.all():
+        if usable is None:
             return values
         stand_in = np.nan if not self.is_required(name, variant) else declared.reference or 0.0
         if not usable.any():
@@ -338,7 +385,7 @@ class Model(ABC):
     def _refuse(
         self,
         own: Columns,
-        usable: Mapping[str, BoolArray],
+        usable: BoolArray,
         variant: str,
         target: Target,
         asked: Sequence[str],
@@ -354,39 +401,42 @@ class Model(ABC):
         for name in asked:
             if self.is_required(name, variant) or overridden or name in self._everywhere:
                 outside = ~np.isnan(own[name]) & ~self._in_range(name, own[name], usable, target)
-                _mark(reasons, blame, outside, "out-of-range", self.names.index(name))
+                _mark(reasons, blame, outside, "out-of-range", self._places[name])
         for name in asked:
             if self.is_required(name, variant):
-                _mark(reasons, blame, np.isnan(own[name]), "missing-input", self.names.index(name))
+                _mark(reasons, blame, np.isnan(own[name]), "missing-input", self._places[name])
             declared = self.inputs[name]
             for choice, reason in declared.refuses.items():
                 here = own[name] == declared.choices.index(choice)
-                _mark(reasons, blame, here, reason, self.names.index(name))
+                _mark(reasons, blame, here, reason, self._places[name])
         return reasons, blame
 
     def _in_range(
-        self, name: str, values: FloatArray, usable: Mapping[str, BoolArray], target: Target
+        self, name: str, values: FloatArray, usable: BoolArray, target: Target
     ) -> BoolArray:
         declared = self.inputs[name]
-        if target.horizon in declared.bounds_at:
-            return _inside(declared, values, target.horizon)
-        return usable[name]
-
-    def _ordered_needs(self, variant: str, target: Target) -> tuple[str, ...]:
-        needed = self.needs(variant, target)
-        return tuple(name for name in self.names if name in needed)
+        narrower = declared.bounds_at.get(target.horizon or 0)
+        if narrower is None:
+            return np.asarray(usable[self._places[name]])
+        low, high = narrower
+        return np.asarray((values >= low) & (values <= high))
 
 
-def _inside(declared: Input, values: FloatArray, horizon: int | None) -> BoolArray:
+@lru_cache(maxsize=4096)
+def _reads(model: Model, variant: str, target: Target) -> tuple[tuple[str, bool], ...]:
+    """The inputs an outcome reads, in their order; of each, whether it is in doubt at any value."""
+    needed = model.needs(variant, target)
+    declared = ((name, one) for name, one in model.inputs.items() if name in needed)
+    return tuple((n, target.horizon in one.bounds_at or bool(one.refuses)) for n, one in declared)
+
+
+def _ends(declared: Input) -> tuple[float, float]:
+    """The least and the most an input may be: any finite number, where nothing is published."""
     if declared.flag:
-        return np.asarray((values == 0) | (values == 1))
+        return 0.0, 1.0
     if declared.choices:
-        whole = values == np.trunc(values)
-        return np.asarray(whole & (values >= 0) & (values < len(declared.choices)))
-    bounds = declared.range_at(horizon)
-    if bounds is None:
-        return np.isfinite(values)
-    return np.asarray((values >= bounds[0]) & (values <= bounds[1]))
+        return 0.0, len(declared.choices) - 1.0
+    return declared.bounds or (-LARGEST, LARGEST)
 
 
 def _own(values: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ equation; they are not effects of changing anything.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from math import factorial
+from math import factorial, isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 from twin_engine.equations.expression import FloatArray
 from twin_engine.models.contract import Columns, Model, Target
 
-Subsets = NDArray[np.int64]  # of the inputs, a bit for each
-
 
 def contributions(
-    model: Model, columns: Columns, variant: str, targets: Sequence[Target]
+    model: Model, prepared: Columns, variant: str, targets: Sequence[Target]
 ) -> dict[Target, dict[str, float]]:
     """For one patient: amounts per input on the model's scale; none for one at its reference."""
-    prepared = model.prepare(columns)
     reference = reference_person(model, prepared, variant)
     names = [name for name in reference if not _same(prepared[name][0], reference[name])]
     values = model.predictor(exchanged(prepared, reference, names), variant, targets)
@@ -42,7 +39,7 @@ def reference_person(model: Model, prepared: Columns, variant: str) -> Mapping[s
         if declared.reference is not None
         and not declared.part
         and (not declared.optional or name in model.variants[variant])
-        and (not np.isnan(prepared[name][0]) or declared.optional)
+        and (not isnan(prepared[name][0]) or declared.optional)
     }
 
 
@@ -54,41 +51,36 @@ def exchanged(
     prepared: Columns, reference: Mapping[str, float], names: Sequence[str]
 ) -> dict[str, FloatArray]:
     """One row per subset of `names`: the patient's values inside it, the reference outside."""
-    chosen = _chosen(len(names))
-    size = 2 ** len(names)
-    rows = {
-        name: np.full(size, values[0]) for name, values in prepared.items() if name not in names
-    }
-    for name, inside in zip(names, chosen, strict=True):
-        rows[name] = np.where(inside, prepared[name][0], reference[name])
-    return rows
+    own = np.array([prepared[name][:1] for name in names]).reshape(-1, 1)
+    other = np.array([reference[name] for name in names]).reshape(-1, 1)
+    mixed = np.where(_chosen(len(names)), own, other)
+    rows = {name: np.full(2 ** len(names), values[0]) for name, values in prepared.items()}
+    return rows | dict(zip(names, mixed, strict=True))
 
 
 @lru_cache(maxsize=16)
-def _chosen(count: int) -> list[NDArray[np.bool_]]:
-    """For each input: which subsets it is in."""
-    subsets = np.arange(2**count)
-    return [(subsets >> position) & 1 == 1 for position in range(count)]
+def _chosen(count: int) -> NDArray[np.bool_]:
+    """Inputs x subsets: which subsets each input is in."""
+    return np.asarray((np.arange(2**count) >> np.arange(count)[:, None]) & 1 == 1)
 
 
 def shapley(values: FloatArray, count: int) -> FloatArray:
     """Targets x inputs, from targets x subsets of inputs."""
     amounts = np.empty((len(values), count))
-    for position, (without, within, weights) in enumerate(_exchanges(count)):
-        amounts[:, position] = ((values[:, within] - values[:, without]) * weights).sum(axis=1)
+    for position, weights in enumerate(_weights(count)):
+        # subsets that differ in this input alone: every other run of so many of them
+        pairs = values.reshape(len(values), -1, 2, 2**position)
+        differences = (pairs[:, :, 1] - pairs[:, :, 0]).reshape(len(values), -1)
+        amounts[:, position] = (differences * weights).sum(axis=1)
     return amounts
 
 
 @lru_cache(maxsize=16)
-def _exchanges(count: int) -> list[tuple[Subsets, Subsets, FloatArray]]:
-    """For each input: the subsets without it, the same with it, and how much each pair weighs."""
+def _weights(count: int) -> list[FloatArray]:
+    """For each input: how much it weighs that it joins a subset, of all without it."""
     subsets = np.arange(2**count)
     sizes = np.bitwise_count(subsets)
     weights = np.array(
         [factorial(s) * factorial(count - s - 1) / factorial(count) for s in range(count)]
     )
-    found = []
-    for position in range(count):
-        without = subsets[(subsets >> position) & 1 == 0]
-        found.append((without, without | (1 << position), weights[sizes[without]]))
-    return found
+    return [weights[sizes[(subsets >> position) & 1 == 0]] for position in range(count)]

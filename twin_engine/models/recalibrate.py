@@ -215,7 +215,7 @@ class LocalVersion(Model):
             return vector.variant
         columns = {name: np.array([value]) for name, value in vector.inputs.items()}
         order: list[str] = list(self.variants)
-        return order[int(self.choose(self.prepare(columns))[0])]
+        return order[int(self.choose(self.usable(self.prepare(columns)))[0])]
 
     def derive(self, columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
         return self.base.derive(columns)

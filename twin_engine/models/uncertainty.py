@@ -115,8 +115,8 @@ def ranges(
     read = {target: influences(model, variant, target) for target in targets}
     read_at_all = frozenset().union(*read.values())
     moving = [name for name in given if name in read_at_all and not _is_fixed(model, name)]
-    batch = _together_and_apart(model, case, given, moving)
-    outcomes = model.respond(batch, variant, targets).reshape(len(targets), -1, DRAWS)
+    batch = _together_and_apart(model, case, variant, given, moving)
+    outcomes = model.compute(batch, variant, targets).reshape(len(targets), -1, DRAWS)
     tails = _tails(outcomes[:, :1], points)
     alone = outcomes[:, 1:].var(axis=2).tolist()
     widths: dict[Target, dict[str, float]] = {}
@@ -130,20 +130,60 @@ def ranges(
 
 
 def _together_and_apart(
-    model: Model, case: OnePatient, given: Sequence[str], moving: Sequence[str]
+    model: Model, case: OnePatient, variant: str, given: Sequence[str], moving: Sequence[str]
 ) -> dict[str, FloatArray]:
-    """Draws in which all inputs move, then for each of `moving` those in which it moves alone."""
-    context = _context(model, case.prepared, given)
+    """What `respond` would compute of draws in which all inputs move, then for each of `moving` of
+    those in which it moves alone.
+
+    Most of that batch is one number over and over. So the model settles few rows: the patient's
+    own, the draws of all together, and of those alone that are not told from them.
+    """
+    moved = _moved_by(model, case, given)
+    mixed = [names for names in moved.values() if len(names.intersection(moving)) > 1]
+    apart = [name for name in moving if any(name in names for names in mixed)]
+    settled = model.settle(_drawn(model, case, given, apart), variant)
+    block = {name: 1 + apart.index(name) if name in apart else 0 for name in moving}
     batch = {}
-    for name in given:
-        value = case.columns[name]
-        drawn = _sample(name, value, context, case.ages.get(name, 0))
-        column = np.full((1 + len(moving), DRAWS), value[0])
-        column[0] = drawn
-        if name in moving:
-            column[1 + moving.index(name)] = drawn
+    for name, values in settled.items():
+        draws = values[1:].reshape(-1, DRAWS)
+        column = np.full((1 + len(moving), DRAWS), values[0])
+        column[0] = draws[0]
+        for place, mover in enumerate(moving, 1):
+            if mover in moved.get(name, ()):
+                column[place] = draws[block[mover]]
         batch[name] = column.reshape(-1)
     return batch
+
+
+def _moved_by(model: Model, case: OnePatient, given: Sequence[str]) -> dict[str, set[str]]:
+    """By input: those of `given` that move it when they do. One of which a model does not say what
+    it is computed of may be moved by all."""
+    moved = {name: {name} for name in given}
+    for rule in model.derivations:
+        if rule.input not in given:
+            parts = set().union(*(moved.get(part, ()) for part in rule.of))
+            moved[rule.input] = moved.get(rule.input, set()) | parts
+    for name, values in case.prepared.items():
+        if name not in moved and not np.isnan(values[0]):
+            moved[name] = set(given)
+    return moved
+
+
+def _drawn(
+    model: Model, case: OnePatient, given: Sequence[str], apart: Sequence[str]
+) -> dict[str, FloatArray]:
+    """One row as it is, the draws of all inputs together, those of each of `apart` alone."""
+    context = _context(model, case.prepared, given)
+    rows = {}
+    for name in given:
+        value = case.columns[name]
+        rows[name] = np.full(1 + DRAWS * (1 + len(apart)), value[0])
+        if not _is_fixed(model, name):
+            draws = rows[name][1:].reshape(-1, DRAWS)
+            draws[0] = _sample(name, value, context, case.ages.get(name, 0))
+            if name in apart:
+                draws[1 + apart.index(name)] = draws[0]
+    return rows
 
 
 def _tails(sampled: FloatArray, points: FloatArray) -> FloatArray:
