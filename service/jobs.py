@@ -191,6 +191,7 @@ class JobRunner:
         kind: str = "run",
         server: str | None = None,
         requested_by: str | None = None,
+        run_id: str | None = None,
         beside: Callable[[str], None] | None = None,
     ) -> str:
         """Write a run down, sealed; its id. `QueueFullError` where too many wait already.
@@ -199,7 +200,7 @@ class JobRunner:
         called inside it."""
         if kind not in self._handlers:
             raise ValueError("jobs: no handler for this kind of run")
-        run_id = new_run_id()
+        run_id = run_id or new_run_id()
         sealed = self._sealer.seal(orjson.dumps(dict(request)), _context(run_id))
         with self._worker() as promised:
             entered = self._store.enter(
@@ -218,12 +219,22 @@ class JobRunner:
                 self._handed.append(entered.claimed)
         return run_id
 
+    @property
+    def has_time(self) -> bool:
+        """Whether a worker of this process waits for work. By the time a run is written down,
+        others may have come first."""
+        with self._work_came:
+            return self._spare()
+
+    def _spare(self) -> bool:
+        return self._idle > self._promised + len(self._handed)
+
     @contextmanager
     def _worker(self) -> Iterator[bool]:
         """Whether one of ours waits for work: it goes on waiting until we are done, and is woken
         then."""
         with self._work_came:
-            promised = self._idle > self._promised + len(self._handed)
+            promised = self._spare()
             self._promised += promised
         try:
             yield promised

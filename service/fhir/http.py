@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,7 @@ from service.fhir.origin import origin_of, resolve_link
 from service.fhir.retry import RETRY_STATUS, Clock, pause_before
 from service.fhir.servers import ServerConfig
 from service.fhir.signin import Credentials, credentials_for, smart_configuration
+from service.fhir.together import begun
 from service.fhir.wire import Connections, RawAnswer, Stream, Wire
 
 Resource = dict[str, Any]
@@ -79,6 +81,7 @@ class FhirClient:
         self._origins = server.origins
         self._wire = Wire(server, kept)
         self._statement: Answer | None = None
+        self._begun: Future[Answer] | None = None
         self._credentials: Credentials = credentials_for(server, self._wire)
 
     def __enter__(self) -> "FhirClient":
@@ -151,11 +154,19 @@ class FhirClient:
         """A link of an answer, byte for byte, if it stays with this server."""
         return self._fetch(resolve_link(link, found_at, self._origins, what), what)
 
+    def begin(self) -> None:
+        """Ask for the statement while nobody waits for it yet; whoever does gets that answer."""
+        self._begun = begun(self._stated)
+
     def metadata(self) -> Answer:
         """Asked for once: a client lives for one job."""
+        begun, self._begun = self._begun, None
         if self._statement is None:
-            self._statement = self._fetch(f"{self.server.base_url}/metadata", "GET metadata")
+            self._statement = self._stated() if begun is None else begun.result()
         return self._statement
+
+    def _stated(self) -> Answer:
+        return self._fetch(f"{self.server.base_url}/metadata", "GET metadata")
 
     def write(
         self,

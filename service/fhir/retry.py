@@ -19,6 +19,10 @@ class Clock:
         self._end = time.monotonic() + budget_seconds
         self._cancel = cancel or threading.Event()
 
+    def heed(self, cancel: threading.Event) -> None:
+        """From here on this is what cuts off, also what is under way."""
+        self._cancel = cancel
+
     def let_finish(self) -> None:
         """From here on nothing is cut off in the middle; the budget stays."""
         self._cancel = threading.Event()

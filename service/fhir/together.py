@@ -1,7 +1,7 @@
 """Several requests at once, and what they come to."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,3 +22,12 @@ def side_by_side(
     finally:
         wait(running)
     return [done.result() for done in running]
+
+
+def begun(work: Callable[[], T]) -> "Future[T]":
+    """What a work will have come to, which another thread does meanwhile. The thread goes by
+    itself."""
+    pool = ThreadPoolExecutor(1, "begun")
+    done = pool.submit(work)
+    pool.shutdown(wait=False)
+    return done

@@ -32,13 +32,14 @@ from service.fhir.errors import (
 from service.fhir.http import FhirClient
 from service.fhir.pull import Arrived, Progress
 from service.fhir.record import PatientRecord
-from service.fhir.servers import from_url
+from service.fhir.servers import ServerConfig, from_url
 from service.fhir.since import Kept
 from service.fhir.wire import Connections
 from service.fhir.writeback import resume
 from service.jobs import JobRunner, Outcome, RunAgainError, RunContext, RunFailedError
 from service.patient.consent import CARE, PURPOSES, REFUSED, NotConsentedError
 from service.patient.disputes import Disputes
+from service.pipeline.awaited import Awaited
 from service.pipeline.deliver import Delivered, Parcel, as_bundle, note_duplicates
 from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
@@ -61,7 +62,7 @@ from service.stores.ledger_index import LedgerIndex, entry_of
 from service.stores.links import LinkStore
 from service.stores.own import Own, OwnFilter, OwnStore, ResultStore
 from service.stores.reviews import ReviewStore
-from service.stores.runs import RunStore
+from service.stores.runs import RunStore, new_run_id
 from service.stores.twins import TwinStore
 from service.watch.watching import AT_ONCE, Watching
 from service.web.ports import (
@@ -141,8 +142,8 @@ class Service:
         self._meters = meters or RunMeters(CollectorRegistry())
         # A call that waits for its run holds a thread; some stay free for those that only ask.
         self._seats = threading.BoundedSemaphore(max(1, runtime.config.web.threads - SPARE_THREADS))
-        self._awaiting: dict[str, dict[int, Json]] = {}
-        """By run whose caller waits in this process, and try: what is answered, as it was made."""
+        self._awaiting: dict[str, Awaited] = {}
+        """By run whose caller waits in this process"""
         database = runtime.database
         self._runs = RunStore(database)
         self._twins = TwinStore(database)
@@ -256,18 +257,27 @@ class Service:
         """The run when it has ended, and its Bundle if it was carried out by this process."""
         if not self._seats.acquire(blocking=False):
             raise self._full("threads")
-        run_id = ""
+        run_id = new_run_id()
+        awaited = self._awaiting[run_id] = Awaited()
         try:
-            run_id = self.enqueue(request, principal)
-            answers = self._awaiting.setdefault(run_id, {})
+            self._check(request)
+            if self._jobs.has_time:
+                awaited.begin(self.runtime.server(request.server), self._kept)
+            self._write_down(request, principal, run_id)
             run = _found(self._jobs.wait(run_id, self.runtime.config.limits.run_seconds))
-            return run, answers.get(run.attempt)
+            return run, awaited.answers.get(run.attempt)
         finally:
-            self._awaiting.pop(run_id, None)
+            del self._awaiting[run_id]
+            awaited.end()
             self._seats.release()
 
     def enqueue(self, request: RunRequest, principal: Principal) -> str:
         self._check(request)
+        return self._write_down(request, principal)
+
+    def _write_down(
+        self, request: RunRequest, principal: Principal, run_id: str | None = None
+    ) -> str:
         wanted = {
             "server": request.server,
             "patient": request.patient,
@@ -278,10 +288,10 @@ class Service:
             "purpose": request.purpose,
             "encounter": request.encounter,
         }
-        asked = {"kind": KIND, "server": request.server, "requested_by": principal.subject}
+        asked = {"server": request.server, "requested_by": principal.subject, "run_id": run_id}
         accepted = lambda run_id: self._note(principal, "run", "accepted", request=run_id)  # noqa: E731
         try:
-            return self._jobs.enqueue(wanted, **asked, beside=accepted)
+            return self._jobs.enqueue(wanted, kind=KIND, **asked, beside=accepted)
         except QueueFullError as error:
             raise self._full(str(error)) from None
 
@@ -377,7 +387,7 @@ class Service:
             context.progress(name, counts)
 
         server = self.runtime.server(wanted["server"])
-        with self._timed(FhirClient(server, cancel=context.over, kept=self._kept)) as client:
+        with self._timed(self._client_of(context, server)) as client:
             stage(PULL)
             models = self.runtime.models(tuple(wanted["models"]))
             wish = Wish(
@@ -420,6 +430,12 @@ class Service:
             return pull_again(client, wanted["patient"], database, look.kept, look.terms, progress)
         types = types_for(models, only_needed=wanted.get("onlyNeeded", False))
         return pull(client, wanted["patient"], database, types, progress, arrived), None
+
+    def _client_of(self, context: RunContext, server: ServerConfig) -> FhirClient:
+        """What its caller has begun for it, where that is waiting here, or a new one."""
+        awaited = self._awaiting.get(context.run_id)
+        begun = None if awaited is None else awaited.client(context.over)
+        return begun or FhirClient(server, cancel=context.over, kept=self._kept)
 
     @contextmanager
     def _timed(self, client: FhirClient) -> Iterator[FhirClient]:
@@ -471,7 +487,7 @@ class Service:
         """What the run answers, what our façade shows of it, and how far the run is, in one."""
         run_id, bundle = context.run_id, as_bundle(ready.parcels)
         if (awaited := self._awaiting.get(run_id)) is not None:
-            awaited[context.attempt] = bundle
+            awaited.answers[context.attempt] = bundle
         answer = self.runtime.sealer.seal(orjson.dumps(bundle), _context(run_id))
 
         def beside() -> None:
