@@ -44,6 +44,8 @@ class Outcome:
     twin_version: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     beside: Callable[[], None] | None = None
+    held: object = field(default=None, repr=False)
+    """Large, and not needed any more: let go of when whoever waits for the run has been told"""
 
 
 class RunStopped(BaseException):
@@ -177,6 +179,7 @@ class JobRunner:
         self._idle = self._promised = 0
         self._handed: deque[ClaimedRun] = deque()
         self._ours: set[str] = set()  # runs that our workers have, or are about to get
+        self._awaited: dict[str, Run | None] = {}  # by somebody here; as they ended, once they have
         self._workers: list[threading.Thread] = []
         self._heart: list[threading.Thread] = []
         self._in_hand: dict[str, RunContext] = {}
@@ -248,9 +251,17 @@ class JobRunner:
 
     def wait(self, run_id: str, seconds: float) -> Run | None:
         """The run once it has ended, as it stands when the time is up, or None if unknown."""
-        end = time.monotonic() + seconds
+        self._awaited.setdefault(run_id, None)
+        try:
+            return self._waited_for(run_id, time.monotonic() + seconds)
+        finally:
+            self._awaited.pop(run_id, None)
+
+    def _waited_for(self, run_id: str, end: float) -> Run | None:
         while True:
             done, rest = self._done, end - time.monotonic()
+            if (ended := self._awaited.get(run_id)) is not None:
+                return ended  # as the worker recorded it, without asking for it again
             if rest <= 0 or run_id not in self._ours:  # a worker of ours tells when it is done
                 run = self._store.get(run_id)
                 if run is None or run.ended or rest <= 0:
@@ -365,11 +376,14 @@ class JobRunner:
         if claimed is None:
             return False
         self._ours.add(claimed.run.id)
+        outcome = None
         try:
-            self._carry_out(claimed, stop)
+            outcome = self._carry_out(claimed, stop)
         finally:
             self._ours.discard(claimed.run.id)
             self._tell_done()
+            time.sleep(0)  # whoever was told goes on, before there is more work
+            del outcome
         return True
 
     def _claimed(self) -> ClaimedRun | None:
@@ -383,7 +397,8 @@ class JobRunner:
             self._done += 1
             self._work_done.notify_all()
 
-    def _carry_out(self, claimed: ClaimedRun, stop: "_Stop") -> None:
+    def _carry_out(self, claimed: ClaimedRun, stop: "_Stop") -> Outcome | None:
+        """What has come of it, where it is done."""
         run_id, owner = claimed.run.id, claimed.owner
         try:
             outcome = self._handled(claimed, stop)
@@ -403,6 +418,8 @@ class JobRunner:
             self._store.fail(run_id, owner, "internal-error")
         else:
             self._record(claimed, outcome)
+            return outcome
+        return None
 
     def _handled(self, claimed: ClaimedRun, stop: "_Stop") -> Outcome:
         handler = self._handlers.get(claimed.run.kind)
@@ -419,7 +436,7 @@ class JobRunner:
                 del self._in_hand[claimed.owner]
 
     def _record(self, claimed: ClaimedRun, outcome: Outcome) -> None:
-        recorded = self._store.complete(
+        run = self._store.complete(
             claimed.run.id,
             claimed.owner,
             twin=outcome.twin,
@@ -427,8 +444,10 @@ class JobRunner:
             counts=outcome.counts,
             beside=outcome.beside,
         )
-        if not recorded:
+        if run is None:
             _log.warning("jobs.lease-lost", run=claimed.run.id)
+        elif run.id in self._awaited:
+            self._awaited[run.id] = run
 
     def _try_again(self, claimed: ClaimedRun, code: str) -> None:
         if claimed.run.attempt >= self._config.attempts:

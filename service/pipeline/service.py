@@ -45,7 +45,7 @@ from service.pipeline.errors import NotConfigured, RunError, WriteBackFailed
 from service.pipeline.make import Made, Wish
 from service.pipeline.meanwhile import meanwhile
 from service.pipeline.meters import RunMeters, Stages
-from service.pipeline.pulling import pull, pull_again, types_for
+from service.pipeline.pulling import Asked, ask, pull, pull_again, types_for
 from service.pipeline.runtime import Runtime, code_base
 from service.pipeline.sweeper import Sweeper
 from service.refresh.chart import Chart, Charted
@@ -260,9 +260,10 @@ class Service:
         run_id = new_run_id()
         awaited = self._awaiting[run_id] = Awaited()
         try:
-            self._check(request)
+            server = self._server_of(request)
             if self._jobs.has_time:
-                awaited.begin(self.runtime.server(request.server), self._kept)
+                awaited.begin(server, self._kept)
+            self._check(request, server)
             self._write_down(request, principal, run_id)
             run = _found(self._jobs.wait(run_id, self.runtime.config.limits.run_seconds))
             return run, awaited.answers.get(run.attempt)
@@ -272,7 +273,7 @@ class Service:
             self._seats.release()
 
     def enqueue(self, request: RunRequest, principal: Principal) -> str:
-        self._check(request)
+        self._check(request, self._server_of(request))
         return self._write_down(request, principal)
 
     def _write_down(
@@ -300,12 +301,16 @@ class Service:
         self._meters.shed(what)
         return ServiceError(Failure.OVERLOADED, retry_after=LATER_SECONDS)
 
-    def _check(self, request: RunRequest) -> None:
-        """What is wrong with a request is said now, not after a wait in the queue."""
+    def _server_of(self, request: RunRequest) -> ServerConfig:
         if request.server not in self.runtime.config.servers:
             raise ServiceError(Failure.UNKNOWN_SERVER)
-        if request.write_back and not self.runtime.server(request.server).write_back:
+        server = self.runtime.server(request.server)
+        if request.write_back and not server.write_back:
             raise ServiceError(Failure.WRITE_BACK_OFF)
+        return server
+
+    def _check(self, request: RunRequest, server: ServerConfig) -> None:
+        """What is wrong with a request is said now, not after a wait in the queue."""
         # Never the error's own text: it quotes the name that was asked for, and a caller may have
         # put anything there.
         try:
@@ -318,9 +323,9 @@ class Service:
         except NotConfigured:
             step = f"Name one of: {', '.join(twin_policy_ids())}."
             raise ServiceError(Failure.UNKNOWN_POLICY, next_step=step) from None
-        base, patient = self.runtime.server(request.server).base_url, f"Patient/{request.patient}"
         try:
-            self.runtime.consents.require(base, patient, request.purpose)
+            patient = f"Patient/{request.patient}"
+            self.runtime.consents.require(server.base_url, patient, request.purpose)
         except NotConsentedError:
             raise ServiceError(Failure.NOT_CONSENTED) from None
 
@@ -389,6 +394,7 @@ class Service:
         server = self.runtime.server(wanted["server"])
         with self._timed(self._client_of(context, server)) as client:
             stage(PULL)
+            asked = ask(client, wanted["patient"], self.runtime.database)
             models = self.runtime.models(tuple(wanted["models"]))
             wish = Wish(
                 policy=self.runtime.policy(wanted["policy"]),
@@ -402,10 +408,11 @@ class Service:
             wished = server.write_back if wanted["writeBack"] is None else wanted["writeBack"]
             ready = _Ready(self.runtime, client, wished)
             with self.runtime.maker.ahead(server.base_url, wish) as ahead:
-                record, kept = self._pulled(context, client, models, ahead.arrived)
+                record, kept = self._pulled(context, client, asked, models, ahead.arrived)
                 made = self.runtime.maker.make(record, wish, stage, ahead, ready.passed)
             self._note_safety(context.run_id, made)
             counts = tally(made, len(record.resources))
+            del record  # now, while the server is asked, and not between its last answer and ours
             stages.begin(WRITE_BACK)
             context.check()
             client.clock.let_finish()
@@ -417,19 +424,26 @@ class Service:
         counts |= in_chart
         if kept is not None:
             self.watching.done(wanted["watch"], kept, made.twin.id)
-        return Outcome(made.twin.id, made.twin.version, counts, beside=charted.note)
+        held = (made, ready, charted)
+        return Outcome(made.twin.id, made.twin.version, counts, charted.note, held)
 
     def _pulled(
-        self, context: RunContext, client: FhirClient, models: Sequence[Request], arrived: Arrived
+        self,
+        context: RunContext,
+        client: FhirClient,
+        asked: Asked,
+        models: Sequence[Request],
+        arrived: Arrived,
     ) -> tuple[PatientRecord, Kept | None]:
         """All of the record; for a watched patient only what has changed, over what was kept."""
         wanted, database = context.request, self.runtime.database
         progress: Progress = lambda *_: context.check()  # noqa: E731
         if "watch" in wanted:
             look = self.watching.begin(wanted["watch"], wanted["whole"])
-            return pull_again(client, wanted["patient"], database, look.kept, look.terms, progress)
+            kept, terms, patient = look.kept, look.terms, wanted["patient"]
+            return pull_again(client, patient, database, kept, terms, progress, asked)
         types = types_for(models, only_needed=wanted.get("onlyNeeded", False))
-        return pull(client, wanted["patient"], database, types, progress, arrived), None
+        return pull(client, wanted["patient"], database, types, progress, arrived, asked), None
 
     def _client_of(self, context: RunContext, server: ServerConfig) -> FhirClient:
         """What its caller has begun for it, where that is waiting here, or a new one."""

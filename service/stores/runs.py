@@ -343,14 +343,16 @@ class RunStore:
         twin_version: int | None,
         counts: Mapping[str, int],
         beside: Callable[[], None] | None = None,
-    ) -> bool:
-        """Record the one completion of a run. False: somebody else holds or ended it. What `beside`
-        writes is written with it, whoever holds the run."""
+    ) -> Run | None:
+        """Record the one completion of a run, which is given back as it stands now. None: somebody
+        else holds or ended it. What `beside` writes is written with it, whoever holds the run."""
         done = {"twin": twin, "twin_version": twin_version, "counts": _counted(counts)}
-        with self._database.write():
+        ending = _ending(RunState.DONE, self._clock()) | {"mine": run_id, "holder": owner}
+        with self._database.write() as session:
             if beside is not None:
                 beside()
-            return self._end(run_id, owner, RunState.DONE, **done)
+            row = execute(session, _COMPLETE, ending | done).first()
+        return None if row is None else _run(row)
 
     def fail(self, run_id: str, owner: str, error: str) -> bool:
         return self._end(run_id, owner, RunState.FAILED, error=code(error))
@@ -408,6 +410,7 @@ _HELD = and_(
     RunRow.state == RunState.RUNNING,
 )
 _CHANGE = update(RunRow).where(_HELD).returning(RunRow.id)
+_COMPLETE = update(RunRow).where(_HELD).returning(RunRow)
 _HAND_BACK = _CHANGE.values(attempt=RunRow.attempt - 1)
 _AGAIN: Mapping[str, Any] = {"state": RunState.QUEUED, "owner": None, "lease_until": None}
 _OF_ID = select(RunRow).where(_MINE)

@@ -528,3 +528,25 @@ def test_the_budget_is_spent_across_requests(scripted: ScriptedServer) -> None:
         time.sleep(0.06)
         with pytest.raises(errors.BudgetSpent):
             client.read("Patient", "p1")
+
+
+def test_a_statement_is_asked_for_once_also_where_that_began_before(
+    scripted: ScriptedServer,
+) -> None:
+    scripted.on("metadata", fhir({"resourceType": "CapabilityStatement"}))
+    with client_for(scripted.base) as client:
+        client.begin()
+        assert client.metadata() is client.metadata()
+    assert len(scripted.asked("metadata")) == 1
+
+
+def test_what_went_wrong_before_is_told_to_who_asks_and_tried_again_by_the_next(
+    scripted: ScriptedServer,
+) -> None:
+    answered = fhir({"resourceType": "CapabilityStatement"})
+    scripted.on("metadata", fhir(outcome("forbidden"), 403), answered)
+    with client_for(scripted.base) as client:
+        client.begin()
+        with pytest.raises(errors.Forbidden):
+            client.metadata()
+        assert client.metadata().status == 200

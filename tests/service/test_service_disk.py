@@ -61,9 +61,9 @@ class Power:
         shutil.copyfile(self.log.with_name(self.log.name.removesuffix("-wal")), copy)
         copy.with_name(f"{copy.name}-wal").write_bytes(self.log.read_bytes()[: self.synced])
         database = open_database(f"sqlite:///{copy}")
-        run = RunStore(database).recent()[0]
+        run = next(iter(RunStore(database).recent()), None)
         left = Left(
-            run.state,
+            run and run.state,
             len(TwinStore(database).newest()),
             SqlLedgerStore(database).head().seq,
             SqlOutboxStore(database).waiting(),
@@ -75,7 +75,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Left:
-    run: RunState
+    run: RunState | None
     twins: int
     ledger: int
     unfinished: int
@@ -90,12 +90,14 @@ class Scene:
     place: Path
     at: dict[str, Left] = field(default_factory=dict)
     """What would be left, by what had just been asked for the first time"""
+    asked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     answered: Assessed | None = None
 
     def run(self, patient: str, *models: str) -> Left:
         """What would be left when the caller has the answer."""
         self.at.clear()
+        self.asked.clear()
         self.answered = self.service.assess(RunRequest("ehr", patient, models), CALLER)
         with self.lock:
             return self.power.lost(self.place)
@@ -103,6 +105,7 @@ class Scene:
     def note(self) -> None:
         asked = "write" if request.method != "GET" else request.path.split("/")[2]
         with self.lock:  # the server is asked side by side
+            self.asked.append(asked)
             if asked not in self.at:
                 self.at[asked] = self.power.lost(self.place)
 
@@ -131,6 +134,8 @@ def scene(made_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 def test_what_leaves_the_process_is_on_the_disk_before(scene: Scene) -> None:
     end = scene.run("demo-008")
     assert scene.power.late  # else there is nothing to lose
+    assert scene.asked.count("metadata") == 1  # about nobody: it may go out before
+    assert {one for one, left in scene.at.items() if left.run is None} <= {"metadata"}
     asked, written = scene.at["Patient"], scene.at["write"]
     assert (asked.run, asked.audit) == (RunState.RUNNING, ["run"])
     assert (written.twins, written.ledger, written.unfinished) == (1, 1, 2)

@@ -58,6 +58,10 @@ def _ended(runner: JobRunner, run_id: str) -> Run:
     return run
 
 
+def _until(true: Callable[[], bool]) -> bool:
+    return any(true() or threading.Event().wait(0.01) for _ in range(100 * PATIENCE))
+
+
 def test_a_run_is_carried_out_with_its_request(start: Start) -> None:
     def handler(context: RunContext) -> Outcome:
         context.progress("pull", {"pages": 2})
@@ -233,6 +237,46 @@ def test_an_idle_worker_gets_a_run_as_it_is_written_down(start: Start, store: Ru
     runner = start(lambda _: Outcome(), poll_seconds=60)
     for _ in range(20):
         assert _ended(runner, runner.enqueue({})).state is RunState.DONE
+
+
+def test_who_waits_is_handed_the_run_as_it_was_recorded(start: Start, store: RunStore) -> None:
+    runner = start(lambda _: Outcome("tw", 1, {"written": 2}), poll_seconds=60)
+    ended = [_ended(runner, runner.enqueue({})) for _ in range(20)]
+    assert ended == [store.get(run.id) for run in ended]
+    assert runner._awaited == {}
+
+
+def test_what_was_large_is_let_go_of_after_the_caller_was_told(start: Start) -> None:
+    events: list[str] = []
+
+    class Large:
+        def __del__(self) -> None:
+            events.append("gone")
+
+    runner = start(lambda _: Outcome(held=Large()), poll_seconds=60)
+    told = runner._tell_done
+    runner._tell_done = lambda: (events.append("told"), told())  # type: ignore[method-assign,assignment]
+    _ended(runner, runner.enqueue({}))
+    runner.stop()
+    assert events[:2] == ["told", "gone"]
+
+
+def test_a_worker_has_time_while_it_waits(start: Start) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def handler(_: RunContext) -> Outcome:
+        begun.set()
+        go.wait(PATIENCE)
+        return Outcome()
+
+    runner = start(handler, poll_seconds=60)
+    assert _until(lambda: runner.has_time)
+    run_id = runner.enqueue({})
+    assert begun.wait(PATIENCE)
+    assert not runner.has_time
+    go.set()
+    assert _ended(runner, run_id).state is RunState.DONE
+    assert _until(lambda: runner.has_time)
 
 
 def test_what_waits_comes_first(start: Start, store: RunStore) -> None:
