@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,10 +34,16 @@ from privacy.render import Renderer
 from privacy.signing import SigningKey, envelope
 from privacy.subject import SubjectContext, draw_epoch
 from privacy.vault import SubjectRecord
+from service.bulk.folder import opened
 from service.fhir.bundle import read_bundle
+from service.fhir.kinds import ALL, CARRIED
+from service.fhir.record import PatientRecord
 from service.pipeline.guards import GUARDS
 from service.pipeline.make import allowed
+from service.pipeline.origin import without_own
+from service.pipeline.reading import Reading
 from service.pipeline.refusals import Refusals
+from service.pipeline.search import searched
 from service.sandbox.population import PatientBundle, generate
 from twin_engine.document import Header, build, dump
 from twin_engine.models.assess import assess
@@ -72,6 +79,7 @@ def cases(quick: bool, folder: Path | None = None) -> Iterator[list[Case]]:
             _deidentify(files := _bundles(folder) if folder else _own(chosen)),
             _deidentify_lines(chosen, Path(written)),
             _twins(files),
+            _twins_of_lines(chosen, Path(written)),
             *(_long_twin(one, size) for size in (SIZES[:3] if quick else SIZES)),
             *_assessments(one),
             _prevent(),
@@ -274,6 +282,50 @@ def _twins(files: list[bytes]) -> Case:
     )
 
 
+def _twins_of_lines(people: list[PatientBundle], folder: Path) -> Case:
+    """The same of a folder of NDJSON as a server exports it, a file for each type: into the sealed
+    spool, and out of it patient by patient."""
+    kit, files = _kit(), folder / "export"
+    lines = _exported(people, files)
+    return Case(
+        name=f"{len(lines):,} lines of an export to {len(people)} signed twins",
+        work=lambda: _made_of_lines(kit, files, folder / "spool"),
+        floor=passthrough_lines(lines),
+        floor_name=FLOOR,
+        count=len(lines),
+        unit="lines",
+    )
+
+
+def _exported(people: list[PatientBundle], folder: Path) -> list[bytes]:
+    """All that is asked of a server; what several patients share, once."""
+    by_type: dict[str, dict[str, bytes]] = defaultdict(dict)
+    for person in people:
+        for resource in person.resources:
+            if resource["resourceType"] in (*ALL, *CARRIED):
+                by_type[resource["resourceType"]][resource["id"]] = orjson.dumps(resource)
+    folder.mkdir()
+    for kind, lines in by_type.items():
+        (folder / f"{kind}.ndjson").write_bytes(b"\n".join(lines.values()))
+    return [line for lines in by_type.values() for line in lines.values()]
+
+
+def _made_of_lines(kit: _Kit, files: Path, spools: Path) -> int:
+    with opened(files, spools) as found:
+        return sum(len(_twin_of(kit, record)) for record in found.records())
+
+
+def _twin_of(kit: _Kit, record: PatientRecord) -> bytes:
+    """As a run makes it."""
+    link = _link(record.patient_id)
+    record = without_own(record)
+    reading = Reading.of(record.resources[0], (link, 0), POLICY, DAY, record.base)
+    mapped = reading.facts(record.resources)
+    payload = dump(build(mapped, _header(reading.session, link), record.completeness))
+    checked = searched(payload, record.resources, allowed(link))
+    return _signed(kit, reading.session, link, payload, checked)
+
+
 def _long_twin(person: PatientBundle, size: int) -> Case:
     """The same path for one record of so many facts: linear, if the ratios of all sizes agree."""
     kit, file = _kit(), bundle(person, size)
@@ -305,6 +357,12 @@ def _twin(kit: _Kit, file: bytes) -> bytes:
     session, document = _document(kit, link, list(record.resources), record.completeness)
     payload = dump(document)
     checked = gate.check(payload, gate.collect_identifiers(record.resources), allowed(link))
+    return _signed(kit, session, link, payload, checked)
+
+
+def _signed(
+    kit: _Kit, session: Session, link: SubjectRecord, payload: bytes, checked: gate.GateResult
+) -> bytes:
     assert checked.passed
     head = ledger.append(_Memory(), kit.signer, _entry(session, link, payload, checked))
     proof = kit.signer.sign(payload, {"ledger": f"{head.seq}:{head.digest}"})

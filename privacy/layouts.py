@@ -18,6 +18,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
@@ -34,6 +35,7 @@ DEEPEST = 61  # objects and lists inside each other: three more may stand around
 
 Values = tuple[str | int | float, ...]
 Known = TypeVar("Known")
+_Found = TypeVar("_Found", bound=tuple[Any, ...])
 
 _CUT = re.compile(rb"[\x01\x02]")
 MARK = "\x01"  # begins a text that stands for one that was cut out; no other text can hold it
@@ -48,6 +50,16 @@ def split(bundle: bytes) -> list[bytes] | None:
 def apart(line: bytes) -> tuple[bytes, Values] | None:
     """The residue of a line, if it has one, and what was cut out."""
     return None if _apart is None else _apart.apart(line)
+
+
+def finder(known: dict[bytes, _Found]) -> Callable[[bytes], tuple[_Found, Values] | None]:
+    """What finds, by the residue of a line, what is known of it, and the values that are wanted: of
+    what is known, the first item says by bytes which."""
+    return _none if _apart is None else partial(_apart.find, known)
+
+
+def _none(line: bytes) -> None:
+    """Without `_apart` nothing is found."""
 
 
 class Slot(NamedTuple):

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from service.bulk.errors import NoResources, NotFhirAtAll
-from service.bulk.manifest import DELETED, ERROR
+from service.bulk.manifest import DELETED, ERROR, OUTPUT
 from service.bulk.spool import File, Kind, Load, Spool
 from service.fhir import kinds, outcome
 from service.fhir.errors import SourceError
 from service.fhir.grouping import identity_of
 from service.fhir.kinds import KINDS
+from service.fhir.lined import Briefs
 from service.fhir.references import plain_reference, reference_of
 from service.fhir.source import parse
 
@@ -31,6 +32,8 @@ class Tally:
 
     read: int = 0
     """Lines, empty ones aside"""
+    parsed: int = 0
+    """Of these, those that had to be to know what they are"""
     lines: Counter[str] = field(default_factory=Counter)
     """By type, those that were taken"""
     outside: Counter[str] = field(default_factory=Counter)
@@ -75,6 +78,7 @@ class Intake:
         """`people_only`: keep whose resources there are, and not the resources."""
         self._spool, self._bases = spool, tuple(bases)
         self._people_only = people_only
+        self._briefs = Briefs()
 
     def take(self, file: File, lines: Iterable[bytes | None]) -> Tally:
         """The whole file, or an error and nothing of it."""
@@ -99,6 +103,14 @@ class Intake:
         """Why a line is bad, as a word; empty for a good one."""
         if line is None:
             return "too-long"
+        brief = self._briefs.of(line) if file.section == OUTPUT else None
+        if brief is not None:
+            self._resource(brief, line, load, tally)
+            return ""
+        tally.parsed += 1
+        return self._parsed(file, line, load, tally)
+
+    def _parsed(self, file: File, line: bytes, load: Load, tally: Tally) -> str:
         try:
             found = parse(line)
         except SourceError:
@@ -113,6 +125,7 @@ class Intake:
         if file.section == ERROR:
             return "other-type"
         self._resource(found, line, load, tally)
+        self._briefs.learn(line)
         return ""
 
     def _resource(self, found: Resource, line: bytes, load: Load, tally: Tally) -> None:

@@ -9,14 +9,15 @@ Whatever is unusual has no outline and is parsed at once, as all lines are where
 installed without a C compiler.
 """
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, overload
 
 from privacy.deidentify import Session
 from privacy.elements import RESOURCE_TYPES
-from privacy.forms import Apart, published
+from privacy.forms import Apart
 from privacy.gate import IdentifyingValues, collect, no_texts
 from privacy.layouts import (
     LAYOUTS,
@@ -25,27 +26,50 @@ from privacy.layouts import (
     Residues,
     Values,
     apart,
+    finder,
     laid_out,
     marked,
 )
 from privacy.plans import defined
 from service.fhir import kinds
-from service.fhir.kinds import KINDS
 
 Resource = dict[str, Any]
 Parse = Callable[[bytes], Resource]
 Make = Callable[[Values], Resource]
 
-# By these a resource is known and told from our own, and a medicine found.
-_ALWAYS = ("id", "meta", "identifier", "medicationReference")
-# When something happened: `service.pipeline.asof` says where.
-DATED = frozenset({
-    "effectiveDateTime", "effectiveInstant", "effectivePeriod", "onsetDateTime", "onsetPeriod",
-    "recordedDate", "period", "performedDateTime", "performedPeriod", "authoredOn", "started",
-    "occurrenceDateTime",
-})  # fmt: skip
+# What is looked at of a resource, and what of each part of it: what it is, whose, whether we wrote
+# it, what medicine it is about; and when it happened (`service.pipeline.asof`).
+_PERIOD = ("start", "end")
+_LOOKED: dict[str, tuple[str, ...]] = {
+    "id": (),
+    "meta": ("versionId", "lastUpdated"),
+    "identifier": ("system",),
+    "subject": ("reference",),
+    "patient": ("reference",),
+    "medicationReference": ("reference",),
+    "effectiveDateTime": (),
+    "effectiveInstant": (),
+    "effectivePeriod": _PERIOD,
+    "onsetDateTime": (),
+    "onsetPeriod": _PERIOD,
+    "recordedDate": (),
+    "period": _PERIOD,
+    "performedDateTime": (),
+    "performedPeriod": _PERIOD,
+    "authoredOn": (),
+    "occurrenceDateTime": (),
+}
+_WHOSE = ("id", "subject", "patient")  # all that is looked at as it comes in
+_VALUE = re.compile(r"v\[([0-9]+)\]")
 # Of these more is asked: who it is, and how images were acquired. An outcome says what is missing.
 _WHOLE = frozenset({"Patient", "ImagingStudy", "OperationOutcome", "Bundle"})
+
+
+class Brief(NamedTuple):
+    """What a resource is and whose, of lines of one residue."""
+
+    wanted: bytes  # which of the values; `find` reads it, so it stands first
+    make: Make
 
 
 class Known(NamedTuple):
@@ -54,6 +78,7 @@ class Known(NamedTuple):
     layout: Layout
     references: tuple[int, ...]  # which of the values are references, of any kind
     make: Make
+    brief: Brief
 
 
 class Outline(dict[str, Any]):
@@ -73,7 +98,7 @@ class Outline(dict[str, Any]):
 def outlines(lines: Iterable[bytes]) -> list[Outline | None]:
     """None for those that have to be parsed."""
     cut = list(map(_cut, lines))
-    times = Counter(one.residue for one in cut if one is not None)
+    times = Counter([one.residue for one in cut if one is not None])
     known = {residue: _KNOWN.of(residue, repeats=n > 1) for residue, n in times.items()}
     return [
         None if one is None or (how := known[one.residue]) is None else Outline(how, one)
@@ -84,6 +109,30 @@ def outlines(lines: Iterable[bytes]) -> list[Outline | None]:
 def _cut(line: bytes) -> Apart | None:
     parts = apart(line)
     return None if parts is None else Apart(line, *parts)
+
+
+class Briefs:
+    """What lines that come in are, and whose: of one source, because what repeats in them is held
+    on to. Threads share it."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Brief] = {}
+        self._find = finder(self._known)
+
+    def of(self, line: bytes) -> Resource | None:
+        """None where it has to be parsed."""
+        found = self._find(line)
+        return None if found is None else found[0].make(found[1])
+
+    def learn(self, line: bytes) -> None:
+        """Of one that is parsed: the third of its like need not be."""
+        parts = apart(line)
+        known = None if parts is None else _KNOWN.of(parts[0], repeats=False)
+        if parts is None or known is None:
+            return
+        if len(self._known) >= LAYOUTS:
+            self._known.clear()
+        self._known[parts[0]] = known.brief
 
 
 class Lined(Sequence[Resource]):
@@ -157,8 +206,10 @@ def _known(residue: bytes) -> Known | None:
     if source is None or layout is None or not _is_usual(source):
         return None
     references = tuple(slot.at for slot in layout.slots if slot.key == "reference")
-    make = _maker(source["resourceType"], source)
-    return None if make is None else Known(layout, references, make)
+    try:
+        return Known(layout, references, _function(_spelled(_looked(source))), _brief(source))
+    except _NotOutlinedError:
+        return None
 
 
 def _is_usual(source: Resource) -> bool:
@@ -166,20 +217,50 @@ def _is_usual(source: Resource) -> bool:
     return source["resourceType"] in RESOURCE_TYPES - _WHOLE and kinds.withdrawn(source) is None
 
 
+def _looked(source: Resource, names: Iterable[str] = tuple(_LOOKED)) -> Resource:
+    parts = {name: _part(source[name], _LOOKED[name]) for name in names if name in source}
+    return {"resourceType": source["resourceType"], **parts}
+
+
+def _part(node: Any, names: Collection[str]) -> Any:
+    """Only texts matter, and only where one would look for them."""
+    if type(node) is list:
+        return [_part(inner, names) for inner in node]
+    if type(node) is dict:
+        return {name: node[name] for name in names if type(node.get(name)) is str}
+    return node if type(node) is str else None
+
+
 class _NotOutlinedError(Exception):
-    """There is something in it that is not cut out and not ours, or that cannot be put back."""
+    """Something in it is not cut out: it may be one patient's, as nobody has judged it."""
 
 
-def _maker(kind: str, source: Resource) -> Make | None:
-    """A function that puts values in their places. It holds names and places alone: what repeats
-    in lines may be one patient's, as long as nobody has judged it."""
-    subject = KINDS[kind].subject if kind in KINDS else ()
-    wanted = sorted({*_ALWAYS, *subject, *DATED} & source.keys())
-    try:
-        parts = [f"{key!r}: {_spelled(source[key])}" for key in wanted]
-    except _NotOutlinedError:
-        return None
-    return _function(f"{{'resourceType': {kind!r}, {', '.join(parts)}}}")
+def _brief(source: Resource) -> Brief:
+    wanted: list[int] = []
+
+    def place(found: re.Match[str]) -> str:
+        wanted.append(int(found[1]))
+        return f"v[{len(wanted) - 1}]"
+
+    text = _VALUE.sub(place, _spelled(_looked(source, _WHOSE)))
+    return Brief(bytes(wanted), _function(text))
+
+
+def _spelled(node: Any) -> str:
+    """As Python, each mark as the value that it stands for."""
+    if type(node) is dict:
+        return f"{{{', '.join(f'{key!r}: {_inner(key, inner)}' for key, inner in node.items())}}}"
+    if type(node) is list:
+        return f"[{', '.join(map(_spelled, node))}]"
+    if type(node) is str and node.startswith(MARK):
+        return f"v[{int(node[1:])}]"
+    if node is None:
+        return "None"
+    raise _NotOutlinedError
+
+
+def _inner(key: str, node: Any) -> str:
+    return repr(node) if key == "resourceType" else _spelled(node)
 
 
 @lru_cache(LAYOUTS)
@@ -187,19 +268,6 @@ def _function(text: str) -> Make:
     """Of many residues, which differ in codes, it is the same."""
     make: Make = defined(f"def make(v):\n    return {text}", "outline", {})["make"]
     return make
-
-
-def _spelled(node: Any) -> str:
-    """As Python, each mark as the value that it stands for."""
-    if type(node) is dict and published().issuperset(node):
-        return f"{{{', '.join(f'{key!r}: {_spelled(inner)}' for key, inner in node.items())}}}"
-    if type(node) is list:
-        return f"[{', '.join(map(_spelled, node))}]"
-    if type(node) is str and node.startswith(MARK):
-        return f"v[{int(node[1:])}]"
-    if node is None or type(node) is bool:
-        return repr(node)
-    raise _NotOutlinedError
 
 
 _KNOWN = Residues(_known)
