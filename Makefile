@@ -18,6 +18,7 @@ help: ## Show this list
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Twinport needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --require-hashes -r requirements-pip.lock  # the one that comes with older Pythons takes thrice as long
 
 NATIVE := $(wildcard privacy/*.c) tools/build_native.py
 
@@ -31,7 +32,7 @@ $(VENV)/.dev-$(shell cksum < requirements-dev.lock | cut -d' ' -f1): requirement
 	@echo "Installing Twinport and its test tools (hash-checked) ..."
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@$(PIP) --no-build-isolation --no-deps --editable .
-	@touch $@
+	@touch $@ $(RUN)  # what Twinport runs on is among it
 
 RUN := $(VENV)/.run-$(shell cksum < requirements.lock | cut -d' ' -f1)
 DEV := $(VENV)/.dev-$(shell cksum < requirements-dev.lock | cut -d' ' -f1)
@@ -57,11 +58,12 @@ bench: $(DEV) ## Measure, as ratios to a floor taken in the same run
 load: $(DEV) ## Measure $$assess with 1, 4 and 16 callers
 	@$(BIN)/python -m bench.load $(ARGS)
 
-COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q pyproject.toml
-lock: | $(VENV)/bin/python ## Refresh both lock files from pyproject.toml
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q
+lock: | $(VENV)/bin/python ## Refresh the lock files from pyproject.toml
 	@$(PIP) uv
-	@$(COMPILE) --group build -o requirements.lock
-	@$(COMPILE) --group build --group dev -c requirements.lock -o requirements-dev.lock
+	@echo pip | $(COMPILE) - -o requirements-pip.lock
+	@$(COMPILE) pyproject.toml --group build -o requirements.lock
+	@$(COMPILE) pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock
 
 clean: ## Remove the environment and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .demo
