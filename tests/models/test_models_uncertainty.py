@@ -175,9 +175,9 @@ class Untold(EquationModel):
         self.derivations = ()
 
     def derive(self, columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
-        if np.isnan(columns["body-mass-index"]).all():
-            columns["body-mass-index"] = (
-                columns["systolic-bp"] / 5 + columns["total-cholesterol"] / 50
+        if np.isnan(columns["egfr-ckdepi-2021"]).all():
+            columns["egfr-ckdepi-2021"] = (
+                columns["systolic-bp"] / 3 + columns["total-cholesterol"] / 20
             )
         return super().derive(columns)
 
