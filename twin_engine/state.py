@@ -422,7 +422,7 @@ class State:
         if signal is None:
             return ()
         given, last = signal["t"], self.last_moment
-        newest_first = sorted(range(len(given)), key=lambda i: -given[i])
+        newest_first = sorted(range(len(given)), key=given.__getitem__, reverse=True)
         places = [i for i in newest_first if given[i] <= last]
         times = [given[i] for i in places]
         precisions = _stated(signal, "precision", "day", places)

@@ -63,7 +63,7 @@ def test_no_way_of_reading_an_input_is_without_its_slice() -> None:
     for model in all_models().values():
         for declared in model.inputs.values():
             bound = [source for source in declared.sources if free.isdisjoint(source)]
-            assert slices_of(model, declared) or not bound, (model.id, declared.id)
+            assert slices_of(model, declared.id) or not bound, (model.id, declared.id)
 
 
 def test_a_medicine_that_was_refused_leaves_a_diagnosis_open() -> None:

@@ -32,6 +32,7 @@ class _Plan:
     rows: slice | NDArray[np.intp]  # of those asked for
     constants: Mapping[str, FloatArray | float]  # of several targets each targets x 1
     known: NDArray[np.bool_]  # targets x 1: the equation has it in this stratum
+    all_known: bool
     apart: "tuple[_Plan, ...]"  # target by target, where a term reads a constant of its own
 
 
@@ -80,7 +81,7 @@ class Evaluator:
         found = {}
         for name, condition in self._equation.strata.items():
             belong = np.asarray(condition(environment)) > 0
-            rows = np.flatnonzero(belong if belong.shape else np.broadcast_to(belong, size))
+            rows = (belong if belong.shape else np.broadcast_to(belong, size)).nonzero()[0]
             if rows.size:
                 found[name] = rows
         return found
@@ -104,8 +105,10 @@ class Evaluator:
         self._terms(environment, plan, terms[:, :size])
         x = plan.sums(terms)[plan.rows, :size]
         finish = self._equation.link if linked else self._equation.predictor
-        found = np.broadcast_to(finish({**environment, "x": x}), x.shape)
-        return found if plan.known.all() else np.where(plan.known, found, np.nan)
+        found = np.asarray(finish({**environment, "x": x}))
+        if found.shape != x.shape:
+            found = np.broadcast_to(found, x.shape)
+        return found if plan.all_known else np.where(plan.known, found, np.nan)
 
     def _terms(self, environment: Environment, plan: _Plan, terms: FloatArray) -> None:
         """The terms, one row each."""
@@ -159,6 +162,7 @@ def _plan(equation: Equation, asked: _Asked, symbols: Mapping[str, str]) -> _Pla
         else np.array([everything.index(target) for target in targets]),
         constants={name: _constant(rows, name) for name in constants},
         known=np.array([[bool(row)] for row in rows]),
+        all_known=all(rows),
         apart=tuple(_plan(equation, one, symbols) for one in each) if apart else (),
     )
 

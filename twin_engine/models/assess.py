@@ -6,13 +6,12 @@ give the same assessments, byte for byte; `recompute` proves it on a document fr
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, Literal, NamedTuple, TypeAlias
-
-import numpy as np
 
 from twin_engine.equations.expression import FloatArray
 from twin_engine.models import uncertainty
-from twin_engine.models.canonical import digest
+from twin_engine.models.canonical import digest_of_plain
 from twin_engine.models.cards import card_digest
 from twin_engine.models.carry import Before, stated
 from twin_engine.models.contract import Input, Model, Prediction, Target
@@ -110,6 +109,7 @@ class Case:
     model: Model
     gathered: Gathered
     prepared: Mapping[str, FloatArray]
+    row: Mapping[str, float]  # the same as numbers
     prediction: Prediction
     variant: str
 
@@ -134,7 +134,8 @@ def open_case(state: State, asked: Request) -> Case:
         else model.refuse_all(prepared, asked.variant, targets, gathered.barrier.reason)
     )
     variant = list(model.variants)[prediction.variants[0]]
-    return Case(state, model, gathered, prepared, prediction, variant)
+    row = {name: float(values[0]) for name, values in prepared.items()}
+    return Case(state, model, gathered, prepared, row, prediction, variant)
 
 
 def _written(case: Case) -> dict[str, Any]:
@@ -188,9 +189,8 @@ def _results(case: Case) -> list[dict[str, Any]]:
     patient = uncertainty.OnePatient(case.gathered.columns, case.prepared, ages)
     spreads, widths = uncertainty.ranges(case.model, patient, case.variant, targets, points)
     parts = contributions(case.model, case.prepared, case.variant, targets)
-    row = {name: float(values[0]) for name, values in case.prepared.items()}
     return [
-        _result(case.model, row, target, float(points[i, 0]))
+        _result(case.model, case.row, target, float(points[i, 0]))
         | _interval(spreads[target], widths[target])
         | {"contributions": _as_shares(parts[target])}
         for i, target in enumerate(targets)
@@ -284,9 +284,9 @@ def _used_inputs(case: Case) -> list[dict[str, Any]]:
     read = read.union(*(uncertainty.influences(case.model, case.variant, t) for t in targets))
     read -= _idle_parts(case)
     return [
-        _entry(declared, float(case.prepared[name][0]), _origin(case, name))
+        _entry(declared, case.row[name], _origin(case, name))
         for name, declared in case.model.inputs.items()
-        if name in read and name in case.gathered.found and not np.isnan(case.prepared[name][0])
+        if name in read and name in case.gathered.found and not isnan(case.row[name])
     ]
 
 
@@ -295,7 +295,7 @@ def _idle_parts(case: Case) -> set[str]:
     idle: set[str] = set()
     busy: set[str] = set()
     for rule in case.model.derivations:
-        given = not np.isnan(case.gathered.columns[rule.input][0])
+        given = not isnan(case.gathered.columns[rule.input][0])
         own = {name for name in rule.of if case.model.inputs[name].part}
         (idle if given else busy).update(own)
     return idle - busy
@@ -304,7 +304,7 @@ def _idle_parts(case: Case) -> set[str]:
 def _origin(case: Case, name: str) -> Found:
     """Where an input came from; a derived one rests on the sources of its parts."""
     found = case.gathered.found[name]
-    if not np.isnan(found.value):
+    if not isnan(found.value):
         return found
     rule = next(rule for rule in case.model.derivations if rule.input == name)
     parts = [case.gathered.found[part] for part in rule.of if part in case.gathered.found]
@@ -348,12 +348,15 @@ def _snapshot(case: Case, used: Iterable[Mapping[str, Any]]) -> str:
         "variant": case.variant,
         "inputs": inputs,
     }
-    return digest(content)
+    return digest_of_plain(content)
 
 
 def _portable(value: Any) -> Any:
     """Nine significant digits: a derived input may differ in its last bits between processors."""
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    short = float(f"{value:.9g}")
+    return int(short) if short.is_integer() else short
 
 
 # -- recompute ---------------------------------------------------------------------------------

@@ -8,7 +8,12 @@ from typing import Any
 
 def digest(content: Any) -> str:
     """sha256 of canonical JSON: sorted keys, no spaces, whole numbers without a fraction."""
-    text = _encoder.encode(_plain(content))
+    return digest_of_plain(_plain(content))
+
+
+def digest_of_plain(content: Any) -> str:
+    """The same of what has only dictionaries, lists, and no whole number as a fraction."""
+    text = _encoder.encode(content)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 

@@ -54,7 +54,7 @@ def exchanged(
     own = np.array([prepared[name][:1] for name in names]).reshape(-1, 1)
     other = np.array([reference[name] for name in names]).reshape(-1, 1)
     mixed = np.where(_chosen(len(names)), own, other)
-    rows = {name: np.full(2 ** len(names), values[0]) for name, values in prepared.items()}
+    rows = {name: values.repeat(2 ** len(names)) for name, values in prepared.items()}
     return rows | dict(zip(names, mixed, strict=True))
 
 

@@ -81,4 +81,4 @@ def _filled(model: Model, name: str, values: FloatArray, rows: int) -> FloatArra
     value = values[0]
     if np.isnan(value) and not declared.optional and not declared.part:
         value = 0.0 if declared.reference is None else declared.reference
-    return np.full(rows, value, dtype=np.float64)
+    return np.array([value], dtype=np.float64).repeat(rows)

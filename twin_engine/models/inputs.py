@@ -6,8 +6,9 @@ the reason, and a flag is 0 only where the record is complete enough to say no.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -45,8 +46,7 @@ _SLICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """One input's value for `compute`, and how it came about for people."""
 
     value: float
@@ -56,8 +56,7 @@ class Found:
     sources: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """Why an input has no value."""
 
     reason: str
@@ -92,9 +91,8 @@ def gather(state: State, model: Model, settings: Mapping[str, str] = NONE) -> Ga
         elif answer is not None:
             problems[name] = answer.reason
     # A twin may hold a whole number as an integer; a column of integers would cut off every draw.
-    columns = {name: np.array([one.value], dtype=np.float64) for name, one in found.items()}
-    for name in model.inputs:
-        columns.setdefault(name, np.array([np.nan]))
+    values = [found[name].value if name in found else np.nan for name in model.names]
+    columns = dict(zip(model.names, np.array(values, dtype=np.float64)[:, None], strict=True))
     stop = barrier(state, model)
     unseen = dict(_unseen(state, model, found)) | dict(_not_excluded(state, model, stop))
     return Gathered(found, problems, stop, columns, unseen)
@@ -151,7 +149,7 @@ def _unseen(
     for name, declared in model.inputs.items():
         answer = found.get(name)
         absent = answer is None or (declared.flag and answer.value == 0)
-        slices = state.open_slices(slices_of(model, declared)) if absent else ()
+        slices = state.open_slices(slices_of(model, name)) if absent else ()
         if slices and not declared.part:
             yield declared.id, slices
 
@@ -171,15 +169,16 @@ _PART_SLICES: Mapping[str, tuple[str, ...]] = {
 def types_read(model: Model) -> frozenset[str]:
     """The resource types an answer of this model can depend on, besides the patient."""
     rules = (*model.exclusions, *model.inclusions)
-    listed = [slices_of(model, declared) for declared in model.inputs.values()]
+    listed = [slices_of(model, name) for name in model.inputs]
     listed += [_SLICES["condition" if "condition" in rule else "procedure"] for rule in rules]
     listed.append(_PART_SLICES[model.only_with] if model.only_with else ())
     return frozenset(kind for slices in listed for kind in slices)
 
 
-def slices_of(model: Model, declared: Input) -> tuple[str, ...]:
+@lru_cache(maxsize=4096)
+def slices_of(model: Model, name: str) -> tuple[str, ...]:
     """The resource types an input may come from, those of its parts included."""
-    return tuple(dict.fromkeys(_slices_of(model, declared)))
+    return tuple(dict.fromkeys(_slices_of(model, model.inputs[name])))
 
 
 def _slices_of(model: Model, declared: Input) -> Iterator[str]:

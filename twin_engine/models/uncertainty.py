@@ -146,7 +146,7 @@ def _together_and_apart(
     batch = {}
     for name, values in settled.items():
         draws = values[1:].reshape(-1, DRAWS)
-        column = np.full((1 + len(moving), DRAWS), values[0])
+        column = values[:1].repeat((1 + len(moving)) * DRAWS).reshape(-1, DRAWS)
         column[0] = draws[0]
         for place, mover in enumerate(moving, 1):
             if mover in moved.get(name, ()):
@@ -177,7 +177,7 @@ def _drawn(
     rows = {}
     for name in given:
         value = case.columns[name]
-        rows[name] = np.full(1 + DRAWS * (1 + len(apart)), value[0])
+        rows[name] = value.repeat(1 + DRAWS * (1 + len(apart)))
         if not _is_fixed(model, name):
             draws = rows[name][1:].reshape(-1, DRAWS)
             draws[0] = _sample(name, value, context, case.ages.get(name, 0))
