@@ -426,6 +426,8 @@ class State:
         places = [i for i in newest_first if given[i] <= last]
         times = [given[i] for i in places]
         precisions = _stated(signal, "precision", "day", places)
+        dated = zip(times, precisions, strict=False)  # precisions may be endless
+        ages = [(self.now - t) // self._per_day + OLDER_BY_DAYS[p] for t, p in dated]
         return tuple(
             map(
                 Reading,
@@ -433,7 +435,7 @@ class State:
                 [signal["v"][i] for i in places],
                 repeat(signal["unit"]),
                 times,
-                map(self._age_days, times, precisions),
+                ages,
                 [(signal["src"][i],) for i in places],
                 _stated(signal, "comparator", "", places),
                 _stated(signal, "origin", "measured", places),

@@ -204,6 +204,12 @@ class Model(ABC):
         return {name: place for place, name in enumerate(self.names)}
 
     @cached_property
+    def _rules(self) -> Sequence[tuple[Choice, Positions]]:
+        """How a variant is chosen, with the places of the inputs that it asks about."""
+        places = self._places
+        return [(rule, np.array([places[n] for n in rule.of], np.intp)) for rule in self.choices]
+
+    @cached_property
     def _limits(self) -> _Limits:
         return _Limits.of(self.inputs.values())
 
@@ -245,8 +251,8 @@ class Model(ABC):
     def choose(self, usable: BoolArray) -> IntArray:
         """The variant of each row, by the rule the model publishes."""
         chosen = np.full(usable.shape[1], -1, dtype=np.int16)
-        for rule in self.choices:
-            known = usable[[self._places[name] for name in rule.of], :].sum(axis=0)
+        for rule, places in self._rules:
+            known = usable[places].sum(axis=0)
             open_rows = (chosen < 0) & (known >= rule.known_at_least)
             chosen[open_rows] = self._order[rule.variant]
         return chosen
