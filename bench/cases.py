@@ -26,7 +26,7 @@ from mappings.from_fhir import map_groups, map_unique
 from mappings.vocabulary.facts import Mapped
 from privacy import gate, ledger
 from privacy.deidentify import Deidentifier, Refused, Session
-from privacy.forms import Form, Forms
+from privacy.forms import Form, Forms, Leaves, Values
 from privacy.lines import Lines
 from privacy.policy import load_policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
@@ -199,33 +199,40 @@ def _as_fhir(name: str, parts: list[Part]) -> Case:
 
 
 def _rendered(kit: _Kit, patient: Json, lines: list[bytes]) -> object:
-    """As files of lines are written: a form's lines alike, others by the renderer."""
+    """As files of lines are written: a form's lines together, others by the renderer."""
     session = kit.session(patient, _link(patient["id"]))
-    kept = list(_with_forms(session, kit.deidentifier.forms, lines))
-    renderer = Renderer(
-        session, ours=[made[form.name] if form else made["id"] for form, made in kept]
-    )
-    written = 0  # and not kept
-    for form, made in kept:
-        line = kit.lines.written(session, renderer, form, made) if form else None
-        record = form.place(made, form.record) if form and line is None else made
-        written += len(line or orjson.dumps(renderer.resource(record)))
+    alike, records = _with_forms(session, kit.deidentifier.forms, lines)
+    ours = [one[form.name] for form, some in alike for one in some]
+    renderer = Renderer(session, ours=[*ours, *(record["id"] for record in records)])
+    written = sum(len(orjson.dumps(renderer.resource(record))) for record in records)  # not kept
+    for form, some in alike:
+        written += sum(map(len, kit.lines.written(session, renderer, form, some)))
     return written, session.counts
 
 
 def _with_forms(
     session: Session, forms: Forms, lines: list[bytes]
-) -> Iterator[tuple[Form | None, Any]]:
-    """The leaves of those of a known form, the records of others."""
+) -> tuple[list[tuple[Form, list[Leaves]]], list[Json]]:
+    """The leaves of those of each known form, the records of others."""
+    groups: dict[int, tuple[Form, list[Values], list[bytes]]] = {}
+    rest: list[bytes] = []
     for line in lines:
         found = forms.find(line)
-        leaves = None if found is None else session.leaves_of(found)
-        if found is not None and leaves is not None:
-            yield found[0], leaves
+        if found is None:
+            rest.append(line)
             continue
-        parsed = session.of_parsed(line, orjson.loads(line))
-        if not isinstance(parsed, Refused):
-            yield None, parsed
+        _, values, of_form = groups.setdefault(id(found[0]), (found[0], [], []))
+        values.append(found[1])
+        of_form.append(line)
+    alike: list[tuple[Form, list[Leaves]]] = []
+    for form, values, of_form in groups.values():
+        leaves = session.leaves_of(form, values)
+        if leaves is None:
+            rest += of_form
+        else:
+            alike.append((form, leaves))
+    parsed = (session.of_parsed(line, orjson.loads(line)) for line in rest)
+    return alike, [record for record in parsed if not isinstance(record, Refused)]
 
 
 # -- a Bundle to a Bundle --------------------------------------------------------------------------

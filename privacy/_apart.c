@@ -1,15 +1,26 @@
 /* Takes one line of JSON apart: what repeats from line to line, and what differs.
 
    apart(line) -> (residue, values), or None where the line is for a parser.
-   find(forms, line) -> (form, values), or None where it has no form among those.
+   tree() -> a tree of residues; plant(tree, residue, form) puts one into it.
+   find(tree, line) -> (form, values), or None where it has no form in the tree.
+   groups(tree, lines) -> (form, values, places) of lines of one form and one owner; and the places
+   of all lines that have no form in the tree.
    split(bundle) -> pieces, or None where the Bundle is for a parser.
 
    The residue is the line with every number, and every string that does not stand under one of the
    names in REPEATING, or stands below one of those in BY_THEMSELVES, cut out; the values are what
    was cut out, in order. A control character marks each cut, and no line that holds one of its own
    is taken apart, so that one residue and its values mean one thing only. Nothing is parsed here.
-   Whoever has parsed a line knows what each residue like its own means (privacy/forms.py): the
-   forms are a dict of residues, and the first item of a form says by bytes which values it wants.
+   Whoever has parsed a line knows what each residue like its own means (privacy/forms.py), and calls
+   that its form, a tuple: the first item says by bytes which values are wanted, the second which of
+   those is the owner's name, or -1.
+
+   Of a line of a known form no residue is made. In the tree residues are cut up where they part and
+   where values were cut out, so that a line is compared with text that is known and goes on. What
+   comes through has that residue: all of it that is no value stands in the residue, byte for byte,
+   and what is a value of a line was one of the line that the residue is of, because whether a string
+   is cut out depends on what stands before it and on the colon after it. That takes residues of
+   lines that are JSON: of these alone may any be planted.
 
    For a parser, too, is a line of more than LONGEST bytes, or with more than MOST values; one with a
    backslash in what is left, or with `\u`; whatever is no UTF-8; and numbers of more than DIGITS
@@ -34,6 +45,7 @@
 #define RESOURCE "\"resource\":{"
 #define RESOURCE_SIZE (sizeof RESOURCE - 1)
 #define ESCAPES "\"\"\\\\//b\bf\fn\nr\rt\t"
+#define TREE "residues"
 #define CUT_STRING 1
 #define CUT_NUMBER 2
 #define CUT_ESCAPED 3 /* a string, too; in a residue it is one like all others */
@@ -289,26 +301,352 @@ static PyObject *apart(PyObject *module, PyObject *given) {
     return pair;
 }
 
-static PyObject *find(PyObject *module, PyObject *const *given, Py_ssize_t count) {
-    Line line;
-    PyObject *residue, *form, *wanted;
-    char *indexes;
+/* -- known residues ------------------------------------------------------------------------------ */
+
+typedef struct Node {
+    struct Node *inside, *beside; /* what goes on from here, and what goes on instead */
+    PyObject *form;               /* of the residue that ends here, if one does */
+    int number;                   /* of the form */
+    size_t size;
+    unsigned char text[]; /* a mark alone, or what has none */
+} Node;
+
+typedef struct {
+    Node *first;
+    int forms;
+} Tree;
+
+/* The group that lines of a form go into: as long as they have the same owner. */
+typedef struct {
+    PyObject *group; /* held by the list of all; NULL if there is none yet */
+    const unsigned char *owner;
+    size_t size;
+} Open;
+
+static void cut_down(Node *node) {
+    while (node != NULL) {
+        Node *beside = node->beside;
+        cut_down(node->inside); /* no deeper than a residue has bytes */
+        Py_XDECREF(node->form);
+        PyMem_Free(node);
+        node = beside;
+    }
+}
+
+static Tree *tree_in(PyObject *capsule) {
+    return PyCapsule_GetPointer(capsule, TREE);
+}
+
+static void forget(PyObject *capsule) {
+    Tree *tree = tree_in(capsule);
+    cut_down(tree->first);
+    PyMem_Free(tree);
+}
+
+static PyObject *tree(PyObject *module, PyObject *none) {
+    Tree *made = PyMem_Calloc(1, sizeof(Tree));
+    PyObject *capsule = made == NULL ? PyErr_NoMemory() : PyCapsule_New(made, TREE, forget);
+    if (capsule == NULL)
+        PyMem_Free(made);
+    return capsule;
+}
+
+static int is_mark(unsigned char c) {
+    return c == CUT_STRING || c == CUT_NUMBER;
+}
+
+static Node *node_of(const unsigned char *text, size_t size) {
+    Node *node = PyMem_Calloc(1, sizeof(Node) + size);
+    if (node == NULL)
+        return (Node *)PyErr_NoMemory();
+    node->size = size;
+    memcpy(node->text, text, size);
+    return node;
+}
+
+/* A node for what begins here, as far as it has no mark. */
+static Node *next_node(const unsigned char *at, const unsigned char *end) {
+    const unsigned char *to = at + 1;
+    while (!is_mark(*at) && to < end && !is_mark(*to))
+        to++;
+    return node_of(at, (size_t)(to - at));
+}
+
+/* So that a node ends there. */
+static int part(Node *node, size_t size) {
+    Node *rest = node_of(node->text + size, node->size - size);
+    if (rest == NULL)
+        return 0;
+    rest->inside = node->inside;
+    rest->form = node->form;
+    rest->number = node->number;
+    node->inside = rest;
+    node->form = NULL;
+    node->size = size;
+    return 1;
+}
+
+static size_t in_common(const Node *node, const unsigned char *at, const unsigned char *end) {
+    size_t size = 0;
+    while (size < node->size && at + size < end && node->text[size] == at[size])
+        size++;
+    return size;
+}
+
+/* The node where the residue ends; NULL with an error. */
+static Node *node_for(Node **place, const unsigned char *at, const unsigned char *end) {
+    for (;; place = &(*place)->inside) {
+        size_t common;
+        while (*place != NULL && (*place)->text[0] != *at)
+            place = &(*place)->beside;
+        if (*place == NULL && (*place = next_node(at, end)) == NULL)
+            return NULL;
+        common = in_common(*place, at, end);
+        if (common < (*place)->size && !part(*place, common))
+            return NULL;
+        if ((at += common) == end)
+            return *place;
+    }
+}
+
+static PyObject *plant(PyObject *module, PyObject *given) {
+    PyObject *capsule, *form;
+    const char *residue;
     Py_ssize_t size;
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "find takes forms and a line");
+    Tree *tree;
+    Node *node;
+    PyObject *before;
+    if (!PyArg_ParseTuple(given, "Oy#O!:plant", &capsule, &residue, &size, &PyTuple_Type, &form) ||
+        (tree = tree_in(capsule)) == NULL)
+        return NULL;
+    if (size == 0 || size > LONGEST) {
+        PyErr_SetString(PyExc_ValueError, "no residue is so short, or so long");
         return NULL;
     }
-    if ((residue = residue_of(&line, given[1])) == NULL)
-        return none_unless_error();
-    form = PyDict_GetItemWithError(given[0], residue);
-    Py_DECREF(residue);
-    if (form == NULL)
-        return none_unless_error();
-    if ((wanted = PyTuple_GetItem(form, 0)) == NULL ||
-        PyBytes_AsStringAndSize(wanted, &indexes, &size) < 0)
+    node = node_for(&tree->first, (const unsigned char *)residue,
+                    (const unsigned char *)residue + size);
+    if (node == NULL)
         return NULL;
-    return both(form, values_of(&line, indexes, size));
+    if (node->form == NULL)
+        node->number = tree->forms++;
+    before = node->form;
+    Py_INCREF(form);
+    node->form = form;
+    Py_XDECREF(before);
+    Py_RETURN_NONE;
 }
+
+static int note_value(Line *line, const unsigned char *from, const unsigned char *to, int mark) {
+    if (line->values == MOST)
+        return 0;
+    line->from[line->values] = from;
+    line->marks[line->values] = (unsigned char)mark;
+    line->to[line->values++] = to;
+    return 1;
+}
+
+static int is_high(const unsigned char *from, const unsigned char *to) {
+    unsigned char all = 0;
+    while (from < to)
+        all |= *from++;
+    return all >> 7;
+}
+
+/* Past a string as a value; `high`: whether the line is not in ASCII alone. */
+static int pass_string(Line *line, int high) {
+    int escapes;
+    const unsigned char *from = line->at + 1, *to = text_end(line, from, &escapes);
+    if (to == NULL || (high && is_high(from, to) && !is_text(from, to)))
+        return 0;
+    line->at = to + 1;
+    return note_value(line, from, to, escapes ? CUT_ESCAPED : CUT_STRING);
+}
+
+static int pass_number(Line *line) {
+    const unsigned char *from = line->at, *to = number_end(from, line->end);
+    line->at = to;
+    return to != NULL && note_value(line, from, to, CUT_NUMBER);
+}
+
+static int may_begin(const Node *node, unsigned char c) {
+    if (node->text[0] == CUT_STRING)
+        return c == '"';
+    if (node->text[0] == CUT_NUMBER)
+        return c == '-' || (c >= '0' && c <= '9');
+    return node->text[0] == c;
+}
+
+static int pass(Line *line, const Node *node, int high) {
+    if (node->text[0] == CUT_STRING)
+        return pass_string(line, high);
+    if (node->text[0] == CUT_NUMBER)
+        return pass_number(line);
+    if ((size_t)(line->end - line->at) < node->size ||
+        memcmp(line->at, node->text, node->size) != 0)
+        return 0;
+    line->at += node->size;
+    return 1;
+}
+
+/* Where the residue of the line ends in the tree; NULL if it is not there, without an error. */
+static const Node *pass_through(const Tree *tree, Line *line, PyObject *given) {
+    const Node *node = NULL, *next = tree->first;
+    char *start;
+    Py_ssize_t size;
+    int high;
+    if (PyBytes_AsStringAndSize(given, &start, &size) < 0)
+        return NULL;
+    line->at = (const unsigned char *)start;
+    line->end = line->at + size;
+    line->values = 0;
+    if (size > LONGEST || !is_plain(line, &high))
+        return NULL;
+    while (line->at < line->end) {
+        while (next != NULL && !may_begin(next, *line->at))
+            next = next->beside;
+        if (next == NULL || !pass(line, next, high))
+            return NULL;
+        node = next;
+        next = node->inside;
+    }
+    return node != NULL && node->form != NULL ? node : NULL;
+}
+
+/* A new reference to the form of a line; NULL without an error where it has none. What is made from
+   here on may end in anybody's code, which may plant more: of the tree nothing is held. */
+static PyObject *form_of(const Tree *tree, PyObject *given, Line *line, int *number) {
+    const Node *node = pass_through(tree, line, given);
+    if (node == NULL)
+        return NULL;
+    *number = node->number;
+    Py_INCREF(node->form);
+    return node->form;
+}
+
+static PyObject *wanted_by(PyObject *form, const Line *line) {
+    PyObject *wanted = PyTuple_GetItem(form, 0);
+    char *indexes;
+    Py_ssize_t size;
+    if (wanted == NULL || PyBytes_AsStringAndSize(wanted, &indexes, &size) < 0)
+        return NULL;
+    return values_of(line, indexes, size);
+}
+
+static PyObject *find(PyObject *module, PyObject *const *given, Py_ssize_t count) {
+    Line line;
+    const Tree *tree;
+    PyObject *form, *pair;
+    int number;
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "find takes a tree and a line");
+        return NULL;
+    }
+    if ((tree = tree_in(given[0])) == NULL)
+        return NULL;
+    if ((form = form_of(tree, given[1], &line, &number)) == NULL)
+        return none_unless_error();
+    pair = both(form, wanted_by(form, &line));
+    Py_DECREF(form);
+    return pair;
+}
+
+/* Takes the item, which may be NULL with an error. */
+static int append(PyObject *list, PyObject *item) {
+    int fine = item != NULL && PyList_Append(list, item) == 0;
+    Py_XDECREF(item);
+    return fine;
+}
+
+static PyObject *empty_group(PyObject *form) {
+    PyObject *values = PyList_New(0), *places = PyList_New(0);
+    PyObject *group = values && places ? PyTuple_Pack(3, form, values, places) : NULL;
+    Py_XDECREF(values);
+    Py_XDECREF(places);
+    return group;
+}
+
+/* False with an error. */
+static int owner_in(PyObject *form, const Line *line, const unsigned char **from, size_t *size) {
+    PyObject *wanted = PyTuple_GetItem(form, 0), *owner = PyTuple_GetItem(form, 1);
+    long at = owner == NULL ? -1 : PyLong_AsLong(owner);
+    char *indexes;
+    Py_ssize_t count;
+    *from = NULL;
+    *size = 0;
+    if (PyErr_Occurred() || PyBytes_AsStringAndSize(wanted, &indexes, &count) < 0)
+        return 0;
+    if (at >= 0 && at < count && (unsigned char)indexes[at] < line->values) {
+        *from = line->from[(unsigned char)indexes[at]];
+        *size = (size_t)(line->to[(unsigned char)indexes[at]] - *from);
+    }
+    return 1;
+}
+
+static int is_same(const Open *open, const unsigned char *owner, size_t size) {
+    return open->group != NULL && open->size == size &&
+           (size == 0 || memcmp(open->owner, owner, size) == 0);
+}
+
+static int add_to_group(PyObject *groups, Open *open, PyObject *form, const Line *line,
+                        Py_ssize_t place) {
+    const unsigned char *owner;
+    size_t size;
+    if (!owner_in(form, line, &owner, &size))
+        return 0;
+    if (!is_same(open, owner, size)) {
+        PyObject *group = empty_group(form);
+        open->group = group; /* good for as long as the list holds it */
+        open->owner = owner;
+        open->size = size;
+        if (!append(groups, group))
+            return 0;
+    }
+    return append(PyTuple_GetItem(open->group, 1), wanted_by(form, line)) &&
+           append(PyTuple_GetItem(open->group, 2), PyLong_FromSsize_t(place));
+}
+
+/* `open`: by the numbers of forms, of which there were so many. */
+static int share_out(const Tree *tree, int forms, PyObject *lines, Open *open, PyObject *groups,
+                     PyObject *others) {
+    Line line;
+    Py_ssize_t count = PyTuple_Size(lines);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        int number, fine;
+        PyObject *form = form_of(tree, PyTuple_GetItem(lines, i), &line, &number);
+        if (form == NULL && PyErr_Occurred())
+            return 0;
+        if (form == NULL || number >= forms)
+            fine = append(others, PyLong_FromSsize_t(i));
+        else
+            fine = add_to_group(groups, &open[number], form, &line, i);
+        Py_XDECREF(form);
+        if (!fine)
+            return 0;
+    }
+    return 1;
+}
+
+static PyObject *groups(PyObject *module, PyObject *given) {
+    PyObject *capsule, *lines, *groups = PyList_New(0), *others = PyList_New(0), *made = NULL;
+    const Tree *tree;
+    Open *open = NULL;
+    int forms;
+    if (groups != NULL && others != NULL &&
+        PyArg_ParseTuple(given, "OO!:groups", &capsule, &PyTuple_Type, &lines) &&
+        (tree = tree_in(capsule)) != NULL) {
+        forms = tree->forms;
+        if ((open = PyMem_Calloc((size_t)forms + 1, sizeof(Open))) == NULL)
+            PyErr_NoMemory();
+        else if (share_out(tree, forms, lines, open, groups, others))
+            made = PyTuple_Pack(2, groups, others);
+    }
+    PyMem_Free(open);
+    Py_XDECREF(groups);
+    Py_XDECREF(others);
+    return made;
+}
+
+/* -- Bundles ------------------------------------------------------------------------------------- */
 
 /* The end of the string that begins here; NULL if it has none. */
 static const unsigned char *string_end(const unsigned char *at, const unsigned char *end) {
@@ -385,7 +723,10 @@ static PyObject *split(PyObject *module, PyObject *given) {
 
 static PyMethodDef functions[] = {
     {"apart", apart, METH_O, "apart(line) -> (residue, values) | None"},
-    {"find", (PyCFunction)(void (*)(void))find, METH_FASTCALL, "find(forms, line) -> (form, values) | None"},
+    {"tree", tree, METH_NOARGS, "tree() -> tree"},
+    {"plant", plant, METH_VARARGS, "plant(tree, residue, form)"},
+    {"find", (PyCFunction)(void (*)(void))find, METH_FASTCALL, "find(tree, line) -> (form, values) | None"},
+    {"groups", groups, METH_VARARGS, "groups(tree, lines) -> ([(form, values, places)], places)"},
     {"split", split, METH_O, "split(bundle) -> pieces | None"},
     {NULL, NULL, 0, NULL},
 };

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -43,6 +44,10 @@ def _remember(memory: dict[str, _Found], text: str, found: _Found) -> _Found:
         memory.clear()
     memory[text] = found
     return found
+
+
+def _each(pseudonym: Callable[[str, str], str], kind: str, ids: Iterable[str]) -> list[str]:
+    return [pseudonym(kind, identity) for identity in ids]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,10 @@ class Session:
         ids, self.epoch = subject.pseudonym, subject.epoch
         # The method itself: to call an object takes Python a search for it each time.
         self.pseudonym = ids.__call__ if isinstance(ids, Pseudonyms) else ids
+        # Of many resources of one type; whoever gives pseudonyms may know how to give many.
+        self.pseudonyms: Callable[[str, Iterable[str]], list[str]] = getattr(
+            ids, "many", partial(_each, ids)
+        )
         self.policy, self.decimals = policy, deidentifier.decimals
         self._bundles = deidentifier.planner.bundles
         self._dicom, self._series = deidentifier.dicom, series
@@ -176,20 +185,12 @@ class Session:
         times and numbers alone. What was refused stands by itself.
         """
         rest = iter(lines)
-        while some := list(islice(rest, TOGETHER)):
-            groups: dict[int, tuple[Form, list[Values], list[bytes]]] = {}
-            for line, found in zip(some, map(self._forms.find, some), strict=True):
-                if found is None:
-                    yield [self.of_parsed(line, parse(line))]
-                    continue
-                form, values = found
-                group = groups.get(id(form))
-                if group is None:
-                    group = groups[id(form)] = (form, [], [])
-                group[1].append(values)
-                group[2].append(line)
-            for group in groups.values():
-                yield from self._alike(*group, parse)
+        while some := tuple(islice(rest, TOGETHER)):
+            groups, others = self._forms.groups(some)
+            for at in others:  # or is its form known by now?
+                yield [self.of_line(some[at], parse)]
+            for form, values, places in groups:
+                yield from self._alike(form, values, [some[at] for at in places], parse)
 
     def alike_apart(
         self, lines: Iterable[Apart], parse: Callable[[bytes], Any]
@@ -243,9 +244,9 @@ class Session:
         except ODD:
             return None
 
-    def leaves_of(self, found: Found) -> Leaves | None:
-        """What the record of that line has of its own: for those who need no record of it."""
-        form, values = found
+    def leaves_of(self, form: Form, values: Iterable[Values]) -> list[Leaves] | None:
+        """What the records of lines of one form have of their own: for those who need no records.
+        None if one of the lines has to be parsed: nothing is counted then."""
         try:
             return form.judge(values, self, form.counted)
         except ODD:

@@ -21,8 +21,8 @@ number is kept that says nothing.
 Where Twinport was installed without a C compiler there is no `_apart`: each line is parsed.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import cache, partial
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from privacy.elements import BASES, elements_of
@@ -53,10 +53,11 @@ TRIES = 8  # how often they are met without a form until they are taken to have 
 Record = dict[str, Any]
 Values = tuple[str | int | float, ...]
 Path = tuple[str | int, ...]
-Leaves = tuple[Any, ...]  # what a record has of its own, in the order of a form's paths
+Leaves = list[Any]  # what a record has of its own, in the order of a form's paths
 # The records of some lines of one form.
 Fill = Callable[[Iterable[Values], "Session", Record, tuple[int, ...]], list[Record]]
-Judge = Callable[[Values, "Session", tuple[int, ...]], Leaves]  # of one line, without a record
+# The same without records.
+Judge = Callable[[Iterable[Values], "Session", tuple[int, ...]], list[Leaves]]
 Put = Callable[[Leaves, Record], Record]  # which this makes, where one is needed
 
 
@@ -76,12 +77,13 @@ _PLAIN = frozenset({"offset", "number", "pseudonym"})
 class Form(NamedTuple):
     """What lines of one residue have in common. Nothing of any patient."""
 
-    wanted: bytes  # which of the values are looked at; `_apart` reads it, so it stands first
+    # `_apart` reads these two, so they stand first.
+    wanted: bytes  # which of the values are looked at
+    owner: int  # which of the wanted values says whose it is; -1 if none does
     fill: Fill
     record: Record
     counted: tuple[int, ...]  # bundles of the plan
     type: str
-    owner: int  # which of the wanted values says whose it is; -1 if none does
     name: int  # which of the leaves is the pseudonym of the record; -1 if it has none
     paths: tuple[Path, ...]
     judge: Judge
@@ -116,11 +118,7 @@ class Apart(NamedTuple):
 
 
 Found = tuple[Form, Values]
-
-
-def _never(line: bytes) -> Found | None:
-    """Without `_apart` no form is ever learned."""
-    return None
+Group = tuple[Form, list[Values], list[int]]  # of lines of one form and owner; their places
 
 
 class Forms:
@@ -129,12 +127,20 @@ class Forms:
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
         self._known: dict[bytes, Form] = {}
+        self._tree = None if _apart is None else _apart.tree()  # the same, to be found in
         self._met: dict[int, int] = {}  # how often before
         self._fills: dict[tuple[str, tuple[Place, ...]], Written] = {}
-        # The form of a line, if it has a known one, and what is its own.
-        self.find: Callable[[bytes], Found | None] = (
-            _never if _apart is None else partial(_apart.find, self._known)
-        )
+
+    def find(self, line: bytes) -> Found | None:
+        """The form of a line, if it has a known one, and what is its own."""
+        return None if _apart is None else _apart.find(self._tree, line)
+
+    def groups(self, lines: Sequence[bytes]) -> tuple[list[Group], list[int]]:
+        """The same of many, together what is of one form and one owner; and the places of those
+        that have no form."""
+        if _apart is None:
+            return [], list(range(len(lines)))
+        return _apart.groups(self._tree, tuple(lines))
 
     def of(self, residue: bytes) -> Form | None:
         """The form of all lines that leave this residue, if it is known."""
@@ -187,21 +193,26 @@ class Forms:
         paths = tuple(place.path for place in places)
         form = Form(
             bytes(at for at, _ in wanted),
+            _owner(places, source),
             functions.fill,
             blank(record, places),
             counted,
             kind,
-            _owner(places, source),
             paths.index(("id",)) if ("id",) in paths else -1,
             paths,
             functions.judge,
             functions.place,
         )
+        self._remember(residue, form)
+        return record
+
+    def _remember(self, residue: bytes, form: Form) -> None:
         if len(self._known) >= FORMS:
             self._known.clear()
             self._met.clear()
+            self._tree = _apart.tree()
         self._known[residue] = form
-        return record
+        _apart.plant(self._tree, residue, form)
 
     def _planned(self, kind: str, source: Any, session: "Session") -> Record:
         plans = self._planner.whole.get(kind)
@@ -370,35 +381,57 @@ def written(kind: str, places: Collection[Place]) -> Written:
     """The functions that judge the values of lines and fill in records, line by line."""
     found = list(enumerate(places))
     leaves = "".join(f"v{at}, " for at, _ in found)
-    judged, placed = _judging(kind, found), _placing(found)
-    used = [f"{name} = session.{name}" for name in REMEMBERED if name in "".join(judged)]
-    unpacked = f"{leaves or '_'} = values"
+    judged, placed = _judging(found), _placing(found)
+    named = [at for at, place in found if place.action == "pseudonym"]
+    begun = [f"{name} = session.{name}" for name in MEMORIES if name in "".join(judged)]
+    begun += ["made = []", f"for {leaves or '_'} in some:"]
+    ended = ["session.note(counted * len(made))", "return made"]
     text = [
         "def fill(some, session, record, counted):",
-        *["made = []", *used, f"for {leaves or '_'} in some:"],
-        *[f"    {line}" for line in (*judged, *placed, "made.append(kept)")],
-        *["session.note(counted * len(made))", "return made"],
-        "def judge(values, session, counted):",
-        *[unpacked, *used, *judged, "session.note(counted)", f"return ({leaves})"],
-        "def place(values, record):",
-        *[unpacked, *placed, "return kept"],
+        *["pseudonym = session.pseudonym", *begun],
+        *_inside(*judged, *_named(kind, named), *placed, "made.append(kept)"),
+        *ended,
+        "def judge(some, session, counted):",
+        *begun,
+        *_inside(*judged, f"made.append([{leaves}])"),
+        *_named_together(kind, named),
+        *ended,
+        "def place(leaves, record):",
+        *[f"{leaves or '_'} = leaves", *placed, "return kept"],
     ]
     lines = [line if line.startswith("def ") else f"    {line}" for line in text]
     made = defined("\n".join(lines), f"form {kind}", {"Odd": Odd})
     return Written(made["fill"], made["judge"], made["place"])
 
 
-def _judging(kind: str, found: list[tuple[int, Place]]) -> list[str]:
+def _judging(found: list[tuple[int, Place]]) -> list[str]:
     checks: list[str] = []
     made: list[str] = []
-    last: list[str] = []
     for at, place in found:
         check, text = _FILLED[place.action]
         checks += [check(f"v{at}")] if check else []
-        line = f"v{at} = {text.format(value=f'v{at}', kind=kind)}"
-        # Drawn only when all else was as expected.
-        (last if place.action == "pseudonym" else made).append(line)
-    return [*checks, *made, *last]
+        made += [f"v{at} = {text.format(value=f'v{at}')}"] if text else []
+    return [*checks, *made]
+
+
+def _inside(*lines: str) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _named(kind: str, named: Iterable[int]) -> list[str]:
+    """A pseudonym is drawn only when all else was as expected: of the line."""
+    return [f"v{at} = pseudonym({kind!r}, v{at})" for at in named]
+
+
+def _named_together(kind: str, named: Iterable[int]) -> list[str]:
+    """Of all the lines."""
+    lines: list[str] = []
+    for at in named:
+        lines += [
+            f"names = session.pseudonyms({kind!r}, [leaves[{at}] for leaves in made])",
+            f"for leaves, name in zip(made, names): leaves[{at}] = name",
+        ]
+    return lines
 
 
 def _placing(found: list[tuple[int, Place]]) -> list[str]:
@@ -410,14 +443,13 @@ def _placing(found: list[tuple[int, Place]]) -> list[str]:
     return lines
 
 
-REMEMBERED = (*MEMORIES, "pseudonym")  # of a session, looked up once for many lines
 # How a value is checked before anything is done, and what is made of it.
 _FILLED: dict[str, tuple[Callable[[str], str] | None, str]] = {
     "number": (number_check, "{value}"),
     "offset": (None, "times.get({value}) or session.time({value})"),
     "own": (None, "own_texts.get({value}) or session.own({value})"),
     "told": (None, "told_texts.get({value}) or session.told({value})"),
-    "pseudonym": ("if not {}: raise Odd".format, "pseudonym({kind!r}, {value})"),
+    "pseudonym": ("if not {}: raise Odd".format, ""),
 }
 
 

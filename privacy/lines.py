@@ -22,7 +22,8 @@ from privacy.guards import Codings
 from privacy.plans import NotPlanned, defined
 from privacy.render import NUMBERS, OBSERVED, TIMES, Renderer, rounded, significant
 
-Write = Callable[[Renderer, Leaves], bytes | None]
+# Lines of one form; None where the renderer has to show the record.
+Write = Callable[[Renderer, Sequence[Leaves]], list[bytes | None]]
 _MEASURED = QUANTITIES - {"Age"}
 
 
@@ -43,16 +44,25 @@ class Lines:
         self._known: dict[int, tuple[Form, Write | None]] = {}
 
     def written(
-        self, session: Session, renderer: Renderer, form: Form, leaves: Leaves
-    ) -> bytes | None:
-        """None if the renderer has to show the record."""
+        self, session: Session, renderer: Renderer, form: Form, some: Sequence[Leaves]
+    ) -> list[bytes]:
+        """The lines of records of one form of which these are the leaves."""
+        if not some:
+            return []
         found = self._known.get(id(form))
         if found is None:
             if len(self._known) >= FORMS:
                 self._known.clear()
-            found = self._known[id(form)] = (form, _learned(session, renderer, form, leaves))
+            found = self._known[id(form)] = (form, _learned(session, renderer, form, some[0]))
         write = found[1]
-        return None if write is None else write(renderer, leaves)
+        lines = [None] * len(some) if write is None else write(renderer, some)
+        return [
+            line or _shown(renderer, form, leaves) for line, leaves in zip(lines, some, strict=True)
+        ]
+
+
+def _shown(renderer: Renderer, form: Form, leaves: Leaves) -> bytes:
+    return orjson.dumps(renderer.resource(form.place(leaves, form.record)))
 
 
 def _learned(session: Session, renderer: Renderer, form: Form, leaves: Leaves) -> Write | None:
@@ -61,7 +71,7 @@ def _learned(session: Session, renderer: Renderer, form: Form, leaves: Leaves) -
         write = _writer(session, form, shown)
     except NotPlanned:
         return None
-    return write if write(renderer, leaves) == orjson.dumps(shown) else None
+    return write if write(renderer, [leaves]) == [orjson.dumps(shown)] else None
 
 
 def slots_of(form: Form, session: Session) -> Iterator[Slot]:
@@ -157,34 +167,55 @@ def _function(
     form: Form, pieces: Sequence[str], slots: Sequence[Slot], hidden: Sequence[Slot], digits: int
 ) -> Write:
     leaf = {path: f"v{at}" for at, path in enumerate(form.paths)}
-    text = [
-        "def write(renderer, leaves):",
-        f"{''.join(f'{name}, ' for name in leaf.values())} = leaves",
-    ]
-    text += [f"if {_time(slot, leaf[slot.path])} is not None: return None" for slot in hidden]
+    met = {slot.type for slot in (*slots, *hidden)}
+    inner = [line for slot in hidden for line in _unshown(slot, leaf[slot.path])]
     parts = [repr(pieces[0])]
     for slot, after in zip(slots, pieces[1:], strict=True):
         name = leaf[slot.path]
-        text += _shown(slot, name, digits)
+        inner += _written(slot, name, digits)
         quote = "" if slot.type == "number" else '"'
         parts[-1:] = [f"{parts[-1]} {quote!r}", name, repr(quote + after)]
-    text.append(f"return ''.join(({', '.join(parts)})).encode()")
+    inner.append(f"lines.append(''.join(({', '.join(parts)})).encode())")
+    text = [
+        "def write(renderer, some):",
+        *(f"    {line}" for kind, line in _LOOKED_UP.items() if kind in met),
+        "    lines = []",
+        f"    for {''.join(f'{name}, ' for name in leaf.values()) or '_'} in some:",
+        *(f"        {line}" for line in inner),
+        "    return lines",
+    ]
     names: dict[str, Any] = {"dumps": orjson.dumps, "rounded": rounded, "significant": significant}
-    write: Write = defined("\n    ".join(text), "line", names)["write"]
+    write: Write = defined("\n".join(text), "line", names)["write"]
     return write
 
 
+# Of a renderer, once for many lines.
+_LOOKED_UP = {
+    "id": "ids = renderer.ids",
+    "Reference": "references = renderer.references",
+    **{kind: f"{kind} = renderer.times[{kind!r}]" for kind in sorted(TIMES)},
+}
+
+
 def _time(slot: Slot, name: str) -> str:
-    return f"renderer.times[{slot.type!r}][tuple({name})]"
+    return f"{slot.type}[tuple({name})]"
 
 
-def _shown(slot: Slot, name: str, digits: int) -> list[str]:
+def _unless(wrong: str) -> list[str]:
+    return [f"if {wrong}:", "    lines.append(None)", "    continue"]
+
+
+def _unshown(slot: Slot, name: str) -> list[str]:
+    return _unless(f"{_time(slot, name)} is not None")
+
+
+def _written(slot: Slot, name: str, digits: int) -> list[str]:
     if slot.type == "id":
-        return [f"{name} = renderer.ids.get({name}) or renderer.id({name})"]
+        return [f"{name} = ids.get({name}) or renderer.id({name})"]
     if slot.type == "Reference":
-        known = f"renderer.references.get({name}['reference'])"
+        known = f"references.get({name}['reference'])"
         return [f"{name} = ({known} or renderer.reference({name}))['reference']"]
     if slot.type in TIMES:
-        return [f"{name} = {_time(slot, name)}", f"if {name} is None: return None"]
+        return [f"{name} = {_time(slot, name)}", *_unless(f"{name} is None")]
     exact = "" if slot.decimals is None else f"rounded({name}, {slot.decimals}) or "
     return [f"{name} = dumps({exact}significant({name}, {digits})).decode()"]

@@ -1,13 +1,13 @@
 """One run over any number of patients: their sessions, their pseudonyms, and what was done."""
 
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
-from itertools import islice
-from operator import attrgetter
+from itertools import repeat
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -16,7 +16,7 @@ from mappings import vocabulary
 from privacy import ledger
 from privacy.deidentify import Count, Refused, Session
 from privacy.elements import BASES, elements_of
-from privacy.forms import Apart, Form, Found
+from privacy.forms import Apart, Form, Found, Group, Values
 from privacy.gate import Searcher
 from privacy.lines import Lines
 from privacy.policy import Policy
@@ -34,7 +34,6 @@ Resource = dict[str, Any]
 SOFTWARE = version("twinport")
 FILES = "/files"  # ends the project of sealed records that belong to files, not to twins
 NOBODY = ""  # owns what names no patient
-TOGETHER = 64  # lines that are taken apart before the first of them is judged
 OPEN = 512  # patients whose sessions are held; the one not needed for longest is sealed away
 # Resources that several patients may share: one pseudonym in the whole batch.
 SHARED = frozenset({"Medication", "Endpoint", "Device"})
@@ -96,14 +95,49 @@ class _Open:
     renderer: Renderer  # of those that are made together
 
 
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class _Pseudonyms:
+    """Those that one session gives, and which it has given."""
+
+    own: Pseudonyms
+    shared: Pseudonyms
+    given: set[str]
+
+    def __call__(self, kind: str, identity: str) -> str:
+        found = (self.shared if kind in SHARED else self.own)(kind, identity)
+        self.given.add(found)
+        return found
+
+    def many(self, kind: str, ids: Iterable[str]) -> list[str]:
+        found = (self.shared if kind in SHARED else self.own).many(kind, ids)
+        self.given.update(found)
+        return found
+
+
 class _Kept(NamedTuple):
-    """What is known of a resource that was not refused."""
+    """What is known of resources that were not refused: of several of one patient and one form, or
+    of one that has none."""
 
     work: _Open
-    name: str  # its pseudonym
     type: str
-    record: Any  # or what it has of its own, if it is of a known form
     form: Form | None
+    places: list[int]  # among what was asked
+    names: list[str]  # their pseudonyms
+    own: list[Any]  # what each has of its own; without a form, its record
+
+    def without(self, out: set[int]) -> Self:
+        stay = [at for at, place in enumerate(self.places) if place not in out]
+        if len(stay) == len(self.places):
+            return self
+        return self._replace(
+            places=[self.places[at] for at in stay],
+            names=[self.names[at] for at in stay],
+            own=[self.own[at] for at in stay],
+        )
+
+
+Asked = Sequence[Any]  # resources, in the order in which they are given back
+Portion = dict[int, Given]  # what was made, by the places of what was asked
 
 
 @cache
@@ -154,37 +188,64 @@ class Batch:
         They are searched together. What identifies somebody is left out, and what is left is made
         and searched once more: a reference may not lead to what is not there.
         """
-        kept = self._kept(resources)
+        asked = list(resources)
+        kept = self._kept(asked)
         while True:
             made = self._made(kept, bundled)
             out = self._identified(kept, made)
             if not out:
                 break
-            kept = [one for at, one in enumerate(kept) if at not in out]
-        self.tally.written.update(map(attrgetter("type"), made))
-        return made
+            kept = [same.without(out) for same in kept]
+        given = [made[at] for at in sorted(made)]
+        self.tally.written.update(map(attrgetter("type"), given))
+        return given
 
-    def _kept(self, resources: Iterable[Any]) -> list[_Kept]:
+    def _kept(self, asked: Asked) -> list[_Kept]:
         """The records of those that were not refused; each has a pseudonym."""
+        self.tally.read += len(asked)
         kept: list[_Kept] = []
-        rest = iter(resources)
-        while some := list(islice(rest, TOGETHER)):
-            self.tally.read += len(some)
-            found = list(map(self._found, some))
-            for resource, known in zip(some, found, strict=True):
-                made = (known and self._of_form(known)) or self._of_resource(resource)
-                if made is not None:
-                    kept.append(made)
+        groups, others = self._groups(asked)
+        for group in groups:
+            kept += self._of_group(group, asked)
+        for at in others:
+            kept += self._of_other(at, asked)
         return kept
 
-    def _found(self, resource: Any) -> Found | None:
-        if type(resource) is Apart:
-            return self._deidentifier.forms.find_apart(resource)
-        return self._deidentifier.forms.find(resource) if type(resource) is bytes else None
+    def _groups(self, asked: Asked) -> tuple[list[Group], list[int]]:
+        """What is of one form and one patient, and the places of all else."""
+        lines = [at for at, one in enumerate(asked) if type(one) is bytes]
+        if len(lines) == len(asked):
+            return self._deidentifier.forms.groups(asked)
+        return [], list(range(len(asked)))
 
-    def _of_form(self, found: Found) -> _Kept | None:
-        """Whose a line is, its form tells before it is parsed; None where it has to be."""
-        form, values = found
+    def _of_other(self, at: int, asked: Asked) -> Iterable[_Kept]:
+        """Its form may have been learned by now."""
+        found = self._found(asked[at])
+        if found is None:
+            return self._of_resource(at, asked[at])
+        return self._of_group((found[0], [found[1]], [at]), asked)
+
+    def _found(self, resource: Any) -> Found | None:
+        if type(resource) is bytes:
+            return self._deidentifier.forms.find(resource)
+        return self._deidentifier.forms.find_apart(resource) if type(resource) is Apart else None
+
+    def _of_group(self, group: Group, asked: Asked) -> Iterator[_Kept]:
+        form, values, places = group
+        work = self._whose(form, values[0])
+        leaves = None if work is None else work.session.leaves_of(form, values)
+        if work is not None and leaves is not None:
+            names = list(map(itemgetter(form.name), leaves))
+            yield _Kept(work, form.type, form, places, names, leaves)
+        elif work is None or len(places) == 1:
+            for at in places:
+                yield from self._of_resource(at, asked[at])
+        else:  # one of them is not as expected
+            for at, one in zip(places, values, strict=True):
+                yield from self._of_group((form, [one], [at]), asked)
+
+    def _whose(self, form: Form, values: Values) -> _Open | None:
+        """Whose lines are, their form tells before they are parsed; None where they have to be."""
         if form.name < 0:
             return None
         text = values[form.owner] if form.owner >= 0 else None
@@ -194,11 +255,9 @@ class Batch:
             if identity is None:
                 return None
             latest = self._latest = (text, self._work(identity))
-        work = latest[1]
-        leaves = work.session.leaves_of(found)
-        return None if leaves is None else _Kept(work, leaves[form.name], form.type, leaves, form)
+        return latest[1]
 
-    def _of_resource(self, resource: Any) -> _Kept | None:
+    def _of_resource(self, at: int, resource: Any) -> Iterator[_Kept]:
         line = source = resource.line if type(resource) is Apart else resource
         if type(line) is bytes:
             source = read_line(line)
@@ -208,38 +267,44 @@ class Batch:
         session = work.session
         record = session.of_parsed(line, source) if learns else session.apply(source)
         if isinstance(record, Refused):
-            return None
+            return
         if "id" not in record:
             self.tally.refusals[(record["resourceType"], "no-id")] += 1
-            return None
-        return _Kept(work, record["id"], record["resourceType"], record, None)
+            return
+        yield _Kept(work, record["resourceType"], None, [at], [record["id"]], [record])
 
-    def _made(self, kept: Sequence[_Kept], bundled: bool) -> list[Given]:
-        leads = addresses((one.type, one.name) for one in kept) if bundled else {}
+    def _made(self, kept: Sequence[_Kept], bundled: bool) -> Portion:
+        self._begin_rendering(kept, bundled)
+        made: Portion = {}
+        for same in kept:
+            lines = self._lines_of(same)
+            if bundled:
+                entry = same.work.renderer.entry
+                lines = list(map(entry, repeat(same.type), same.names, lines))
+            given = map(Given, same.names, repeat(same.type), lines)
+            made.update(zip(same.places, given, strict=True))
+        return made
+
+    def _begin_rendering(self, kept: Sequence[_Kept], bundled: bool) -> None:
+        entries = ((same.type, name) for same in kept for name in same.names)
+        leads = addresses(entries) if bundled else {}
         names: dict[_Open, list[str]] = defaultdict(list)
-        for one in kept:
-            names[one.work].append(one.name)
+        for same in kept:
+            names[same.work] += same.names
         for work, ours in names.items():
             work.renderer = Renderer(work.session, leads, ours)
-        shown = self._entry if bundled else self._line
-        return [Given(one.name, one.type, shown(*one)) for one in kept]
 
-    def _line(self, work: _Open, name: str, kind: str, record: Any, form: Form | None) -> bytes:
+    def _lines_of(self, same: _Kept) -> list[bytes]:
+        work, form = same.work, same.form
         if form is None:
-            return orjson.dumps(work.renderer.resource(record))
-        line = self._lines.written(work.session, work.renderer, form, record)
-        if line is None:
-            return orjson.dumps(work.renderer.resource(form.place(record, form.record)))
-        return line
+            return [orjson.dumps(work.renderer.resource(record)) for record in same.own]
+        return self._lines.written(work.session, work.renderer, form, same.own)
 
-    def _entry(self, work: _Open, name: str, kind: str, record: Any, form: Form | None) -> bytes:
-        return work.renderer.entry(kind, name, self._line(work, name, kind, record, form))
-
-    def _identified(self, kept: Sequence[_Kept], made: Sequence[Given]) -> set[int]:
+    def _identified(self, kept: Sequence[_Kept], made: Portion) -> set[int]:
         """Which of them hold what identifies their own patient."""
         of_whom: dict[_Open, list[int]] = defaultdict(list)
-        for at, one in enumerate(kept):
-            of_whom[one.work].append(at)
+        for same in kept:
+            of_whom[same.work] += same.places
         found: set[int] = set()
         for work, places in of_whom.items():
             own = work.renderer.spelled(work.given)
@@ -266,25 +331,22 @@ class Batch:
             return found
         if len(self._open) >= self._keep_open:
             self._put_away()
-        self._open[identity] = self._begin(identity)
-        return self._open[identity]
+        work = self._open[identity] = self._begin(identity)
+        return work
 
     def _begin(self, identity: str) -> _Open:
         person = self._people.get(identity)
         reference = f"Patient/{identity}"
         found = self._sealed.load(self._project, person.base, reference)
         record = found or self._fresh(person.base, reference)
-        given: set[str] = set()
+        ids = _Pseudonyms(record.ids, self._shared, set())
         subject = SubjectContext.of(
-            person.patient,
-            epoch=record.epoch,
-            now=self._today,
-            pseudonym=self._pseudonym(record.ids, given),
+            person.patient, epoch=record.epoch, now=self._today, pseudonym=ids
         )
         session = self._deidentifier.session(subject)
         search = Searcher(person.values, fhir_words())
         known = None if found is None else len(found.ids)
-        return _Open(session, record, known, search, given, Renderer(session))
+        return _Open(session, record, known, search, ids.given, Renderer(session))
 
     def _fresh(self, base: str, patient: str) -> SubjectRecord:
         return SubjectRecord(
@@ -296,16 +358,6 @@ class Batch:
             ids=Pseudonyms(),
             identity={},
         )
-
-    def _pseudonym(self, own: Pseudonyms, given: set[str]) -> Callable[[str, str], str]:
-        shared = self._shared
-
-        def pseudonym(kind: str, identity: str) -> str:
-            found = (shared if kind in SHARED else own)(kind, identity)
-            given.add(found)
-            return found
-
-        return pseudonym
 
     def _put_away(self) -> None:
         """Sealed: the next resource of this patient finds the same pseudonyms there. What is

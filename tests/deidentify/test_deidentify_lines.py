@@ -130,6 +130,10 @@ def drawn(own: Pseudonyms, kind: str, identity: str) -> str:
     return own._ids.setdefault(f"{kind}/{identity}", urlsafe_b64encode(digest).decode()[:22])
 
 
+def all_drawn(own: Pseudonyms, kind: str, ids: Iterable[str]) -> list[str]:
+    return [drawn(own, kind, identity) for identity in ids]
+
+
 def outcome(vault: Vault, policy: str, bundled: bool, portions: Iterable[Iterable[Any]]) -> Any:
     people = People("batch")
     people.read(PEOPLE)
@@ -140,6 +144,7 @@ def outcome(vault: Vault, policy: str, bundled: bool, portions: Iterable[Iterabl
     with (
         batch,
         patch.object(Pseudonyms, "__call__", drawn),
+        patch.object(Pseudonyms, "many", all_drawn),
         patch.object(batches, "draw_epoch", lambda day: datetime(2001, 2, 3, 4, 5, tzinfo=UTC)),
     ):
         given = [batch.apply(some, bundled=bundled) for some in portions]

@@ -320,6 +320,96 @@ def test_texts_may_hold_the_short_escapes(spelled: bytes, text: str | None) -> N
         assert not COMPILED or forms._apart.apart(line % spelled) is None
 
 
+# Finding what was taken apart before --------------------------------------------------------------
+
+LIKE = st.binary(max_size=3) | st.sampled_from(
+    [b'"', b"\\", b'\\"', b"\xff", b"\xc3\xa9", b"1", b"e", b":"]
+)
+
+
+@st.composite
+def similar(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
+    """Lines, and lines that differ from them in a value, or by a few bytes anywhere."""
+    known = [line_of(value) for value in draw(st.lists(JSON, min_size=1, max_size=4))]
+    others = [draw(JSON.map(line_of)) for _ in range(2)]
+    for line in known:
+        at = draw(st.integers(0, len(line)))
+        others.append(line[:at] + draw(LIKE) + line[at + draw(st.integers(0, 2)) :])
+        others.append(line.replace(b'"a"', draw(st.text().map(line_of))))
+        others.append(line.replace(b"1", draw(st.integers() | st.floats()).__repr__().encode()))
+    return known, [*known, *others]
+
+
+def form_of(number: int, values: int) -> tuple[bytes, int, int]:
+    """Each second value is wanted, and the first of these is the owner's name."""
+    wanted = bytes(range(number % 2, values, 2))
+    return wanted, 0 if wanted else -1, number
+
+
+@given(similar())
+@settings(max_examples=examples(250))
+def test_a_line_is_found_by_the_residue_it_would_leave(
+    given: tuple[list[bytes], list[bytes]],
+) -> None:
+    if not COMPILED:
+        return
+    known, lines = given
+    tree, forms_by_residue = forms._apart.tree(), {}
+    for residue, values in filter(None, map(forms._apart.apart, known)):
+        form = form_of(len(forms_by_residue), len(values))
+        forms_by_residue[residue] = form
+        forms._apart.plant(tree, residue, form)
+    wanted = [_expected(forms_by_residue, line) for line in lines]
+    found = [forms._apart.find(tree, line) for line in lines]
+    assert repr(found) == repr(wanted)
+    require_grouped(forms._apart.groups(tree, tuple(lines)), found)
+
+
+def _expected(known: dict[bytes, tuple[bytes, int, int]], line: bytes) -> Any:
+    residue, values = forms._apart.apart(line) or (b"", ())
+    form = known.get(residue)
+    return None if form is None else (form, tuple(values[at] for at in form[0]))
+
+
+def require_grouped(shared: tuple[list[Any], list[int]], found: list[Any]) -> None:
+    """Each line in a group of its form, in their order, with those of its owner alone."""
+    groups, others = shared
+    assert others == [at for at, one in enumerate(found) if one is None]
+    for form, values, places in groups:
+        assert places == sorted(places)
+        assert repr([(form, one) for one in values]) == repr([found[at] for at in places])
+        assert form[1] < 0 or len({one[form[1]] for one in values}) == 1
+    everywhere = [at for _, _, places in groups for at in places]
+    assert sorted([*everywhere, *others]) == list(range(len(found)))
+
+
+def test_a_tree_takes_what_can_be_a_residue() -> None:
+    if COMPILED:
+        tree = forms._apart.tree()
+        for residue, form in ((b"", (b"", -1)), (b"x" * 8193, (b"", -1)), (b"x", [])):
+            with pytest.raises((TypeError, ValueError)):
+                forms._apart.plant(tree, residue, form)
+        for given in ((), (b"",), (b"\0", "owner"), ("", -1)):
+            forms._apart.plant(tree, b'{"a":\1}', given)
+            with pytest.raises((TypeError, IndexError)):
+                forms._apart.groups(tree, (b'{"a":"b"}',))
+        with pytest.raises(TypeError):
+            forms._apart.groups(tree, ("no bytes",))
+        with pytest.raises(ValueError):
+            forms._apart.find(object(), b"")
+
+
+def test_lines_of_several_owners_come_apart() -> None:
+    own = learned(KNOWN)
+    lines = [
+        line_of(KNOWN | {"id": str(at), "subject": {"reference": f"Patient/{who}"}})
+        for at, who in enumerate(["p1", "p1", "p2", "p2", "p1"])
+    ]
+    groups, others = own._forms.groups(lines)
+    assert [places for _, _, places in groups] == ([[0, 1], [2, 3], [4]] if COMPILED else [])
+    assert others == ([] if COMPILED else [0, 1, 2, 3, 4])
+
+
 def test_what_was_tried_in_vain_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shape that has a plan, which never takes these values."""
     line = line_of(observation(code={"text": "no coding"}))
