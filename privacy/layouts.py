@@ -18,7 +18,6 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
@@ -52,14 +51,24 @@ def apart(line: bytes) -> tuple[bytes, Values] | None:
     return None if _apart is None else _apart.apart(line)
 
 
-def finder(known: dict[bytes, _Found]) -> Callable[[bytes], tuple[_Found, Values] | None]:
-    """What finds, by the residue of a line, what is known of it, and the values that are wanted: of
-    what is known, the first item says by bytes which."""
-    return _none if _apart is None else partial(_apart.find, known)
+class Finder(Generic[_Found]):
+    """Finds, by the residue that a line would leave, what is known of it, and the values that are
+    wanted: of what is known, the first item says by bytes which."""
 
+    def __init__(self) -> None:
+        self._planted = 0
+        self._tree = None if _apart is None else _apart.tree()
 
-def _none(line: bytes) -> None:
-    """Without `_apart` nothing is found."""
+    def find(self, line: bytes) -> tuple[_Found, Values] | None:
+        """Without `_apart` nothing is found."""
+        return None if _apart is None else _apart.find(self._tree, line)
+
+    def plant(self, residue: bytes, known: _Found) -> None:
+        """Of a line that was parsed. When there is much, all is found anew."""
+        if self._planted >= LAYOUTS:
+            self._planted, self._tree = 0, _apart.tree()
+        self._planted += 1
+        _apart.plant(self._tree, residue, known)
 
 
 class Slot(NamedTuple):

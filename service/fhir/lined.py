@@ -22,11 +22,11 @@ from privacy.gate import IdentifyingValues, collect, no_texts
 from privacy.layouts import (
     LAYOUTS,
     MARK,
+    Finder,
     Layout,
     Residues,
     Values,
     apart,
-    finder,
     laid_out,
     marked,
 )
@@ -116,23 +116,19 @@ class Briefs:
     on to. Threads share it."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Brief] = {}
-        self._find = finder(self._known)
+        self._known = Finder[Brief]()
 
     def of(self, line: bytes) -> Resource | None:
         """None where it has to be parsed."""
-        found = self._find(line)
+        found = self._known.find(line)
         return None if found is None else found[0].make(found[1])
 
     def learn(self, line: bytes) -> None:
         """Of one that is parsed: the third of its like need not be."""
         parts = apart(line)
         known = None if parts is None else _KNOWN.of(parts[0], repeats=False)
-        if parts is None or known is None:
-            return
-        if len(self._known) >= LAYOUTS:
-            self._known.clear()
-        self._known[parts[0]] = known.brief
+        if parts is not None and known is not None:
+            self._known.plant(parts[0], known.brief)
 
 
 class Lined(Sequence[Resource]):
