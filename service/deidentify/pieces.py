@@ -45,7 +45,7 @@ def in_pieces(data: bytes) -> Pieces | None:
 
 
 class Laid:
-    """The resources of one Bundle: texts of those that need not be parsed, and which others do."""
+    """The resources of one input: texts of those that need not be parsed, and which others do."""
 
     def __init__(self, lines: list[bytes]) -> None:
         self.texts: dict[str, Texts] = defaultdict(no_texts)  # by owner; nobody's under ""
@@ -59,12 +59,11 @@ class Laid:
             else:
                 self._take(layout, [part[1] for at in places if (part := self._parts[at])])
 
-    def others(self) -> bytes:
-        """What has to be parsed, as one list. Each begins and ends where the parser sees it begin
-        and end: with the first brace and its match."""
-        return b"[%b]" % b",".join([self._lines[at] for at in self._others])
+    def others(self) -> list[bytes]:
+        """What has to be parsed."""
+        return [self._lines[at] for at in self._others]
 
-    def with_parsed(self, others: list[Resource]) -> list[Any]:
+    def with_parsed(self, others: list[Any]) -> list[Any]:
         """All resources in their order; those that were not parsed as `Apart`."""
         parsed = dict(zip(self._others, others, strict=True))
         return [

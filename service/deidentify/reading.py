@@ -1,4 +1,4 @@
-"""What is read: a line, or a Bundle in memory with what identifies in its resources.
+"""What is read: a line, lines in memory, or a Bundle, with what identifies in its resources.
 
 Of a Bundle both are of one walk, where they can be: that which proves that parsing has lost
 nothing.
@@ -49,7 +49,9 @@ class Reading:
             return sum(one.keys for one in found.values()), []
 
         try:
-            others = parsed(laid.others(), walk=walk).value
+            # As one list: each begins and ends where the parser sees it begin and end, with the
+            # first brace and its match.
+            others = parsed(b"[%b]" % b",".join(laid.others()), walk=walk).value
         except SourceError:
             return None
         if not all("id" in other for other in others) or _is_unsure(found, pieces.frame["entry"]):
@@ -71,7 +73,7 @@ class Reading:
         return keys + sum(one.keys for one in found.values()), referring
 
 
-def _collected(resources: Iterable[Resource], texts: Mapping[str, Texts]) -> dict[str, Collected]:
+def _collected(resources: Iterable[Any], texts: Mapping[str, Texts]) -> dict[str, Collected]:
     """By owner, also of resources of which there are texts alone."""
     owned = by_owner(resources)
     return {
@@ -127,6 +129,15 @@ def _refer_by_address(found: Iterable[Collected], entries: Iterable[Resource]) -
 def _frame(bundle: Resource, entries: Collection[Resource]) -> Resource:
     """A Bundle in which no resource holds anything: the names of its parts are all there."""
     return {**bundle, "entry": [{**entry, "resource": None} for entry in entries]}
+
+
+def read_lines(lines: list[bytes]) -> tuple[list[Any], Identifying]:
+    """The resources of lines in memory, and what identifies in them; those that were not parsed,
+    because the like of them was read before, as `Apart`."""
+    laid = Laid(lines)
+    others = list(map(read_line, laid.others()))
+    found = _collected(others, laid.texts)
+    return laid.with_parsed(others), {identity: one.values for identity, one in found.items()}
 
 
 def read_line(line: bytes) -> Any:

@@ -14,7 +14,7 @@ from privacy import layouts
 from privacy.forms import Apart
 from privacy.gate import collect_identifiers
 from service.deidentify.people import by_owner
-from service.deidentify.reading import Reading, resources_of
+from service.deidentify.reading import Reading, read_line, read_lines, resources_of
 from service.fhir.errors import SourceError
 from service.fhir.source import parsed
 
@@ -185,6 +185,20 @@ def test_of_many_entries_one_may_be_otherwise(before: str, after: str) -> None:
         "latin-1" if after.endswith('\xff"') else "utf-8"
     )
     _same(changed)
+
+
+def test_lines_in_memory_are_read_with_what_identifies_and_known_ones_not_parsed() -> None:
+    lines = [orjson.dumps(one) for one in _many()]
+    lines += [b"{", b"", b"null", b"[]", lines[1].replace(b'"id":', b'"id":"x","id":'), b'{"a":1}']
+    lines += [orjson.dumps(_observation(id=None)), lines[1].replace(b"i", b"\\u0069"), b"7"]
+    resources = list(map(read_line, lines))
+    own = by_owner(resources).items()
+    identifying = {who: collect_identifiers(some) for who, some in own}
+    for _ in range(3):  # the like of it is read for the first time, is learned, is known
+        found, collected = read_lines(lines)
+        assert [read_line(one.line) if type(one) is Apart else one for one in found] == resources
+        assert collected == identifying
+    assert sum(type(one) is Apart for one in found) == (len(_many()) if COMPILED else 0)
 
 
 @pytest.mark.parametrize("deep", [59, 60, 61, 62, 120, 240])

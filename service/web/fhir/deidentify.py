@@ -17,9 +17,9 @@ from service.auth import Scope
 from service.deidentify.files import bundle_of
 from service.deidentify.operation import Done, Made, Operation
 from service.deidentify.people import Identifying
-from service.deidentify.reading import Reading, resources_of
+from service.deidentify.reading import Reading, read_lines, resources_of
 from service.fhir.errors import SourceError
-from service.fhir.source import Parsed, parse, split_lines
+from service.fhir.source import UNREADABLE, Parsed, split_lines
 from service.pipeline.errors import RunError
 from service.web.audiences import closed
 from service.web.errors import FHIR_JSON, Fault, WebError
@@ -77,7 +77,10 @@ def deidentify_blueprint(operation: Operation) -> Blueprint:
 def _asked() -> Asked:
     kind, _ = media(request.headers.get("Content-Type", ""))
     if kind in NDJSON:
-        return Asked(_lines(request.get_data()), _named(), "ndjson")
+        lines = split_lines([request.get_data()])
+        # A line that cannot be read is refused and counted, like a resource that cannot be used.
+        resources, identifying = read_lines([line or UNREADABLE for line in lines])
+        return Asked(resources, _named(), "ndjson", identifying)
     agree_on_format()
     if kind not in FHIR_TYPES:
         raise WebError("unsupported-media-type")
@@ -135,17 +138,6 @@ def _listed(resources: Callable[[], list[Any]]) -> list[Any]:
         return resources()
     except SourceError as error:
         raise WebError("malformed", faults=[Fault("Bundle.entry", str(error))]) from None
-
-
-def _lines(data: bytes) -> list[Any]:
-    """A line that is no JSON is refused and counted, like a resource that cannot be used."""
-    found: list[Any] = []
-    for line in split_lines([data]):
-        try:
-            found.append(None if line is None else parse(line))
-        except SourceError:
-            found.append(None)
-    return found
 
 
 # -- the answer ----------------------------------------------------------------------------------
