@@ -13,6 +13,14 @@
    A string that was met before is found by its bytes in a table, before anything is made of it. The
    seed makes nobody able to say which strings get in each other's way there; where too many do all
    the same, the documents are for a parser, too.
+
+   walked(nodes, context, texts, pending, below) -> (keys, deepest)
+
+   The same gate's walk through the source: every text that stands below these objects goes to the
+   texts of its context and name (`_Walk` in privacy/gate.py says it in Python, and is what there is
+   without a compiler). What stands too deep is put off: `pending`, by context. Nothing is judged
+   here: what a name says of what stands below it is asked of `below`. The objects are the caller's
+   alone, and nobody changes them meanwhile.
 */
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -224,8 +232,136 @@ static PyObject *contents(PyObject *module, PyObject *given) {
     return found;
 }
 
+#define CONTEXTS 4
+#define NAMED 1 /* as privacy/gate.py has it */
+#define AT_ONCE 64 /* steps down before the rest is put off */
+
+typedef struct {
+    PyObject *texts[CONTEXTS]; /* by name, sets */
+    PyObject *pending;         /* by context, what was put off */
+    PyObject *below;           /* by name, what it says of what stands below it */
+    Py_ssize_t keys;
+    long deepest;
+} Walk;
+
+/* Also where the dictionary makes what it does not hold. */
+static PyObject *held(PyObject *by_name, PyObject *name) {
+    PyObject *found = PyDict_GetItemWithError(by_name, name);
+    if (found == NULL)
+        return PyErr_Occurred() ? NULL : PyObject_GetItem(by_name, name);
+    Py_INCREF(found);
+    return found;
+}
+
+static int note_text(const Walk *walk, long context, PyObject *name, PyObject *text) {
+    PyObject *texts = held(walk->texts[context], name);
+    int done = texts != NULL && PySet_Add(texts, text) == 0;
+    Py_XDECREF(texts);
+    return done;
+}
+
+/* The context of what stands below this name; negative with an error. */
+static long context_below(const Walk *walk, long context, PyObject *name) {
+    PyObject *below = held(walk->below, name);
+    long found = below == NULL ? -1 : PyLong_AsLong(below);
+    Py_XDECREF(below);
+    if (found < 0 || found >= CONTEXTS) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "no such context");
+        return -1;
+    }
+    return context | found;
+}
+
+static int put_off(const Walk *walk, long context, PyObject *object) {
+    PyObject *list = PyList_GetItem(walk->pending, context);
+    return list != NULL && PyList_Append(list, object) == 0;
+}
+
+static int put_off_list(Walk *walk, long context, PyObject *name, PyObject *items) {
+    PyObject *object = PyDict_New();
+    int done = object != NULL && PyDict_SetItem(object, name, items) == 0 &&
+               put_off(walk, context, object);
+    Py_XDECREF(object);
+    walk->keys--; /* not theirs */
+    return done;
+}
+
+static int look_at(Walk *walk, long context, PyObject *name, PyObject *inner, long depth);
+
+static int look_into(Walk *walk, long context, PyObject *node, long depth) {
+    PyObject *name, *inner;
+    Py_ssize_t at = 0;
+    if (depth == AT_ONCE)
+        return put_off(walk, context, node);
+    if (++depth > walk->deepest)
+        walk->deepest = depth;
+    walk->keys += PyDict_Size(node);
+    while (PyDict_Next(node, &at, &name, &inner))
+        if (!look_at(walk, context, name, inner, depth))
+            return 0;
+    return 1;
+}
+
+static int share_out(Walk *walk, long context, PyObject *name, PyObject *items, long depth) {
+    long inside = context_below(walk, context, name);
+    if (inside < 0)
+        return 0;
+    for (Py_ssize_t i = 0; i < PyList_Size(items); i++) {
+        PyObject *item = PyList_GetItem(items, i);
+        int done = 1;
+        if (PyDict_CheckExact(item))
+            done = look_into(walk, inside, item, depth);
+        else if (PyUnicode_CheckExact(item))
+            done = note_text(walk, context | (inside & NAMED), name, item);
+        else if (PyList_CheckExact(item) && depth < AT_ONCE)
+            done = share_out(walk, inside, name, item, depth + 1);
+        else if (PyList_CheckExact(item))
+            done = put_off_list(walk, inside, name, item);
+        if (!done)
+            return 0;
+    }
+    if (depth > walk->deepest)
+        walk->deepest = depth;
+    return 1;
+}
+
+static int look_at(Walk *walk, long context, PyObject *name, PyObject *inner, long depth) {
+    if (PyUnicode_CheckExact(inner))
+        return note_text(walk, context, name, inner);
+    if (PyList_CheckExact(inner))
+        return share_out(walk, context, name, inner, depth);
+    if (!PyDict_CheckExact(inner))
+        return 1;
+    context = context_below(walk, context, name);
+    return context >= 0 && look_into(walk, context, inner, depth);
+}
+
+static PyObject *walked(PyObject *module, PyObject *given) {
+    PyObject *nodes;
+    Walk walk = {0};
+    long context;
+    if (!PyArg_ParseTuple(given, "O!l(O!O!O!O!)O!O!:walked", &PyList_Type, &nodes, &context,
+                          &PyDict_Type, &walk.texts[0], &PyDict_Type, &walk.texts[1], &PyDict_Type,
+                          &walk.texts[2], &PyDict_Type, &walk.texts[3], &PyList_Type,
+                          &walk.pending, &PyDict_Type, &walk.below))
+        return NULL;
+    for (Py_ssize_t i = 0; i < PyList_Size(nodes); i++) {
+        PyObject *node = PyList_GetItem(nodes, i);
+        if (node == NULL || !PyDict_Check(node)) {
+            PyErr_SetString(PyExc_TypeError, "walked: objects are wanted");
+            return NULL;
+        }
+        if (!look_into(&walk, context, node, 0))
+            return NULL;
+    }
+    return Py_BuildValue("nl", walk.keys, walk.deepest);
+}
+
 static PyMethodDef functions[] = {
     {"contents", contents, METH_VARARGS, "contents(documents, seed) -> (strings, numbers) | None"},
+    {"walked", walked, METH_VARARGS,
+     "walked(nodes, context, texts, pending, below) -> (keys, deepest)"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -297,13 +297,22 @@ class _Walk:
         self._pending: list[list[dict[str, Any]]] = [[{"": list(resources)}], [], [], []]
         self._below = _Below()
         self.keys, self.levels = -1, 0  # the one above is ours
+        level = self._level if _native is None else self._levels
         for context in range(4):  # going down only adds to it
             while nodes := self._pending[context]:
                 self._pending[context] = []
-                self._level(context, nodes)
+                level(context, nodes)
+
+    def _levels(self, context: int, nodes: list[dict[str, Any]]) -> None:
+        """In C, and in the order in which a parser has made it all: everything that is read goes
+        through here."""
+        texts, pending, below = tuple(self.texts), self._pending, self._below
+        keys, deepest = _native.walked(nodes, context, texts, pending, below)
+        self.keys += keys
+        self.levels += deepest
 
     def _level(self, context: int, nodes: list[dict[str, Any]]) -> None:
-        """Everything that is read goes through here: written for speed."""
+        """The same, one step down."""
         texts, pending, below = self.texts[context], self._pending, self._below
         self.levels += 1
         self.keys += sum(map(len, nodes))

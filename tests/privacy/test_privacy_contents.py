@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,66 @@ def test_whatever_it_is_given_it_comes_back(documents: list[bytes], seed: int) -
         strings, numbers = found
         everything = b" ".join(documents)
         assert all(text.encode() in everything for text in strings | numbers)
+
+
+def walked(resources: list[Any], *, compiled: bool) -> gate._Walk:
+    with pytest.MonkeyPatch.context() as patched:
+        if not compiled:
+            patched.setattr(gate, "_native", None)
+        return gate._Walk(resources, gate.no_texts())
+
+
+def require_same_walk(resources: list[Any]) -> None:
+    """In C every step down is counted once, in Python once for each context."""
+    found, plain = (walked(resources, compiled=compiled) for compiled in (True, False))
+    for texts, same in zip(found.texts, plain.texts, strict=True):
+        assert {k: v for k, v in texts.items() if v} == {k: v for k, v in same.items() if v}
+    assert found.keys == plain.keys
+    assert depth_of(resources) <= 2 * found.levels <= 2 * plain.levels
+
+
+def depth_of(value: Any) -> int:
+    deepest, inner = 0, [value]
+    while inner := [
+        one
+        for node in inner
+        if isinstance(node, dict | list)
+        for one in (node.values() if isinstance(node, dict) else node)
+    ]:
+        deepest += 1
+    return deepest
+
+
+NAMES = st.sampled_from(["name", "_name", "subject", "reference", "display", "a", ""])
+PARTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=25,
+)
+
+
+@given(st.lists(PARTS, max_size=4))
+@settings(max_examples=examples(150))
+def test_both_walks_meet_the_same(resources: list[Any]) -> None:
+    require_same_walk(resources)
+
+
+@given(st.integers(0, 10**9), st.sampled_from(sorted(IN_SCOPE)))
+@settings(max_examples=examples(50))
+def test_both_walks_meet_the_same_in_resources(seed: int, kind: str) -> None:
+    require_same_walk([Generator(seed).resource(kind)])
+
+
+@pytest.mark.parametrize("down", [60, 64, 65, 200])
+@pytest.mark.parametrize(
+    "around",
+    [lambda x: {"name": x}, lambda x: [x], lambda x: {"a": [x, "b"]}, lambda x: [[x], "c"]],
+)
+def test_both_walks_go_all_the_way_down(down: int, around: Callable[[Any], Any]) -> None:
+    found: Any = {"family": "Doe"}
+    for _ in range(down):
+        found = around(found)
+    require_same_walk([found, {"contact": found}])
 
 
 def test_what_is_compiled_is_what_is_written() -> None:
