@@ -5,7 +5,7 @@ from support import depth, whole
 
 from service import collector
 
-pytest_plugins = ("support.databases", "support.homes")
+pytest_plugins = ("support.databases", "support.forge", "support.homes")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -30,14 +30,17 @@ class PageFailedError(AssertionError):
     """A command of a page ended badly; says which block and shows what it printed."""
 
 
-def run_page(blocks: list[Block], folder: Path) -> dict[int, str]:
+PROGRAMS = ROOT / ".venv" / "bin"
+
+
+def run_page(blocks: list[Block], folder: Path, programs: Path = PROGRAMS) -> dict[int, str]:
     """What each block printed, by its line. Raises where a command fails."""
     ports = {SERVICE: str(_free_port()), SANDBOX: str(_free_port())}
     script = "".join(_part(block) for block in blocks)
     for usual, free in ports.items():
         script = re.sub(rf"\b{usual}\b", free, script)
     (folder / ".venv").symlink_to(ROOT / ".venv")
-    code, said = _run(script, folder, environment(folder, ports))
+    code, said = _run(script, folder, environment(folder, ports, programs))
     printed = dict(_split(said))
     if code:
         last = max(printed, default=0)
@@ -69,10 +72,12 @@ def _wait(command: str) -> str:
     return f"timeout 60 bash -c 'until {ask}; do sleep 0.1; done'\n"
 
 
-def environment(folder: Path, ports: Mapping[str, str]) -> dict[str, str]:
+def environment(
+    folder: Path, ports: Mapping[str, str], programs: Path = PROGRAMS
+) -> dict[str, str]:
     """Nothing of whoever runs the tests, but where programs are."""
     return {
-        "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{programs}:{PROGRAMS}:{os.environ['PATH']}",
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder),
         "LANG": "C.UTF-8",

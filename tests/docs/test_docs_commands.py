@@ -9,19 +9,23 @@ from pathlib import Path
 import click
 import pytest
 from docs_pages import ROOT, Block, blocks, pages, prose, read
-from docs_shell import PageFailedError, missing, run_page
+from docs_shell import PROGRAMS, PageFailedError, missing, run_page
 
 from service.cli import cli
 
 LABELS = {"sh", "console", "text", "json", "jsonc", "toml", "yaml", "python", "mermaid", "http"}
 WITH_COMMANDS = [page for page in pages() if any(b.label == "sh" for b in blocks(page))]
+INSTALLED = (
+    "docs/verify.md"  # run with the program as it is installed; the others with a forged one
+)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_COMMANDS)
-def test_every_command_of_the_page_runs(page: str, tmp_path: Path) -> None:
+def test_every_command_of_the_page_runs(page: str, tmp_path: Path, forge: Path) -> None:
     found = blocks(page)
-    printed = run_page([block for block in found if block.label == "sh"], tmp_path)
+    programs = PROGRAMS if page == INSTALLED else forge
+    printed = run_page([block for block in found if block.label == "sh"], tmp_path, programs)
     for shell, output in _outputs(found):
         lines = missing(output.text, printed[shell.line])
         assert not lines, f"{output.place}: not printed:\n{lines[0]}\nbut:\n{printed[shell.line]}"
@@ -35,7 +39,7 @@ def _outputs(found: list[Block]) -> Iterator[tuple[Block, Block]]:
 
 
 def test_the_quick_start_is_run() -> None:
-    assert "docs/quick-start.md" in WITH_COMMANDS
+    assert {"docs/quick-start.md", INSTALLED} <= set(WITH_COMMANDS)
 
 
 @pytest.mark.parametrize("page", [p for p in pages() if p.startswith("docs/")])

@@ -59,11 +59,11 @@ def _typed(lines: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-def test_every_example_runs(tmp_path: Path) -> None:
+def test_every_example_runs(tmp_path: Path, forge: Path) -> None:
     found = list(_examples())
     assert len(found) > 15
     with running_sandbox() as sandbox:
-        shell = _Shell(tmp_path)
+        shell = _Shell(tmp_path, forge)
         twin = _prepare(tmp_path, shell)
         failures = []
         for page, command in found:
@@ -77,10 +77,10 @@ def test_every_example_runs(tmp_path: Path) -> None:
 
 
 class _Shell:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Path) -> None:
         (folder / "home").mkdir()
         self._folder = folder
-        self._environment = environment(folder, {"8080": "8080"})
+        self._environment = environment(folder, {"8080": "8080"}, programs)
         self._environment["TWINPORT_WEB__PUBLIC_URL"] = "https://twin.example.org"
 
     def run(self, command: str) -> tuple[int, str]:
