@@ -29,6 +29,8 @@ from service.pipeline.search import Collecting
 from twin_engine.state import UNITS_PER_DAY
 
 Json = dict[str, Any]
+Part = dict[bytes, Json]
+"""Some resources, each by what it is packed as: mostly a line of JSON"""
 AT_ONCE = 200  # resources parsed at the same time
 
 
@@ -61,12 +63,19 @@ class Reading:
     def facts(self, resources: Iterable[Json]) -> Mapped:
         """In one pass, resource by resource: none is held. Of lines, what is alike together."""
         session = self.session
-        per_day = UNITS_PER_DAY[session.policy.time.unit]
         if isinstance(resources, Lined):
-            groups = self.refused.without_alone(resources.deidentified(session))
-            return map_groups(groups, session.now, per_day)
+            return self._of_groups(resources.deidentified(session))
         records = self.refused.without(map(session.apply, resources))
-        return map_unique(records, session.now, per_day)
+        return map_unique(records, session.now, UNITS_PER_DAY[session.policy.time.unit])
+
+    def facts_of(self, parts: Iterable[Part]) -> Mapped:
+        """The same of what is both parsed and at hand as lines."""
+        alike = (self.session.alike(part, part.__getitem__) for part in parts)
+        return self._of_groups(chain.from_iterable(alike))
+
+    def _of_groups(self, groups: Iterable[list[Any]]) -> Mapped:
+        session, alike = self.session, self.refused.without_alone(groups)
+        return map_groups(alike, session.now, UNITS_PER_DAY[session.policy.time.unit])
 
 
 class Read(NamedTuple):
@@ -154,22 +163,24 @@ class Ahead:
     # -- in the thread -------------------------------------------------------------------------
 
     def _read(self) -> tuple[Reading, Mapped] | None:
-        resources = self._foreign()
-        patient = next(resources)
+        parts = self._foreign()
+        first = next(parts)
+        (patient,) = first.values()
         reading = self._begin(patient)
         if reading is None:
             return None
-        return reading, reading.facts(chain([patient], resources))
+        return reading, reading.facts_of(chain([first], parts))
 
-    def _foreign(self) -> Iterator[Json]:
+    def _foreign(self) -> Iterator[Part]:
         """What we did not write, and its identifying values on the way."""
         while (part := self._next()) is not None:
             for start in range(0, len(part), AT_ONCE):
-                some = list(part[start : start + AT_ONCE])
-                foreign = [resource for resource in some if not is_own(resource)]
-                self._met_own = self._met_own or len(foreign) < len(some)
-                self._collecting.add(foreign)
-                yield from foreign
+                some = part[start : start + AT_ONCE]
+                found = dict(zip(some.items, some, strict=True))
+                foreign = {line: one for line, one in found.items() if not is_own(one)}
+                self._met_own = self._met_own or len(foreign) < len(found)
+                self._collecting.add(list(foreign.values()))
+                yield foreign
 
     def _next(self) -> Packed | None:
         part = self._parts.get()
