@@ -2,6 +2,7 @@
 
 from mappings.to_fhir.assessment import assessment_resources
 from mappings.to_fhir.bundle import transaction_bundle
+from mappings.to_fhir.companions import device_of
 from mappings.to_fhir.ladder import form_of
 from mappings.to_fhir.links import Links, LinksError
 from mappings.to_fhir.model_card import with_card
@@ -16,6 +17,7 @@ __all__ = [
     "Reviewed",
     "assessment_resources",
     "bears",
+    "device_of",
     "form_of",
     "is_open",
     "notice_of",

@@ -1,10 +1,19 @@
 """Device and Provenance: which machine said it, from what."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from mappings.to_fhir.card import CardView
-from mappings.to_fhir.codings import AI_DEVICE, AI_KIND, AI_TYPES, AIAST, AUTHOR, CREATE, own_system
+from mappings.to_fhir.codings import (
+    AI_DEVICE,
+    AI_KIND,
+    AI_TYPES,
+    AIAST,
+    AUTHOR,
+    CREATE,
+    Based,
+    own_system,
+)
 from mappings.to_fhir.common import (
     Json,
     as_references,
@@ -16,14 +25,21 @@ from mappings.to_fhir.links import Links
 from mappings.to_fhir.wording import narrative
 
 
-def device(view: CardView, links: Links) -> Json:
+class Running(Based, Protocol):
+    """What knows which version of our software runs."""
+
+    @property
+    def software(self) -> str: ...
+
+
+def device(view: CardView, place: Running) -> Json:
     """The model in one version, run by one version of the software. One Device for all results."""
-    system = own_system(links, "device")
-    value = f"{view.id}-{view.version}_twinport-{links.software}"
+    system = own_system(place, "device")
+    value = f"{view.id}-{view.version}_twinport-{place.software}"
     resource: Json = {
         "resourceType": "Device",
         "id": resource_id("Device", system, value),
-        "text": narrative([f"{view.title}, version {view.version} (Twinport {links.software})."]),
+        "text": narrative([f"{view.title}, version {view.version} (Twinport {place.software})."]),
         "identifier": [{"system": system, "value": value}],
         "status": "active",
         "manufacturer": "Twinport",
@@ -32,12 +48,17 @@ def device(view: CardView, links: Links) -> Json:
         "type": AI_DEVICE,
         "version": [
             {"type": {"text": "model"}, "value": view.version},
-            {"type": {"text": "software"}, "value": links.software},
+            {"type": {"text": "software"}, "value": place.software},
         ],
     }
     if view.ai_kinds:
         resource["extension"] = [_kind(code) for code in view.ai_kinds]
     return resource
+
+
+def device_of(made_by: Mapping[str, str], card: Mapping[str, Any], place: Running) -> Json:
+    """That of a model (`{"id": ..., "version": ...}`): it says nothing of any patient."""
+    return device(CardView(card, {"model": made_by}), place)
 
 
 def _kind(code: str) -> Json:

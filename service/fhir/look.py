@@ -143,13 +143,22 @@ class Looker:
 
 class FirstLook:
     """What stands on the server under these identifiers, asked for side by side while the caller
-    still writes down what it is about to do. It holds for what nobody of us has ever sent."""
+    still writes down what it is about to do. It holds for what nobody of us has ever sent.
 
-    def __init__(self, client: FhirClient, looker: Looker, named: Sequence[Wanted]) -> None:
+    `before`: an earlier one of the same caller; what that one asked for is not asked again."""
+
+    def __init__(
+        self,
+        client: FhirClient,
+        looker: Looker,
+        named: Sequence[Wanted],
+        before: "FirstLook | None" = None,
+    ) -> None:
         pool = ThreadPoolExecutor(client.server.limits.concurrency, "first-look")
-        self._found: dict[str, Future[list[Found]]] = {
-            wanted.url: pool.submit(looker.by_identifier, wanted) for wanted in named
-        }
+        self._found: dict[str, Future[list[Found]]] = dict(before._found) if before else {}
+        for wanted in named:
+            if wanted.url not in self._found:
+                self._found[wanted.url] = pool.submit(looker.by_identifier, wanted)
         pool.shutdown(wait=False)
 
     def take(self, wanted: Wanted) -> list[Found] | None:

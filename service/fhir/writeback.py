@@ -126,7 +126,10 @@ class Taken(NamedTuple):
 
 
 def look_together(
-    client: FhirClient, capability: Capability, sets: Sequence[Sequence[Resource]]
+    client: FhirClient,
+    capability: Capability,
+    sets: Sequence[Sequence[Resource]],
+    before: FirstLook | None = None,
 ) -> FirstLook | None:
     """A first look for sets that may be taken and written side by side: they have nothing in common
     that two of them would create, and each is found again. None for others. Where a server can't be
@@ -136,7 +139,7 @@ def look_together(
     apart = len({(w.type, w.identifier) for w in named}) == len(named)
     if not apart or not all(looker.can_find(w) for w in named):
         return None
-    return FirstLook(client, looker, named)
+    return FirstLook(client, looker, named, before)
 
 
 def resume(

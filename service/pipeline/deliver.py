@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from typing import Any
 
-from mappings.to_fhir import Links, form_of, refusal_of, transaction_bundle
+from mappings.to_fhir import Links, device_of, form_of, refusal_of, transaction_bundle
 from privacy.vault import Vault
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
@@ -27,7 +27,7 @@ from service.pipeline.versions import ModelVersions
 from service.stores.audit import AuditStore
 from service.stores.outbox import SqlOutboxStore
 from twin_engine.document.lineage import sources_at
-from twin_engine.models.contract import REASONS
+from twin_engine.models.contract import REASONS, Model
 from twin_engine.models.registry import all_models
 from twin_engine.models.shelf import expiry
 from twin_engine.state import INDIRECT_SLICES, UNITS_PER_DAY
@@ -60,6 +60,8 @@ class Delivered:
 
 
 class Deliverer:
+    software = SOFTWARE
+
     def __init__(
         self, *, vault: Vault, code_base: str, versions: ModelVersions, lease_seconds: float
     ) -> None:
@@ -88,6 +90,11 @@ class Deliverer:
         resources = form(rung, assessment, self.versions.card(model), links)
         return Parcel(model["id"], row_key(links.identifier[1], rung), resources)
 
+    def devices(self, models: Iterable[Model]) -> list[Json]:
+        """Of each model, the Device that goes with its results."""
+        made_by = [{"id": model.id, "version": model.version} for model in models]
+        return [device_of(one, self.versions.card(one), self) for one in made_by]
+
     def key(self, made: Made, assessment: Json) -> str:
         """The same model, version, patient and inputs give the same key, here and in any later
         run; without the vault nobody can compute it."""
@@ -104,7 +111,7 @@ class Deliverer:
             occurrence=_occurrence(made),
             identifier=(IDENTIFIER_SYSTEM, self.key(made, assessment)),
             code_base=self.code_base,
-            software=SOFTWARE,
+            software=self.software,
             probability_scale=scale,
             partial=tuple(_partial(made)),
             encounter=made.encounter if made.encounter in made.link.ids else "",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -51,8 +51,9 @@ from twin_engine.document import (
 )
 from twin_engine.document.octets import digest as digest_of
 from twin_engine.document.schema import is_question, schema
-from twin_engine.models.assess import Request, assess_since
+from twin_engine.models.assess import Answering, Request, assess_since
 from twin_engine.models.carry import Before
+from twin_engine.models.contract import Model
 from twin_engine.state import State
 
 SOFTWARE = version("twinport")
@@ -60,9 +61,17 @@ TRIES = 5  # two runs of one patient at once: the second works on what the first
 
 Json = dict[str, Any]
 Stage = Callable[[str], None]
-Passed = Callable[["Made"], None]
-"""Is handed what has passed the gate, just before it is signed and kept: who is called may get
-ready for it, and tell nobody yet. Called again where another run of the patient was quicker."""
+
+
+class Onlooker(Protocol):
+    """Who gets ready for what is being made, and tells nobody of it yet. Both are called again
+    where another run of the patient was quicker."""
+
+    def answering(self, models: Sequence[Model]) -> None:
+        """These models answer for a twin that is new; the answers are still being put together."""
+
+    def passed(self, made: "Made") -> None:
+        """This has passed the gate, and is about to be signed and kept."""
 
 
 def silent(stage: str) -> None:
@@ -208,14 +217,14 @@ class Maker:
         wish: Wish,
         stage: Stage = silent,
         ahead: Ahead | None = None,
-        passed: Passed | None = None,
+        onlooker: Onlooker | None = None,
     ) -> Made:
         """Raises `Blocked` where the gate finds identity, `RunError` where there is no patient or
         the patient has not allowed the purpose. `ahead`: what has read the record as it came."""
         person = self._allowed(record, wish.purpose)
         for _ in range(TRIES):
             try:
-                return self._make(record, wish, person, stage, ahead, passed)
+                return self._make(record, wish, person, stage, ahead, onlooker)
             except (ConflictError, StoreConflictError):
                 continue
         raise RunError("another run of the same patient is in the way; try again", "busy")
@@ -245,7 +254,7 @@ class Maker:
         person: str,
         stage: Stage,
         ahead: Ahead | None,
-        passed: Passed | None,
+        onlooker: Onlooker | None,
     ) -> Made:
         found = self._read(record, wish, stage, ahead)
         record, reading, identifying = found.record, found.reading, found.identifying
@@ -253,7 +262,8 @@ class Maker:
         del found
         parent, done = self._parent(link.twin, expected), facts.done
         header = self._header(link, done, wish)
-        document, carried = self._document(facts, header, parent, wish.models, stage)
+        answering = onlooker.answering if onlooker is not None and parent is None else None
+        document, carried = self._document(facts, header, parent, wish.models, stage, answering)
         del facts  # here and below: of a long record it is large, and all in the document
         context = (record, done, link, reading.day, wish.encounter)
         if parent is not None and _says_the_same(parent[0].document, document):
@@ -267,8 +277,8 @@ class Maker:
         about = draft.about(link.twin, done.policy.id, datetime.now(UTC))
         unsigned = StoredTwin(about, draft.payload, b"")
         made = _made(read_own(draft.payload), unsigned, True, context, carried)
-        if passed is not None:
-            passed(made)
+        if onlooker is not None:
+            onlooker.passed(made)
         stage("sign")
         proof = self._keep(link, expected, draft, done, checked, wish, person, about)
         return replace(made, stored=replace(unsigned, proof=proof))
@@ -323,13 +333,14 @@ class Maker:
         parent: tuple[Twin, StoredTwin] | None,
         models: Sequence[Request],
         stage: Stage,
+        answering: Answering | None = None,
     ) -> tuple[Json, int]:
         """The document, and how many of its answers stand since the version before."""
         stage("build")
         document = _built(facts, header, parent)
         stage("predict")
         before = None if parent is None else Before(parent[0].document)
-        found = assess_since(State(document), models, before)
+        found = assess_since(State(document), models, before, answering)
         return with_assessments(document, found.assessments), found.carried
 
     def _parent(self, pseudonym: str, expected: int) -> tuple[Twin, StoredTwin] | None:

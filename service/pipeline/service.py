@@ -30,6 +30,7 @@ from service.fhir.errors import (
     TransportError,
 )
 from service.fhir.http import FhirClient
+from service.fhir.look import FirstLook
 from service.fhir.pull import Arrived, Progress
 from service.fhir.record import PatientRecord
 from service.fhir.servers import ServerConfig, from_url
@@ -48,7 +49,7 @@ from service.pipeline.meters import RunMeters, Stages
 from service.pipeline.pulling import Asked, ask, pull, pull_again, types_for
 from service.pipeline.runtime import Runtime, code_base
 from service.pipeline.sweeper import Sweeper
-from service.refresh.chart import Chart, Charted
+from service.refresh.chart import Chart, Charted, look_for_devices
 from service.refresh.correct import Done
 from service.refresh.facade import past
 from service.review.chart import ChartWriter
@@ -409,7 +410,7 @@ class Service:
             ready = _Ready(self.runtime, client, wished)
             with self.runtime.maker.ahead(server.base_url, wish) as ahead:
                 record, kept = self._pulled(context, client, asked, models, ahead.arrived)
-                made = self.runtime.maker.make(record, wish, stage, ahead, ready.passed)
+                made = self.runtime.maker.make(record, wish, stage, ahead, ready)
             self._note_safety(context.run_id, made)
             counts = tally(made, len(record.resources))
             del record  # now, while the server is asked, and not between its last answer and ours
@@ -778,17 +779,23 @@ class _Parcels(NamedTuple):
 
 
 class _Ready:
-    """Puts the results of a twin into words as soon as it has passed the gate, and asks whether the
-    server has them: it answers while the twin is signed and kept."""
+    """Asks the server for the Devices of the models that answer: it does so while they put their
+    answers together. Puts the results of a twin into words as soon as it has passed the gate, and
+    asks whether the server has them: it answers while the twin is signed and kept."""
 
     def __init__(self, runtime: Runtime, client: FhirClient, wished: bool) -> None:
         self._runtime, self._client, self._wished = runtime, client, wished
         self._found: tuple[TwinVersion, _Parcels] | None = None
+        self._devices: FirstLook | None = None
+
+    def answering(self, models: Sequence[Model]) -> None:
+        if self._wished:
+            self._devices = look_for_devices(self._runtime, self._client, models)
 
     def passed(self, made: Made) -> None:
         ready, first = self._made_of(made), made.stored.about.parent is None
         if ready.chart is not None and first:  # else the outbox may know the answer
-            ready.chart.look()
+            ready.chart.look(self._devices)
         self._found = made.stored.about, ready
 
     def of(self, made: Made) -> _Parcels:

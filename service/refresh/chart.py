@@ -29,6 +29,7 @@ from service.refresh.facade import mark_own
 from service.stores.audit import AuditStore
 from service.stores.twins import TwinStore
 from service.stores.watches import NoticeStore
+from twin_engine.models.contract import Model
 
 Json = dict[str, Any]
 LAPSED = "no-estimate-now"  # superseded by a refusal; its inputs may still turn out to be wrong
@@ -126,13 +127,14 @@ class Chart:
         self._made_up: dict[tuple[str, Rung, tuple[str, ...]], Parcel] = {}
         self._ready = {parcel.key: parcel for parcel in ready}
 
-    def look(self) -> None:
+    def look(self, before: FirstLook | None = None) -> None:
         """Ask the server whether it has what `update` will bring, where that may go together. The
-        twin need not be kept yet: an identifier is keyed, and says nothing of it."""
+        twin need not be kept yet: an identifier is keyed, and says nothing of it. `before`: what
+        was asked of the same earlier on."""
         parcels = [parcel for parcel, _ in self._firsts()]
         if parcels:
             sets = [parcel.resources for parcel in parcels]
-            self._look = look_together(self._client, self._capability, sets)
+            self._look = look_together(self._client, self._capability, sets, before)
 
     def update(
         self,
@@ -409,6 +411,17 @@ def _falls_further(item: OutboxItem, one: Earlier) -> bool:
 
 def _rung_word(model: str, choice: Choice) -> str:
     return f"{model}:{choice.rung}:{choice.why}"[:64]
+
+
+def look_for_devices(
+    runtime: Runtime, client: FhirClient, models: Sequence[Model]
+) -> FirstLook | None:
+    """Ask the server whether it has the Devices of these models. They are the same for everybody,
+    so that nothing is told by asking; whoever wants their results in a chart will need them."""
+    if Rung(client.server.write_as) is Rung.FACADE:
+        return None
+    devices = runtime.deliverer.devices(models)
+    return look_together(client, read_capability(client), [devices]) if devices else None
 
 
 def update_chart(

@@ -152,6 +152,7 @@ class SmallFhirServer(LocalServer):
         self.races = False
         self.faults: list[str | int] = []
         self.writes: list[str] = []
+        self.searched: list[str] = []
         self.stalled = threading.Event()
 
     def all(self, kind: str) -> list[Resource]:
@@ -208,6 +209,7 @@ class SmallFhirServer(LocalServer):
         if len(path) == 2:
             found = self.resources.get((path[0], path[1]))
             return fhir(found) if found else fhir(outcome("not-found"), 404)
+        self.searched.append(path[0])
         matches = [r for r in self.all(path[0]) if self._matches(r, request.args)]
         return fhir(bundle(*matches, self=request.url))
 

@@ -416,6 +416,18 @@ def test_who_shares_a_companion_or_cannot_be_found_goes_alone(
         assert look_together(client, blind, [result_set()]) is None
 
 
+def test_what_was_asked_before_is_not_asked_again(store: SmallFhirServer) -> None:
+    with client_for(store.base) as client:
+        able = read_capability(client)
+        devices = [one for one in result_set() if one["resourceType"] == "Device"]
+        before = look_together(client, able, [devices])
+        seen = look_together(client, able, [result_set()], before)
+        assert seen is not None
+        named = [one for one in wanted_from(result_set()) if one.identifier]
+        assert [seen.take(wanted) for wanted in named] == [[], []]
+    assert sorted(store.searched) == ["Device", "RiskAssessment"]
+
+
 def test_a_look_that_nobody_answers_is_still_to_come() -> None:
     with SmallFhirServer() as server, client_for(server.base) as client:
         able = read_capability(client)

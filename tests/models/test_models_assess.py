@@ -10,7 +10,14 @@ from models_twins import condition, document, medication, pseudonym, signal, sig
 from twin_engine.document.schema import check
 from twin_engine.equations.expression import FloatArray
 from twin_engine.equations.library import library
-from twin_engine.models.assess import Request, assess, open_case, recompute, request
+from twin_engine.models.assess import (
+    Request,
+    assess,
+    assess_since,
+    open_case,
+    recompute,
+    request,
+)
 from twin_engine.models.contract import REASONS, Columns, Target
 from twin_engine.models.equation_model import EquationModel
 from twin_engine.models.registry import (
@@ -39,6 +46,28 @@ def reasons(assessment: dict[str, Any]) -> set[tuple[str, str]]:
 
 def used(assessment: dict[str, Any], name: str) -> dict[str, Any]:
     return next(one for one in assessment["inputs"] if one["input"] == name)
+
+
+class Telling(EquationModel):
+    """Says when it is asked why."""
+
+    def __init__(self, told: list[Any]) -> None:
+        super().__init__(library()["prevent"])
+        self._told = told
+
+    def predictor(self, columns: Columns, variant: str, targets: Sequence[Target]) -> FloatArray:
+        self._told.append("why")
+        return super().predictor(columns, variant, targets)
+
+
+def test_who_answers_is_told_before_it_is_worked_out_why() -> None:
+    """Without those that refuse, and those asked in silence."""
+    told: list[Any] = []
+    silent = Request(get("ckd-epi-2021"), silent=True)
+    asked = [Request(Telling(told)), Request(get("fib4")), silent]
+    found = assess_since(state(), asked, None, lambda models: told.append([m.id for m in models]))
+    assert [one["answer"] for one in found.assessments] == ["given", "refused", "given"]
+    assert told == [["prevent"], "why"]
 
 
 # -- an answer ---------------------------------------------------------------------------------

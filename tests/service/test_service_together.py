@@ -1,20 +1,28 @@
 """Many patients at once, and one patient twice: nothing is shared, and nothing is left to chance
 but what the vault holds."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete
 from support.threads import at_once
 
+from service.fhir.http import FhirClient
 from service.fhir.record import PatientRecord
+from service.fhir.servers import from_url
+from service.fhir.wanted import wanted_from
 from service.pipeline.make import Made, Wish
 from service.pipeline.runtime import Runtime, open_runtime
+from service.pipeline.service import _Ready
+from service.sandbox.testing import RunningSandbox
 from service.stores.tables import TwinRow
 from service.stores.twins import TwinStore
+from twin_engine.models.contract import Model
+from twin_engine.models.registry import get
 
 THREADS, EACH = 8, 3
 DAY, MEASURED = date(2026, 6, 1), date(2025, 3, 4)
@@ -68,17 +76,57 @@ def test_the_same_vault_and_the_same_input_give_the_same_bytes(runtime: Runtime)
     assert (again.new, again.stored.payload) == (True, first.stored.payload)
 
 
+@dataclass
+class Notes:
+    """What an onlooker is told, in order; of what passed, how many twins were kept by then."""
+
+    runtime: Runtime
+    told: list[Any] = field(default_factory=list)
+
+    def answering(self, models: Sequence[Model]) -> None:
+        self.told.append([model.id for model in models])
+
+    def passed(self, made: Made) -> None:
+        self.told.append((made, len(TwinStore(self.runtime.database).newest())))
+
+
 def test_what_passed_the_gate_is_told_before_it_is_kept(runtime: Runtime) -> None:
     """And only then: nobody gets ready for what is there already."""
-    told: list[tuple[Made, int]] = []
-
-    def passed(made: Made) -> None:
-        told.append((made, len(TwinStore(runtime.database).newest())))
-
-    made = runtime.maker.make(record("p"), WISH, passed=passed)
-    ((early, kept),) = told
+    notes = Notes(runtime)
+    made = runtime.maker.make(record("p"), WISH, onlooker=notes)
+    answering, (early, kept) = notes.told
+    assert answering == [one["model"]["id"] for one in made.assessments if one["results"]]
     assert (kept, early.stored.proof) == (0, b"")
     assert replace(early, stored=made.stored) == made
     assert TwinStore(runtime.database).get(made.twin.id) == made.stored
-    assert not runtime.maker.make(record("p"), WISH, passed=passed).new
-    assert len(told) == 1
+    assert not runtime.maker.make(record("p"), WISH, onlooker=notes).new
+    assert len(notes.told) == 2
+
+
+# -- what is asked meanwhile --------------------------------------------------------------------
+
+
+def test_the_devices_of_models_that_answer_are_asked_for_ahead(
+    runtime: Runtime, sandbox: RunningSandbox
+) -> None:
+    models = [get("prevent"), get("fib4")]
+    devices = wanted_from(runtime.deliverer.devices(models))
+    with FhirClient(from_url(sandbox.base_url)) as client:
+        ready = _Ready(runtime, client, True)
+        ready.answering(models)
+        assert ready._devices is not None
+        assert [ready._devices.take(device) for device in devices] == [[], []]
+        asked = [(one.kind, one.parameters) for one in sandbox.requests if one.kind != "metadata"]
+        assert asked[-2:] == [("Device", ("identifier",))] * 2
+
+
+def test_nobody_is_asked_for_results_that_go_nowhere(
+    runtime: Runtime, sandbox: RunningSandbox
+) -> None:
+    server = from_url(sandbox.base_url)
+    for one, wished in ((server, False), (replace(server, write_as="facade"), True)):
+        with FhirClient(one) as client:
+            ready = _Ready(runtime, client, wished)
+            ready.answering([get("prevent")])
+            assert ready._devices is None
+    assert not any(request.kind == "Device" for request in sandbox.requests)

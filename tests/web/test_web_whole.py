@@ -1,7 +1,9 @@
 """Nothing made up: the composed service over a real FHIR server, asked over HTTP."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -180,6 +182,19 @@ def test_assess_answers_with_what_was_made_and_writes_nothing_unasked(
     assert {"Device", "Provenance"} <= {e["resource"]["resourceType"] for e in bundle["entry"]}
     Bundle.model_validate(bundle)
     assert sandbox.count("RiskAssessment") == before
+
+
+def test_what_a_server_was_asked_for_while_a_run_went_on_is_not_asked_again(
+    whole: tuple[FlaskClient, Services], ehr: Headers, sandbox: RunningSandbox
+) -> None:
+    client, _ = whole
+    before = len(sandbox.requests)
+    body = parameters(writeBack=True)
+    bundle = client.post("/fhir/Patient/demo-004/$assess", json=body, headers=ehr).get_json(True)
+    made = Counter(entry["resource"]["resourceType"] for entry in bundle["entry"])
+    until_written = takewhile(lambda one: one.method == "GET", sandbox.requests[before:])
+    looked_for = Counter(one.kind for one in until_written if "identifier" in one.parameters)
+    assert looked_for["Device"] == made["Device"] > 0
 
 
 def test_assess_asynchronously(whole: tuple[FlaskClient, Services], ehr: Headers) -> None:

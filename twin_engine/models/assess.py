@@ -4,7 +4,7 @@ The shape of an assessment is stated in docs/architecture.md, section 5. The sam
 give the same assessments, byte for byte; `recompute` proves it on a document from elsewhere.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -52,6 +52,10 @@ def request(text: str) -> Request:
     return Request(model, variant or None)
 
 
+Answering: TypeAlias = Callable[[Sequence[Model]], None]
+"""Told which models answer, before it is worked out how sure they are and why."""
+
+
 class Assessed(NamedTuple):
     """Assessments in the order asked, and how many of them stand since the version before."""
 
@@ -64,18 +68,25 @@ def assess(state: State, models: Iterable[Asked] | None = None) -> list[dict[str
     return assess_since(state, models, None).assessments
 
 
-def assess_since(state: State, models: Iterable[Asked] | None, before: Before | None) -> Assessed:
+def assess_since(
+    state: State,
+    models: Iterable[Asked] | None,
+    before: Before | None,
+    answering: Answering | None = None,
+) -> Assessed:
     """The same; a model all of whose inputs are as they were is not asked again."""
     usual = [Request(model, unasked=True) for model in default_models()]
-    asked = map(_as_request, usual if models is None else models)
-    made, carried = [], 0
-    for one in asked:
-        if one.unasked and _idle(state, one.model):
-            continue
-        told = before and _told(before, state, one)
-        carried += told is not None
-        made.append(told or _assess(state, one))
-    return Assessed(made, carried)
+    wanted = map(_as_request, usual if models is None else models)
+    asked = [one for one in wanted if not (one.unasked and _idle(state, one.model))]
+    opened = [(before and _told(before, state, one)) or open_case(state, one) for one in asked]
+    if answering is not None:
+        answering([case.model for one, case in zip(asked, opened, strict=True)
+                   if isinstance(case, Case) and case.given() and not one.silent])  # fmt: skip
+    made = [
+        _silenced(_written(case), one) if isinstance(case, Case) else case
+        for one, case in zip(asked, opened, strict=True)
+    ]
+    return Assessed(made, sum(not isinstance(case, Case) for case in opened))
 
 
 def _told(before: Before, state: State, one: Request) -> dict[str, Any] | None:
