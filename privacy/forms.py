@@ -21,7 +21,8 @@ number is kept that says nothing.
 Where Twinport was installed without a C compiler there is no `_apart`: each line is parsed.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -146,10 +147,21 @@ class Forms:
         """The form of all lines that leave this residue, if it is known."""
         return self._known.get(residue)
 
-    def find_apart(self, found: Apart) -> Found | None:
-        """The same of a line that was taken apart before."""
-        form = self._known.get(found.residue)
-        return None if form is None else (form, form.pick(found.values))
+    def groups_apart(self, lines: Mapping[int, Apart]) -> tuple[list[Group], list[int]]:
+        """The same of lines that were taken apart before, by their places."""
+        alike: dict[bytes, list[int]] = defaultdict(list)
+        for at, one in lines.items():
+            alike[one.residue].append(at)
+        groups: list[Group] = []
+        others: list[int] = []
+        for residue, places in alike.items():
+            form = self._known.get(residue)
+            if form is None:
+                others += places
+            else:
+                values = [form.pick(lines[at].values) for at in places]
+                groups += _by_owner(form, values, places)
+        return groups, others
 
     def learn(self, line: bytes, source: Any, session: "Session") -> Record | None:
         """The record of a line that was parsed to `source`, if its form could be learned by it."""
@@ -229,6 +241,15 @@ class Forms:
                 self._fills.clear()
             found = self._fills[(kind, places)] = written(kind, places)
         return found
+
+
+def _by_owner(form: Form, values: list[Values], places: list[int]) -> Iterator[Group]:
+    owner = form.owner
+    if owner < 0 or all(one[owner] == values[0][owner] for one in values):  # nearly always
+        yield form, values, places
+        return
+    for one, at in zip(values, places, strict=True):
+        yield form, [one], [at]
 
 
 # Learning -----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from mappings import vocabulary
 from privacy import ledger
 from privacy.deidentify import Count, Refused, Session
 from privacy.elements import BASES, elements_of
-from privacy.forms import Apart, Form, Found, Group, Values
+from privacy.forms import Apart, Form, Group, Values
 from privacy.gate import Searcher
 from privacy.lines import Lines
 from privacy.policy import Policy
@@ -140,6 +140,13 @@ Asked = Sequence[Any]  # resources, in the order in which they are given back
 Portion = dict[int, Given]  # what was made, by the places of what was asked
 
 
+def _line_of(resource: Any) -> bytes | None:
+    """None of one that was parsed before."""
+    if type(resource) is Apart:
+        return resource.line
+    return resource if type(resource) is bytes else None
+
+
 @cache
 def lines_of(policy_id: str) -> Lines:
     """Learned once per process and policy."""
@@ -213,22 +220,23 @@ class Batch:
 
     def _groups(self, asked: Asked) -> tuple[list[Group], list[int]]:
         """What is of one form and one patient, and the places of all else."""
-        lines = [at for at, one in enumerate(asked) if type(one) is bytes]
-        if len(lines) == len(asked):
-            return self._deidentifier.forms.groups(asked)
-        return [], list(range(len(asked)))
+        forms = self._deidentifier.forms
+        kinds = set(map(type, asked))
+        if kinds == {bytes}:
+            return forms.groups(asked)
+        if Apart not in kinds:
+            return [], list(range(len(asked)))
+        cut = {at: one for at, one in enumerate(asked) if type(one) is Apart}
+        groups, others = forms.groups_apart(cut)
+        return groups, others + [at for at in range(len(asked)) if at not in cut]
 
     def _of_other(self, at: int, asked: Asked) -> Iterable[_Kept]:
         """Its form may have been learned by now."""
-        found = self._found(asked[at])
+        line = _line_of(asked[at])
+        found = None if line is None else self._deidentifier.forms.find(line)
         if found is None:
             return self._of_resource(at, asked[at])
         return self._of_group((found[0], [found[1]], [at]), asked)
-
-    def _found(self, resource: Any) -> Found | None:
-        if type(resource) is bytes:
-            return self._deidentifier.forms.find(resource)
-        return self._deidentifier.forms.find_apart(resource) if type(resource) is Apart else None
 
     def _of_group(self, group: Group, asked: Asked) -> Iterator[_Kept]:
         form, values, places = group
@@ -258,14 +266,15 @@ class Batch:
         return latest[1]
 
     def _of_resource(self, at: int, resource: Any) -> Iterator[_Kept]:
-        line = source = resource.line if type(resource) is Apart else resource
-        if type(line) is bytes:
-            source = read_line(line)
+        line = _line_of(resource)
+        source = resource if line is None else read_line(line)
         identity = self._owners.of(source) if type(source) is dict else None
         work = self._work(identity or NOBODY)
-        learns = type(line) is bytes and type(source) is dict
         session = work.session
-        record = session.of_parsed(line, source) if learns else session.apply(source)
+        if line is not None and type(source) is dict:
+            record = session.of_parsed(line, source)
+        else:
+            record = session.apply(source)
         if isinstance(record, Refused):
             return
         if "id" not in record:

@@ -149,6 +149,7 @@ def outcome(vault: Vault, policy: str, bundled: bool, portions: Iterable[Iterabl
     ):
         given = [batch.apply(some, bundled=bundled) for some in portions]
         tally = batch.close()
+    tally.people.sort()  # lines that are alike are judged first
     return given, tally, batch.entry([]) | {"time": "now"}
 
 
