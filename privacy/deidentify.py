@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from privacy.compile import Compiler, Refusal, Rule
 from privacy.dicom.judge import Dataset, Judge
 from privacy.elements import IN_SCOPE, RESOURCE_TYPES
-from privacy.forms import Apart, Form, Forms, Found, Leaves, Values
+from privacy.forms import Form, Forms, Found, Leaves, Values
 from privacy.guards import Guards
 from privacy.plans import MANY, ODD, Noted, Odd, Planner
 from privacy.policy import Policy
@@ -193,30 +193,29 @@ class Session:
                 yield from self._alike(form, values, [some[at] for at in places], parse)
 
     def alike_apart(
-        self, lines: Iterable[Apart], parse: Callable[[bytes], Any]
+        self,
+        residue: bytes,
+        lines: Sequence[bytes],
+        values: Sequence[Values],
+        parse: Callable[[bytes], Any],
     ) -> Iterator[list[Any]]:
-        """The same of lines that were taken apart before and have one residue."""
-        rest = iter(lines)
-        for one in rest:
-            form = self._forms.of(one.residue)
-            if form is not None:
-                yield from self._of_form_together(form, chain([one], rest), parse)
-            else:  # it may teach the form of the others
-                yield [self.of_parsed(one.line, parse(one.line))]
-
-    def _of_form_together(
-        self, form: Form, lines: Iterable[Apart], parse: Callable[[bytes], Any]
-    ) -> Iterator[list[Any]]:
-        rest = iter(lines)
-        while some := list(islice(rest, TOGETHER)):
-            values = [form.pick(one.values) for one in some]
-            yield from self._alike(form, values, [one.line for one in some], parse)
+        """The same of lines that were taken apart before and have this residue."""
+        at = 0
+        while at < len(lines):
+            form = self._forms.of(residue)
+            if form is None:  # it may be learned by one of them
+                yield [self.of_parsed(lines[at], parse(lines[at]))]
+                at += 1
+            else:
+                some = slice(at, at + TOGETHER)
+                yield from self._alike(form, list(map(form.pick, values[some])), lines[some], parse)
+                at += TOGETHER
 
     def _alike(
         self,
         form: Form,
-        values: list[Values],
-        lines: list[bytes],
+        values: Sequence[Values],
+        lines: Sequence[bytes],
         parse: Callable[[bytes], Any],
     ) -> Iterable[list[Any]]:
         try:

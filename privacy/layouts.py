@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
@@ -35,6 +35,7 @@ DEEPEST = 61  # objects and lists inside each other: three more may stand around
 Values = tuple[str | int | float, ...]
 Known = TypeVar("Known")
 _Found = TypeVar("_Found", bound=tuple[Any, ...])
+Group = tuple[_Found, list[Values], list[int]]  # of some lines, their places
 
 _CUT = re.compile(rb"[\x01\x02]")
 MARK = "\x01"  # begins a text that stands for one that was cut out; no other text can hold it
@@ -53,7 +54,7 @@ def apart(line: bytes) -> tuple[bytes, Values] | None:
 
 class Finder(Generic[_Found]):
     """Finds, by the residue that a line would leave, what is known of it, and the values that are
-    wanted: of what is known, the first item says by bytes which."""
+    wanted: of what is known, the first item says by bytes which, the second is -1."""
 
     def __init__(self) -> None:
         self._planted = 0
@@ -62,6 +63,13 @@ class Finder(Generic[_Found]):
     def find(self, line: bytes) -> tuple[_Found, Values] | None:
         """Without `_apart` nothing is found."""
         return None if _apart is None else _apart.find(self._tree, line)
+
+    def groups(self, lines: Sequence[bytes]) -> tuple[list[Group[_Found]], list[int]]:
+        """The same of many, together what is alike; and the places of those of which nothing is
+        known."""
+        if _apart is None:
+            return [], list(range(len(lines)))
+        return _apart.groups(self._tree, tuple(lines))
 
     def plant(self, residue: bytes, known: _Found) -> None:
         """Of a line that was parsed. When there is much, all is found anew."""

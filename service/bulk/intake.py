@@ -6,6 +6,7 @@ A line nobody can read costs completeness, never the run. It is remembered by it
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeGuard
 
 from service.bulk.errors import NoResources, NotFhirAtAll
@@ -22,6 +23,8 @@ from service.fhir.source import parse
 Resource = dict[str, Any]
 
 NOT_A_RESOURCE = "not-a-resource"
+MOST_NAMED = 10_000
+"""References that are not read anew"""
 MOST_PLACES = 1000
 """Of bad lines in one file. Further ones are counted all the same."""
 
@@ -79,6 +82,7 @@ class Intake:
         self._spool, self._bases = spool, tuple(bases)
         self._people_only = people_only
         self._briefs = Briefs()
+        self._named = lru_cache(MOST_NAMED)(self._patient)
 
     def take(self, file: File, lines: Iterable[bytes | None]) -> Tally:
         """The whole file, or an error and nothing of it."""
@@ -155,19 +159,23 @@ class Intake:
         if resource["resourceType"] == "Patient":
             return identity_of(resource, "")
         for element in KINDS[resource["resourceType"]].subject:
-            text = reference_of(resource, element)
-            plain = plain_reference(text, self._bases) if text else None
-            if plain and plain.startswith("Patient/"):
-                return plain.removeprefix("Patient/")
+            found = self._named(reference_of(resource, element))
+            if found is not None:
+                return found
         return None
+
+    def _patient(self, reference: str | None) -> str | None:
+        """The id of the Patient that it names."""
+        plain = plain_reference(reference, self._bases) if reference else None
+        return plain.removeprefix("Patient/") if plain and plain.startswith("Patient/") else None
 
     def _replaced_by(self, patient: Resource) -> Iterator[str]:
         listed = patient.get("link")
         for link in listed if isinstance(listed, list) else ():
             if isinstance(link, dict) and link.get("type") == "replaced-by":
-                plain = plain_reference(reference_of(link, "other") or "", self._bases)
-                if plain and plain.startswith("Patient/"):
-                    yield plain.removeprefix("Patient/")
+                found = self._named(reference_of(link, "other"))
+                if found is not None:
+                    yield found
 
     def _deletions(self, found: Resource, load: Load, tally: Tally) -> str:
         """https://hl7.org/fhir/uv/bulkdata/export.html: a transaction Bundle of DELETE entries."""

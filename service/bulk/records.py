@@ -9,7 +9,7 @@ import orjson
 from service.bulk.coverage import Coverage
 from service.bulk.spool import Kind, Spool
 from service.fhir.grouping import Pile, records
-from service.fhir.lined import Lined, Outline, outlines
+from service.fhir.lined import Lined, Outline, Outlines
 from service.fhir.merged import LONGEST_CHAIN
 from service.fhir.record import PatientRecord, SafetyEvent
 from service.fhir.references import Rewriter, plain_reference, reference_of, rewrite
@@ -54,6 +54,7 @@ class Records:
         self._spool, self._coverage, self._basis = spool, coverage, basis
         self._base, self._shape, self._most = base, shape, most
         self._plain = Rewriter(bases)
+        self._outlines = Outlines(self._plain.stays)
         self.parsed = 0
         """Lines that were, for whatever reason, and whenever"""
         self._deleted: Container[str] = Deleted(spool) if spool.any(Kind.DELETED) else frozenset()
@@ -92,9 +93,8 @@ class Records:
         found: list[Resource] = []
         for start in range(0, len(lines), AT_ONCE):
             some = lines[start : start + AT_ONCE]
-            for line, outline in zip(some, outlines(some), strict=True):
-                is_plain = outline is not None and all(map(self._plain.stays, outline.references))
-                found.append(outline if outline is not None and is_plain else self._read(line))
+            outlined = zip(some, self._outlines.of(some), strict=True)
+            found += [self._read(line) if one is None else one for line, one in outlined]
         return found
 
     def _read(self, line: bytes) -> Resource:
@@ -135,7 +135,7 @@ class Records:
 
     def _whole(self, one: Resource) -> Resource:
         """For those who change it."""
-        return self._read(one.apart.line) if isinstance(one, Outline) else one
+        return self._read(one.line) if isinstance(one, Outline) else one
 
     # -- the record --------------------------------------------------------------------------------
 

@@ -10,19 +10,20 @@ installed without a C compiler.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple, overload
 
 from privacy.deidentify import Session
 from privacy.elements import RESOURCE_TYPES
-from privacy.forms import Apart
 from privacy.gate import IdentifyingValues, collect, no_texts
 from privacy.layouts import (
     LAYOUTS,
     MARK,
     Finder,
+    Group,
     Layout,
     Residues,
     Values,
@@ -59,6 +60,7 @@ _LOOKED: dict[str, tuple[str, ...]] = {
     "authoredOn": (),
     "occurrenceDateTime": (),
 }
+_APART = -1  # no owner by whom lines would be told apart
 _WHOSE = ("id", "subject", "patient")  # all that is looked at as it comes in
 _VALUE = re.compile(r"v\[([0-9]+)\]")
 # Of these more is asked: who it is, and how images were acquired. An outcome says what is missing.
@@ -68,7 +70,8 @@ _WHOLE = frozenset({"Patient", "ImagingStudy", "OperationOutcome", "Bundle"})
 class Brief(NamedTuple):
     """What a resource is and whose, of lines of one residue."""
 
-    wanted: bytes  # which of the values; `find` reads it, so it stands first
+    wanted: bytes  # which of the values; these two are read in C, so they stand first
+    apart: int
     make: Make
 
 
@@ -81,34 +84,62 @@ class Known(NamedTuple):
     brief: Brief
 
 
+class Alike(NamedTuple):
+    """The same while one source is read: what repeats in its lines stands in the residue."""
+
+    wanted: bytes  # all values; these two are read in C, so they stand first
+    apart: int
+    known: Known
+    residue: bytes
+
+
 class Outline(dict[str, Any]):
     """Elements of a resource, and its line."""
 
-    __slots__ = ("apart", "known")
+    __slots__ = ("alike", "cut", "line")
 
-    def __init__(self, known: Known, found: Apart) -> None:
-        super().__init__(known.make(found.values))
-        self.known, self.apart = known, found
-
-    @property
-    def references(self) -> Iterator[Any]:
-        return map(self.apart.values.__getitem__, self.known.references)
+    def __init__(self, alike: Alike, line: bytes, cut: Values) -> None:
+        super().__init__(alike.known.make(cut))
+        self.alike, self.line, self.cut = alike, line, cut
 
 
-def outlines(lines: Iterable[bytes]) -> list[Outline | None]:
-    """None for those that have to be parsed."""
-    cut = list(map(_cut, lines))
-    times = Counter([one.residue for one in cut if one is not None])
-    known = {residue: _KNOWN.of(residue, repeats=n > 1) for residue, n in times.items()}
-    return [
-        None if one is None or (how := known[one.residue]) is None else Outline(how, one)
-        for one in cut
-    ]
+class Outlines:
+    """Of the lines of one source, that they need not be parsed. Grows with what differs in them."""
 
+    def __init__(self, stays: Callable[[str], bool] = lambda reference: True) -> None:
+        """`stays`: whether a reference is what it has to be; a line with another is parsed."""
+        self._alike = Finder[Alike]()
+        self._stays = stays
 
-def _cut(line: bytes) -> Apart | None:
-    parts = apart(line)
-    return None if parts is None else Apart(line, *parts)
+    def of(self, lines: Sequence[bytes]) -> list[Outline | None]:
+        """None for those that have to be parsed."""
+        found: list[Outline | None] = [None] * len(lines)
+        groups, others = self._alike.groups(lines)
+        for alike, values, places in chain(groups, self._learned(lines, others)):
+            if self._are_plain(alike, values):
+                for at, one in zip(places, values, strict=True):
+                    found[at] = Outline(alike, lines[at], one)
+        return found
+
+    def _are_plain(self, alike: Alike, values: list[Values]) -> bool:
+        columns: list[tuple[Any, ...]] = list(zip(*values, strict=True))
+        return all(map(self._stays, set().union(*[columns[at] for at in alike.known.references])))
+
+    def _learned(self, lines: Sequence[bytes], others: Iterable[int]) -> Iterator[Group[Alike]]:
+        """Of lines that nothing is known of yet."""
+        by_residue: dict[bytes, tuple[list[Values], list[int]]] = {}
+        for at in others:
+            parts = apart(lines[at])
+            if parts is not None:
+                values, places = by_residue.setdefault(parts[0], ([], []))
+                values.append(parts[1])
+                places.append(at)
+        for residue, (values, places) in by_residue.items():
+            known = _KNOWN.of(residue, repeats=len(places) > 1)
+            if known is not None:
+                alike = Alike(bytes(range(len(values[0]))), _APART, known, residue)
+                self._alike.plant(residue, alike)
+                yield alike, values, places
 
 
 class Briefs:
@@ -163,29 +194,30 @@ class Lined(Sequence[Resource]):
         for one in others:  # with the Patient, by whom it may be that all the others are judged
             yield [session.apply(one)]
         for some in outlined:
-            yield from session.alike_apart((one.apart for one in some), self._parse)
+            lines, values = [one.line for one in some], [one.cut for one in some]
+            yield from session.alike_apart(some[0].alike.residue, lines, values, self._parse)
 
     def identifying(self) -> IdentifyingValues:
         """What identifies in them, as the gate collects it."""
         texts = no_texts()
         outlined, others = self._sorted()
         for some in outlined:
-            some[0].known.layout.add([one.apart.values for one in some], texts)
+            some[0].alike.known.layout.add([one.cut for one in some], texts)
         return collect(others, texts).values
 
     def _sorted(self) -> tuple[list[list[Outline]], list[Resource]]:
         """Outlines of one residue together, and the others."""
-        groups: dict[bytes, list[Outline]] = defaultdict(list)
+        groups: dict[int, list[Outline]] = defaultdict(list)
         others: list[Resource] = []
         for one in self.looked:
             if isinstance(one, Outline):
-                groups[one.apart.residue].append(one)
+                groups[id(one.alike)].append(one)
             else:
                 others.append(one)
         return list(groups.values()), others
 
     def _whole(self, one: Resource) -> Resource:
-        return self._parse(one.apart.line) if isinstance(one, Outline) else one
+        return self._parse(one.line) if isinstance(one, Outline) else one
 
 
 def looked_at(resources: Sequence[Resource]) -> Sequence[Resource]:
@@ -239,7 +271,7 @@ def _brief(source: Resource) -> Brief:
         return f"v[{len(wanted) - 1}]"
 
     text = _VALUE.sub(place, _spelled(_looked(source, _WHOSE)))
-    return Brief(bytes(wanted), _function(text))
+    return Brief(bytes(wanted), _APART, _function(text))
 
 
 def _spelled(node: Any) -> str:

@@ -27,7 +27,7 @@ from service.bulk.spool import Spool
 from service.fhir import kinds, lined, r5
 from service.fhir.grouping import identity_of
 from service.fhir.kinds import KINDS
-from service.fhir.lined import looked_at, outlines
+from service.fhir.lined import Outlines, looked_at
 from service.fhir.record import PatientRecord
 from service.fhir.references import reference_of
 from service.fhir.versions import age_rank
@@ -281,14 +281,14 @@ def test_what_is_looked_at_in_an_outline_is_what_the_resource_says() -> None:
     lines = [line for seed in range(4) for line in unusual(Random(seed))]
     found = [
         (orjson.loads(line), outline)
-        for line, outline in zip(lines, outlines(lines), strict=True)
+        for line, outline in zip(lines, Outlines().of(lines), strict=True)
         if outline is not None
     ]
     assert len(found) > len(lines) / 4 if COMPILED else not found
     for source, outline in found:
         assert looked(outline) == looked(source)
-        brief = outline.known.brief
-        made = brief.make(tuple(outline.apart.values[at] for at in brief.wanted))
+        brief = outline.alike.known.brief
+        made = brief.make(tuple(outline.cut[at] for at in brief.wanted))
         assert said(made) == said(source)
 
 
@@ -334,8 +334,8 @@ def test_outlines_hold_nothing_that_repeats() -> None:
     lines = [
         line_of(rate(n, status="Zorkmidt", method={"coding": [{"code": "MRN-77"}]})) for n in (1, 2)
     ]
-    for outline in outlines(lines):
+    for outline in Outlines().of(lines):
         assert outline is None or not {"Zorkmidt", "MRN-77"} & set(
-            outline.known.make.__code__.co_consts
+            outline.alike.known.make.__code__.co_consts
         )
         assert (outline is not None) is COMPILED
