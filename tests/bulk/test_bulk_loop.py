@@ -5,9 +5,12 @@ from typing import Any
 
 import orjson
 import pytest
-from bulk_scene import Exporting, bulk, configure, exporting, report, slices, twins
+from bulk_scene import Exporting, bulk, configure, exporting, record, report, slices, twins
 from support.shell import Shell
 
+from privacy import layouts
+from service.bulk import job
+from service.bulk.records import Records
 from service.cli.exits import Exit
 from service.sandbox.persona import Settings
 from service.sandbox.personas import PERSONAS
@@ -63,6 +66,28 @@ def test_every_patient_gets_a_twin_and_the_files_say_how(shell: Shell, tmp_path:
     verified = shell("verify", next(out.glob("*/twin.json")), "--keys", out / "keys.json")
     assert verified.code == 0, verified.err
     assert not list((shell.home / "spool").iterdir())
+
+
+def test_few_lines_of_an_export_are_parsed(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of what was read before, none; all where Twinport was installed without a compiler."""
+    read: list[Records] = []
+
+    class Watched(Records):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            read.append(self)
+
+    monkeypatch.setattr(job, "Records", Watched)
+    with exporting(ids=("p1", "p2", "p3", "p4")) as sandbox:
+        configure(shell.home, sandbox)
+        for _ in range(2):
+            report(shell)
+    lines = sum(len(record(f"p{n}")) for n in (1, 2, 3, 4))
+    parsed = read[1].parsed
+    few = 8  # each Patient, and each order: it has no form
+    assert parsed == (few if layouts._apart is not None else lines)
 
 
 @pytest.mark.slow
