@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -20,6 +20,7 @@ from privacy.policy import twin_policy_ids
 from privacy.signing import envelope
 from service import whatif
 from service.auth import Role
+from service.fhir.capability import Capability, read_capability
 from service.fhir.errors import (
     Cancelled,
     FhirError,
@@ -788,9 +789,14 @@ class _Ready:
         self._found: tuple[TwinVersion, _Parcels] | None = None
         self._devices: FirstLook | None = None
 
+    @cached_property
+    def _capability(self) -> Capability:
+        return read_capability(self._client)
+
     def answering(self, models: Sequence[Model]) -> None:
         if self._wished:
-            self._devices = look_for_devices(self._runtime, self._client, models)
+            able = self._capability
+            self._devices = look_for_devices(self._runtime, self._client, able, models)
 
     def passed(self, made: Made) -> None:
         ready, first = self._made_of(made), made.stored.about.parent is None
@@ -808,7 +814,9 @@ class _Ready:
         server = self._client.server
         scale, refusals = server.probability_scale, server.write_refusals
         parcels = self._runtime.deliverer.parcels(made, scale, refusals=refusals)
-        chart = Chart(self._runtime, made, self._client, ready=parcels) if self._wished else None
+        if not self._wished:
+            return _Parcels(parcels, refusals, None)
+        chart = Chart(self._runtime, made, self._client, self._capability, parcels)
         return _Parcels(parcels, refusals, chart)
 
 

@@ -414,14 +414,14 @@ def _rung_word(model: str, choice: Choice) -> str:
 
 
 def look_for_devices(
-    runtime: Runtime, client: FhirClient, models: Sequence[Model]
+    runtime: Runtime, client: FhirClient, capability: Capability, models: Sequence[Model]
 ) -> FirstLook | None:
     """Ask the server whether it has the Devices of these models. They are the same for everybody,
     so that nothing is told by asking; whoever wants their results in a chart will need them."""
     if Rung(client.server.write_as) is Rung.FACADE:
         return None
     devices = runtime.deliverer.devices(models)
-    return look_together(client, read_capability(client), [devices]) if devices else None
+    return look_together(client, capability, [devices]) if devices else None
 
 
 def update_chart(
