@@ -63,6 +63,8 @@ def gone_word(reason: str) -> str:
 
 def _codes(value: Any) -> list[str | bool]:
     """The code(s) of a `code`, `boolean` or `CodeableConcept` element."""
+    if value is None:
+        return []
     if isinstance(value, str | bool):
         return [value]
     codings = value.get("coding") if isinstance(value, dict) else None

@@ -1,7 +1,7 @@
 """All of one resource type of one patient: the searches, what they brought, what is to be said."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -322,8 +322,9 @@ class TypePull:
 
     def _take(self, page: Page) -> bool:
         part = self.slice
-        self._check_form_was_read(page)
-        self._unheeded = self._unheeded or self._narrowed_by in page.ignored()
+        ignored = page.ignored()
+        self._check_form_was_read(ignored)
+        self._unheeded = self._unheeded or self._narrowed_by in ignored
         part.pages += 1
         self._walked += 1
         self._on_page = page.count_of(part.type)
@@ -331,7 +332,7 @@ class TypePull:
         self._told = page.total is not None and page.total == self._on_page
         if page.total is not None and part.server_total is None:
             part.server_total = page.total
-        self._note_ignored(page)
+        self._note_ignored(ignored)
         new, plain = 0, bool(page.body) and self._plain.leaves(page.body)
         for entry in page.entries():
             new += self.take_entry(entry, plain=plain)
@@ -345,14 +346,14 @@ class TypePull:
         fresh = self._fresh or {}
         return self._shelf.as_packed({i: r for i, r in fresh.items() if i not in self._withdrawn})
 
-    def _check_form_was_read(self, page: Page) -> None:
+    def _check_form_was_read(self, ignored: Set[str]) -> None:
         """A server that does not read the body of a POST would send everybody's records."""
-        if self._by_post and "patient" in page.ignored():
+        if self._by_post and "patient" in ignored:
             raise Refused(f"POST {self._kind.name}/_search", next_step="Set `post_search = never`.")
 
-    def _note_ignored(self, page: Page) -> None:
+    def _note_ignored(self, ignored: Set[str]) -> None:
         """The patient parameter ignored: the whole ward may come. Everything is filtered here."""
-        if "patient" in page.ignored() and not self._ignored_patient:
+        if "patient" in ignored and not self._ignored_patient:
             self._ignored_patient = True
             self.safety.append(SafetyEvent("parameter-ignored", self._kind.name, 1))
 

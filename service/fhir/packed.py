@@ -84,7 +84,10 @@ class Shelf:
 
     def is_new(self, resource: Resource) -> bool:
         """Whether exactly this version has not come before."""
-        identity, version = resource["id"], version_of(resource)
+        identity = resource["id"]
+        if not self.met(identity):  # the usual
+            return True
+        version = version_of(resource)
         if version in self._others.get(identity, ()):
             return False
         known = self._newest.get(identity)

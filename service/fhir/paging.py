@@ -28,8 +28,8 @@ class Page:
                 yield entry
 
     def count_of(self, kind: str) -> int:
-        resources = (entry.get("resource") for entry in self.entries())
-        return sum(1 for r in resources if isinstance(r, dict) and r.get("resourceType") == kind)
+        resources = [entry.get("resource") for entry in self.entries()]
+        return sum([type(r) is dict and r.get("resourceType") == kind for r in resources])
 
     @property
     def total(self) -> int | None:

@@ -20,7 +20,8 @@ def targets(resource: Resource) -> tuple[str, ...]:
     if kind in _ONE:
         text = reference_of(resource, _ONE[kind])
         return (text,) if text else ()
-    return tuple(_listed(resource.get(_SEVERAL[kind]))) if kind in _SEVERAL else ()
+    listed = resource.get(_SEVERAL[kind]) if kind in _SEVERAL else None
+    return tuple(_listed(listed)) if listed else ()
 
 
 def _listed(value: Any) -> Iterator[str]:
