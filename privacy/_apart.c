@@ -81,6 +81,7 @@ static const Name BY_THEMSELVES[] = {
 
 static unsigned char meant[256]; /* by a letter after a backslash */
 static signed char steps[256]; /* into an object or a list, and out of it */
+static unsigned sizes[256]; /* by their first letter, the sizes of names in either list, as bits */
 
 static int is_among(const Name *names, const unsigned char *name, size_t size) {
     for (; names->name != NULL; names++)
@@ -89,9 +90,13 @@ static int is_among(const Name *names, const unsigned char *name, size_t size) {
     return 0;
 }
 
+/* `size` may be 0: then the name begins with its closing quotation mark, like none of ours. */
 static void note_name(Line *line, const unsigned char *name, size_t size) {
     if (line->depth <= line->below)
         line->below = 0;
+    line->repeats = 0;
+    if (size >= 8 * sizeof *sizes || !(sizes[*name] >> size & 1))
+        return; /* most names are none of ours */
     if (line->below == 0 && is_among(BY_THEMSELVES, name, size))
         line->below = line->depth;
     line->repeats = line->below == 0 && is_among(REPEATING, name, size);
@@ -748,8 +753,15 @@ static int tell(PyObject *module, const char *as, const Name *names) {
     return fine;
 }
 
+static void note_sizes(const Name *names) {
+    for (; names->name != NULL; names++)
+        sizes[(unsigned char)names->name[0]] |= 1u << names->size;
+}
+
 PyMODINIT_FUNC PyInit__apart(void) {
     PyObject *module = PyModule_Create(&definition);
+    note_sizes(REPEATING);
+    note_sizes(BY_THEMSELVES);
     for (const char *pair = ESCAPES; *pair != 0; pair += 2)
         meant[(unsigned char)pair[0]] = (unsigned char)pair[1];
     steps['{'] = steps['['] = 1;

@@ -1,13 +1,13 @@
 """One run over any number of patients: their sessions, their pseudonyms, and what was done."""
 
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import repeat
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -114,6 +114,9 @@ class _Pseudonyms:
         return found
 
 
+_TYPE, _DATA = map(itemgetter, map(Given._fields.index, ("type", "data")))
+
+
 class _Kept(NamedTuple):
     """What is known of resources that were not refused: of several of one patient and one form, or
     of one that has none."""
@@ -138,6 +141,8 @@ class _Kept(NamedTuple):
 
 Asked = Sequence[Any]  # resources, in the order in which they are given back
 Portion = dict[int, Given]  # what was made, by the places of what was asked
+# Without the step of Python that calling its class takes.
+_given: Callable[[tuple[str, str, bytes]], Given] = partial(tuple.__new__, Given)
 
 
 def _line_of(resource: Any) -> bytes | None:
@@ -204,7 +209,7 @@ class Batch:
                 break
             kept = [same.without(out) for same in kept]
         given = [made[at] for at in sorted(made)]
-        self.tally.written.update(map(attrgetter("type"), given))
+        self.tally.written.update(map(_TYPE, given))
         return given
 
     def _kept(self, asked: Asked) -> list[_Kept]:
@@ -290,8 +295,8 @@ class Batch:
             if bundled:
                 entry = same.work.renderer.entry
                 lines = list(map(entry, repeat(same.type), same.names, lines))
-            given = map(Given, same.names, repeat(same.type), lines)
-            made.update(zip(same.places, given, strict=True))
+            found = zip(same.names, repeat(same.type), lines)  # as many as there are names
+            made.update(zip(same.places, map(_given, found), strict=True))
         return made
 
     def _begin_rendering(self, kept: Sequence[_Kept], bundled: bool) -> None:
@@ -317,7 +322,7 @@ class Batch:
         found: set[int] = set()
         for work, places in of_whom.items():
             own = work.renderer.spelled(work.given)
-            identifying = work.search.search([made[at].data for at in places], own)
+            identifying = work.search.search(list(map(_DATA, map(made.__getitem__, places))), own)
             if identifying:
                 found.update(at for at in places if identifying.stands_in(made[at].data))
         for at in found:

@@ -165,8 +165,8 @@ class Folder:
 
     def lines(self, made: Iterable[Given]) -> None:
         by_type: dict[str, list[bytes]] = defaultdict(list)
-        for given in made:
-            by_type[given.type].append(given.data)
+        for _, kind, data in made:
+            by_type[kind].append(data)
         for kind, lines in by_type.items():
             self._output(f"{kind}.ndjson").write(b"\n".join([*lines, b""]), len(lines))
 
