@@ -24,7 +24,7 @@
 
    For a parser, too, is a line of more than LONGEST bytes, or with more than MOST values; one with a
    backslash in what is left, or with `\u`; whatever is no UTF-8; and numbers of more than DIGITS
-   characters, or that two readers could understand differently.
+   or DECIMAL characters, or that two readers could understand differently.
 
    Of the pieces of a Bundle, which together are the Bundle, each second one is from `{` to `}` what
    stands under a name `resource` in an object in a list in an object, whatever that is: whoever
@@ -40,6 +40,7 @@
 #define LONGEST 8192
 #define MOST 64 /* no more than a byte can count */
 #define DIGITS 17 /* of a whole number: it fits into 64 bits */
+#define DECIMAL 24 /* characters of any other: whatever is a double as its shortest, some spare */
 #define DEEPEST 64 /* objects and lists inside each other in a resource */
 #define IN_ENTRY 3 /* so many around what an entry holds: Bundle, list, entry */
 #define RESOURCE "\"resource\":{"
@@ -163,6 +164,7 @@ static const unsigned char *digits(const unsigned char *at, const unsigned char 
 /* As JSON spells the plainer ones; NULL for all others. */
 static const unsigned char *number_end(const unsigned char *at, const unsigned char *end) {
     const unsigned char *start = at, *from;
+    int most = DIGITS;
     at += *at == '-';
     from = at;
     at = digits(at, end);
@@ -172,9 +174,10 @@ static const unsigned char *number_end(const unsigned char *at, const unsigned c
         from = at + 1;
         if ((at = digits(from, end)) == from)
             return NULL;
+        most = DECIMAL;
     } else if (*from == '0' && from > start)
         return NULL; /* -0: a whole number or not? */
-    if (at - start > DIGITS || (at < end && (*at == 'e' || *at == 'E')))
+    if (at - start > most || (at < end && (*at == 'e' || *at == 'E')))
         return NULL;
     return at;
 }
@@ -225,7 +228,7 @@ static int is_text(const unsigned char *from, const unsigned char *to) {
 }
 
 static PyObject *number_of(const unsigned char *from, const unsigned char *to) {
-    char spelled[DIGITS + 1] = {0};
+    char spelled[DECIMAL + 1] = {0};
     double decimal;
     memcpy(spelled, from, (size_t)(to - from));
     if (memchr(spelled, '.', sizeof spelled) == NULL)

@@ -87,7 +87,7 @@ def test_few_lines_of_an_export_are_parsed(
     lines = sum(len(record(f"p{n}")) for n in (1, 2, 3, 4))
     parsed = read[1].parsed
     few = 8  # each Patient, and each order: it has no form
-    assert parsed == (few if layouts._apart is not None else lines)
+    assert parsed <= few if layouts._apart is not None else parsed == lines
 
 
 @pytest.mark.slow

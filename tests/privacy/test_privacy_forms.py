@@ -186,6 +186,8 @@ def test_of_a_line_that_says_a_thing_twice_nothing_is_learned() -> None:
         (b"12345678901234", None),
         (b"-12345678901234.5", None),
         (b"12345678901234567890", None),
+        (b"170.30215896364692", 170.30215896364692),  # as Synthea measures
+        (b"-0.00012345678901234567", -0.00012345678901234567),
     ],
 )
 def test_numbers_are_those_of_the_parser(number: bytes, value: float | None) -> None:
@@ -195,6 +197,19 @@ def test_numbers_are_those_of_the_parser(number: bytes, value: float | None) -> 
     if value is not None:
         assert isinstance(record, dict)
         assert repr(record["valueQuantity"]["value"]) == repr(value)
+
+
+@given(st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,24})?", fullmatch=True))
+@settings(max_examples=examples(200))
+def test_a_number_that_is_cut_out_is_the_parsers(number: str) -> None:
+    parts = None if forms._apart is None else forms._apart.apart(f'{{"value":{number}}}'.encode())
+    assert parts is None or list(map(repr, parts[1])) == [repr(orjson.loads(number))]
+
+
+@pytest.mark.parametrize("number", [b"27.849999999999998", b"170.30215896364692", b"17"])
+def test_numbers_as_systems_write_them_are_cut_out(number: bytes) -> None:
+    if forms._apart is not None:  # else all is parsed
+        assert forms._apart.apart(b'{"value":%b}' % number) == (b'{"value":\x02}', (float(number),))
 
 
 def test_a_line_about_somebody_else_is_refused() -> None:
