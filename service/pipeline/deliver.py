@@ -90,10 +90,10 @@ class Deliverer:
         resources = form(rung, assessment, self.versions.card(model), links)
         return Parcel(model["id"], row_key(links.identifier[1], rung), resources)
 
-    def devices(self, models: Iterable[Model]) -> list[Json]:
-        """Of each model, the Device that goes with its results."""
-        made_by = [{"id": model.id, "version": model.version} for model in models]
-        return [device_of(one, self.versions.card(one), self) for one in made_by]
+    def device(self, model: Model) -> Json:
+        """The Device that goes with its results."""
+        made_by = {"id": model.id, "version": model.version}
+        return device_of(made_by, self.versions.card(made_by), self)
 
     def key(self, made: Made, assessment: Json) -> str:
         """The same model, version, patient and inputs give the same key, here and in any later

@@ -67,8 +67,8 @@ class Onlooker(Protocol):
     """Who gets ready for what is being made, and tells nobody of it yet. Both are called again
     where another run of the patient was quicker."""
 
-    def answering(self, models: Sequence[Model]) -> None:
-        """These models answer for a twin that is new; the answers are still being put together."""
+    def answering(self, model: Model) -> None:
+        """This model answers for a twin that is new; the answer is still being put together."""
 
     def passed(self, made: "Made") -> None:
         """This has passed the gate, and is about to be signed and kept."""

@@ -50,7 +50,7 @@ from service.pipeline.meters import RunMeters, Stages
 from service.pipeline.pulling import Asked, ask, pull, pull_again, types_for
 from service.pipeline.runtime import Runtime, code_base
 from service.pipeline.sweeper import Sweeper
-from service.refresh.chart import Chart, Charted, look_for_devices
+from service.refresh.chart import Chart, Charted, look_for_device
 from service.refresh.correct import Done
 from service.refresh.facade import past
 from service.review.chart import ChartWriter
@@ -793,10 +793,10 @@ class _Ready:
     def _capability(self) -> Capability:
         return read_capability(self._client)
 
-    def answering(self, models: Sequence[Model]) -> None:
+    def answering(self, model: Model) -> None:
         if self._wished:
-            able = self._capability
-            self._devices = look_for_devices(self._runtime, self._client, able, models)
+            client, able = self._client, self._capability
+            self._devices = look_for_device(self._runtime, client, able, model, self._devices)
 
     def passed(self, made: Made) -> None:
         ready, first = self._made_of(made), made.stored.about.parent is None

@@ -413,15 +413,19 @@ def _rung_word(model: str, choice: Choice) -> str:
     return f"{model}:{choice.rung}:{choice.why}"[:64]
 
 
-def look_for_devices(
-    runtime: Runtime, client: FhirClient, capability: Capability, models: Sequence[Model]
+def look_for_device(
+    runtime: Runtime,
+    client: FhirClient,
+    capability: Capability,
+    model: Model,
+    before: FirstLook | None,
 ) -> FirstLook | None:
-    """Ask the server whether it has the Devices of these models. They are the same for everybody,
-    so that nothing is told by asking; whoever wants their results in a chart will need them."""
+    """Ask the server whether it has the Device of this model, too. It is the same for everybody,
+    so that nothing is told by asking; whoever wants results in a chart will need it."""
     if Rung(client.server.write_as) is Rung.FACADE:
         return None
-    devices = runtime.deliverer.devices(models)
-    return look_together(client, capability, [devices]) if devices else None
+    device = runtime.deliverer.device(model)
+    return look_together(client, capability, [[device]], before) or before
 
 
 def update_chart(

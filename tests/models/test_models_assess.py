@@ -65,9 +65,9 @@ def test_who_answers_is_told_before_it_is_worked_out_why() -> None:
     told: list[Any] = []
     silent = Request(get("ckd-epi-2021"), silent=True)
     asked = [Request(Telling(told)), Request(get("fib4")), silent]
-    found = assess_since(state(), asked, None, lambda models: told.append([m.id for m in models]))
+    found = assess_since(state(), asked, None, lambda model: told.append(model.id))
     assert [one["answer"] for one in found.assessments] == ["given", "refused", "given"]
-    assert told == [["prevent"], "why"]
+    assert told == ["prevent", "why"]
 
 
 # -- an answer ---------------------------------------------------------------------------------

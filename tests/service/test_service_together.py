@@ -1,9 +1,9 @@
 """Many patients at once, and one patient twice: nothing is shared, and nothing is left to chance
 but what the vault holds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from service.pipeline.service import _Ready
 from service.sandbox.testing import RunningSandbox
 from service.stores.tables import TwinRow
 from service.stores.twins import TwinStore
+from twin_engine.models.assess import Request
 from twin_engine.models.contract import Model
-from twin_engine.models.registry import get
+from twin_engine.models.registry import default_models, get
 
 THREADS, EACH = 8, 3
 DAY, MEASURED = date(2026, 6, 1), date(2025, 3, 4)
@@ -76,6 +77,18 @@ def test_the_same_vault_and_the_same_input_give_the_same_bytes(runtime: Runtime)
     assert (again.new, again.stored.payload) == (True, first.stored.payload)
 
 
+def measured(name: str) -> PatientRecord:
+    """The same person, with what one model needs."""
+    one, (patient, pulse) = record(name), record(name).resources
+    creatinine = pulse | {
+        "id": "c",
+        "code": {"coding": [{"system": LOINC, "code": "2160-0"}]},
+        "valueQuantity": {"value": 1.1, "system": UCUM, "code": "mg/dL"},
+        "effectiveDateTime": str(DAY - timedelta(days=9)),
+    }
+    return replace(one, resources=[patient, pulse, creatinine])
+
+
 @dataclass
 class Notes:
     """What an onlooker is told, in order; of what passed, how many twins were kept by then."""
@@ -83,8 +96,8 @@ class Notes:
     runtime: Runtime
     told: list[Any] = field(default_factory=list)
 
-    def answering(self, models: Sequence[Model]) -> None:
-        self.told.append([model.id for model in models])
+    def answering(self, model: Model) -> None:
+        self.told.append(model.id)
 
     def passed(self, made: Made) -> None:
         self.told.append((made, len(TwinStore(self.runtime.database).newest())))
@@ -92,15 +105,16 @@ class Notes:
 
 def test_what_passed_the_gate_is_told_before_it_is_kept(runtime: Runtime) -> None:
     """And only then: nobody gets ready for what is there already."""
-    notes = Notes(runtime)
-    made = runtime.maker.make(record("p"), WISH, onlooker=notes)
-    answering, (early, kept) = notes.told
+    notes, wish = Notes(runtime), replace(WISH, models=tuple(map(Request, default_models())))
+    made = runtime.maker.make(measured("p"), wish, onlooker=notes)
+    *answering, (early, kept) = notes.told
     assert answering == [one["model"]["id"] for one in made.assessments if one["results"]]
+    assert "ckd-epi-2021" in answering
     assert (kept, early.stored.proof) == (0, b"")
     assert replace(early, stored=made.stored) == made
     assert TwinStore(runtime.database).get(made.twin.id) == made.stored
-    assert not runtime.maker.make(record("p"), WISH, onlooker=notes).new
-    assert len(notes.told) == 2
+    assert not runtime.maker.make(measured("p"), wish, onlooker=notes).new
+    assert notes.told == [*answering, (early, kept)]
 
 
 # -- what is asked meanwhile --------------------------------------------------------------------
@@ -110,10 +124,11 @@ def test_the_devices_of_models_that_answer_are_asked_for_ahead(
     runtime: Runtime, sandbox: RunningSandbox
 ) -> None:
     models = [get("prevent"), get("fib4")]
-    devices = wanted_from(runtime.deliverer.devices(models))
+    devices = wanted_from(map(runtime.deliverer.device, models))
     with FhirClient(from_url(sandbox.base_url)) as client:
         ready = _Ready(runtime, client, True)
-        ready.answering(models)
+        for model in models:
+            ready.answering(model)
         assert ready._devices is not None
         assert [ready._devices.take(device) for device in devices] == [[], []]
         asked = [(one.kind, one.parameters) for one in sandbox.requests if one.kind != "metadata"]
@@ -127,6 +142,6 @@ def test_nobody_is_asked_for_results_that_go_nowhere(
     for one, wished in ((server, False), (replace(server, write_as="facade"), True)):
         with FhirClient(one) as client:
             ready = _Ready(runtime, client, wished)
-            ready.answering([get("prevent")])
+            ready.answering(get("prevent"))
             assert ready._devices is None
     assert not any(request.kind == "Device" for request in sandbox.requests)

@@ -52,8 +52,8 @@ def request(text: str) -> Request:
     return Request(model, variant or None)
 
 
-Answering: TypeAlias = Callable[[Sequence[Model]], None]
-"""Told which models answer, before it is worked out how sure they are and why."""
+Answering: TypeAlias = Callable[[Model], None]
+"""Told that a model answers as soon as it does: before it is worked out how sure it is, and why."""
 
 
 class Assessed(NamedTuple):
@@ -78,15 +78,25 @@ def assess_since(
     usual = [Request(model, unasked=True) for model in default_models()]
     wanted = map(_as_request, usual if models is None else models)
     asked = [one for one in wanted if not (one.unasked and _idle(state, one.model))]
-    opened = [(before and _told(before, state, one)) or open_case(state, one) for one in asked]
-    if answering is not None:
-        answering([case.model for one, case in zip(asked, opened, strict=True)
-                   if isinstance(case, Case) and case.given() and not one.silent])  # fmt: skip
+    opened = [_opened(state, one, before, answering) for one in asked]
     made = [
         _silenced(_written(case), one) if isinstance(case, Case) else case
         for one, case in zip(asked, opened, strict=True)
     ]
     return Assessed(made, sum(not isinstance(case, Case) for case in opened))
+
+
+def _opened(
+    state: State, one: Request, before: Before | None, answering: Answering | None
+) -> "Case | dict[str, Any]":
+    """The answer that stands; else what is known once the model has been run."""
+    told = before and _told(before, state, one)
+    if told:
+        return told
+    case = open_case(state, one)
+    if answering is not None and case.given() and not one.silent:
+        answering(case.model)
+    return case
 
 
 def _told(before: Before, state: State, one: Request) -> dict[str, Any] | None:
