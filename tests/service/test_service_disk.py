@@ -165,3 +165,20 @@ def test_a_new_version_is_on_the_disk_before_the_chart_is_changed(scene: Scene) 
     end = scene.run("demo-008", "ckd-epi-2021")
     assert scene.at["write"].ledger == 2
     assert end.ledger == 2
+
+
+def test_a_new_version_is_on_the_disk_before_a_result_is_given_back_its_place(scene: Scene) -> None:
+    """Nothing is taken in hand, and nothing of ours is noted before the server is told."""
+    scene.run("demo-008", "ckd-epi-2021")
+    creatinine = [
+        resource
+        for resource in scene.sandbox.resources("Observation")
+        if any(c["code"] == "14682-9" for c in resource["code"]["coding"])
+    ]
+    for status in ("entered-in-error", "final"):
+        for resource in creatinine:
+            changed = {**resource, "status": status}
+            scene.sandbox.store.put("Observation", resource["id"], changed)
+        end = scene.run("demo-008", "ckd-epi-2021")
+    assert scene.at["write"].ledger == 3
+    assert end.ledger == 3
