@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from service.stores import Database
 
+Run = Callable[[str], object]
 SERVER = os.environ.get("TWINPORT_TEST_DATABASE_URL", "")
 
 
@@ -44,13 +45,23 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def _run() -> Iterator[Run]:
+    """What is between tests, told to the server over one connection."""
+    import psycopg
+
+    address = SERVER.replace("+psycopg", "")
+    with psycopg.connect(address, autocommit=True, prepare_threshold=None) as connection:
+        yield lambda statement: connection.execute(statement.encode())
+
+
 @pytest.fixture
-def empty_database_url(tmp_path: Path) -> Iterator[str]:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a database without any table."""
     if not SERVER:
         yield f"sqlite:///{tmp_path / 'empty.db'}"
         return
-    with _schema() as name:
+    with _schema(request.getfixturevalue("_run")) as name:
         yield _url(name)
 
 
@@ -63,9 +74,9 @@ def _migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _migrated_schema() -> Iterator[str]:
+def _migrated_schema(_run: Run) -> Iterator[str]:
     """Every test leaves it as it was made, whatever it did: see `_EMPTY`."""
-    with _schema() as name:
+    with _schema(_run) as name:
         _migrate(_url(name))
         yield name
 
@@ -80,7 +91,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         return
     schema = request.getfixturevalue("_migrated_schema")
     yield _url(schema)
-    _run(_EMPTY.format(schema=schema))
+    request.getfixturevalue("_run")(_EMPTY.format(schema=schema))
 
 
 @pytest.fixture
@@ -115,12 +126,12 @@ END $$"""
 
 
 @contextmanager
-def _schema() -> Iterator[str]:
+def _schema(run: Run) -> Iterator[str]:
     """A PostgreSQL schema with a random name, dropped at the end."""
     name = f"t_{secrets.token_hex(8)}"
-    _run(f"CREATE SCHEMA {name}")
+    run(f"CREATE SCHEMA {name}")
     yield name
-    _run(f"DROP SCHEMA {name} CASCADE")
+    run(f"DROP SCHEMA {name} CASCADE")
 
 
 def _url(schema: str) -> str:
@@ -135,13 +146,4 @@ def _migrate(url: str) -> None:
 
     engine = open_engine(url)
     upgrade(engine)
-    engine.dispose()
-
-
-def _run(statement: str) -> None:
-    from service.stores import open_engine
-
-    engine = open_engine(SERVER)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(statement)
     engine.dispose()
