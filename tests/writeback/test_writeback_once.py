@@ -34,7 +34,9 @@ def test_random_schedules_leave_exactly_one_of_each(scene: Scene, place: Path) -
 def test_a_thousand_random_schedules(scene: Scene, place: Path) -> None:
     reports = storm(scene, place, 1000)
     assert wrong(reports) == {}
-    assert sum(1 for report in reports if -signal.SIGKILL in report.ends) > 200
+    killed = Counter(report.together for report in reports if -signal.SIGKILL in report.ends)
+    assert killed.total() > 200
+    assert min(killed[True], killed[False]) > 80
     # The dice really meet what they are meant to meet.
     assert {report.way for report in reports} == set(WAYS)
     assert set(FAULTS) <= {fault for report in reports for fault in report.met}
@@ -67,3 +69,22 @@ def test_killed_before_and_after_every_step_of_the_outbox(
     assert wrong(reports) == {}
     killed = {r.seed: r.ends for r in reports if r.ends != [-signal.SIGKILL]}
     assert killed == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["conditional-create", "transaction"])
+def test_killed_while_writing_side_by_side(scene: Scene, place: Path, way: str) -> None:
+    """Two results in hand at once: at the taking of both, and at each step of either."""
+    steps = [("take", 1), *((step, nth) for step in ("write", "mark-end") for nth in (1, 2))]
+    cases = [(step, nth, side) for step, nth in steps for side in ("before", "after")]
+
+    def one(case: tuple[str, int, str]) -> Report:
+        step, nth, side = case
+        death = {"death": {"step": step, "nth": nth, "side": side}}
+        schedule = Schedule(way, {}, [0, 1], [[death]], "storm", together=True)
+        return play(scene, place, f"{way}-together-{step}-{nth}-{side}", schedule)
+
+    with ThreadPoolExecutor(FORGES) as pool:
+        reports = list(pool.map(one, cases))
+    assert wrong(reports) == {}
+    assert {r.seed: r.ends for r in reports if r.ends != [-signal.SIGKILL]} == {}

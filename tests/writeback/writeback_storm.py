@@ -29,6 +29,7 @@ Json = dict[str, Any]
 WORKER = Path(__file__).with_name("writeback_worker.py")
 FORGES = 6
 STEPS = ("enqueue", "take", "claim", "mark-sending", "write", "mark-end", "write-down")
+TOGETHER = 0.5  # of the schedules; the others write one by one, as where there are earlier results
 CALM = Limits(
     connect_seconds=5,
     read_seconds=10,
@@ -94,6 +95,7 @@ class Report:
     ends: list[int]
     met: list[str]
     problems: list[str]
+    together: bool
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class Schedule:
     """When the server does what it was asked long ago: before recovery, or after."""
     left: bool = False
     """Whether an earlier try was left off before it sent anything."""
+    together: bool = False
+    """Whether what nobody knows yet is taken in hand at once and written side by side."""
 
     @classmethod
     def drawn(cls, seed: str) -> "Schedule":
@@ -121,7 +125,9 @@ class Schedule:
             [_mortality(dice) for _ in range(dice.choice([1, 1, 2]))]
             for _ in range(dice.choice([1, 1, 2]))
         ]
-        return cls(way, plan, chosen, rounds, dice.choice(["storm", "recovery"]))
+        settle_after = dice.choice(["storm", "recovery"])
+        together = dice.random() < TOGETHER
+        return cls(way, plan, chosen, rounds, settle_after, together=together)
 
 
 def _mortality(dice: random.Random) -> Json:
@@ -149,6 +155,7 @@ def play(scene: Scene, place: Path, seed: str, schedule: Schedule | None = None)
                     "database": f"sqlite:///{file}",
                     "parcels": str(scene.folder / "parcels.json"),
                     "chosen": drawn.chosen,
+                    "together": drawn.together,
                     # Only a network that breaks needs clients that give up soon.
                     "patience": 0.12 if drawn.plan else 10,
                     **death,
@@ -160,7 +167,7 @@ def play(scene: Scene, place: Path, seed: str, schedule: Schedule | None = None)
         problems = recovered(scene, server, file, drawn)
         met = server.faults.met
     file.unlink()
-    return Report(seed, drawn.way, ends, met, problems)
+    return Report(seed, drawn.way, ends, met, problems, drawn.together)
 
 
 def leave(scene: Scene, file: Path, chosen: list[int]) -> None:

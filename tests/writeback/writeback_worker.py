@@ -10,19 +10,23 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import configure_mappers
 
 from service import collector
+from service.fhir.capability import Capability, read_capability
 from service.fhir.errors import FhirError
 from service.fhir.http import FhirClient
 from service.fhir.outbox import Note, OutboxItem, OutboxState
 from service.fhir.servers import Limits, ServerConfig
-from service.fhir.writeback import resume, write_back
+from service.fhir.together import side_by_side
+from service.fhir.writeback import Taken, look_together, payload_of, resume, write_back
 from service.pipeline.held import HeldOutbox
 from service.stores import Database, open_database, open_engine
 from service.stores.outbox import SqlOutboxStore
@@ -46,11 +50,16 @@ class Death:
     def __init__(self, plan: dict[str, Any]) -> None:
         self._plan = plan
         self._seen = 0
+        self._lock = threading.Lock()
+
+    def _is_due(self, step: str) -> bool:
+        with self._lock:  # steps are taken side by side
+            mine = step == self._plan.get("step")
+            self._seen += mine
+            return mine and bool(self._seen == self._plan["nth"])
 
     def at(self, step: str, act: Callable[[], T]) -> T:
-        mine = step == self._plan.get("step")
-        self._seen += mine
-        due = mine and self._seen == self._plan["nth"]
+        due = self._is_due(step)
         if due and self._plan["side"] == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         result = act()
@@ -82,6 +91,9 @@ class MortalOutbox(HeldOutbox):
             "take",
             lambda: super(MortalOutbox, self).take(key, payload, lease_seconds=lease_seconds),
         )
+
+    def take_all(self, payloads: Mapping[str, bytes]) -> dict[str, OutboxItem]:
+        return self._death.at("take", lambda: super(MortalOutbox, self).take_all(payloads))
 
     def claim(
         self, *, limit: int = 1, lease_seconds: float = 0, key: str | None = None
@@ -130,15 +142,52 @@ def work(job: dict[str, Any]) -> None:
         signal.setitimer(signal.ITIMER_REAL, job["alarm"])
     parcels = json.loads(Path(job["parcels"]).read_bytes())
     chosen = [parcels[i] for i in job["chosen"]]
+    write = write_together if job["together"] else write_one_by_one
 
     def client(_: str = "") -> MortalClient:
         return MortalClient(job["base"], death, job["patience"])
 
-    with MortalOutbox(MortalStore(database, death), death) as outbox:
+    store = MortalStore(database, death)
+    with MortalOutbox(store, death) as outbox:
         with client() as one:
-            for parcel in chosen:
-                write_back(one, parcel["resources"], outbox, parcel["key"], plain)
+            new = not store.known([parcel["key"] for parcel in chosen])
+            write(one, outbox, chosen) if new else write_one_by_one(one, outbox, chosen)
         resume(outbox, client, plain, plain)
+
+
+def write_one_by_one(client: MortalClient, outbox: MortalOutbox, parcels: list[Any]) -> None:
+    for parcel in parcels:
+        write_back(client, parcel["resources"], outbox, parcel["key"], plain)
+
+
+def write_together(client: MortalClient, outbox: MortalOutbox, parcels: list[Any]) -> None:
+    """Looked for, taken in hand and written side by side, as `service.refresh.chart` does with
+    results of which none is known yet."""
+    capability = read_capability(client)
+    look = look_together(client, capability, [parcel["resources"] for parcel in parcels])
+    if look is None:
+        write_one_by_one(client, outbox, parcels)
+        return
+    payloads = {p["key"]: payload_of(client, p["resources"], plain, None) for p in parcels}
+    items = outbox.take_all(payloads)
+    taken = {key: Taken(item, look if item.attempt == 1 else None) for key, item in items.items()}
+    each = [partial(_write, client, outbox, p, capability, taken.get(p["key"])) for p in parcels]
+    if len(taken) == len(each):
+        side_by_side(each, client.server.limits.concurrency)
+    else:
+        for one in each:
+            one()
+
+
+def _write(
+    client: MortalClient,
+    outbox: MortalOutbox,
+    parcel: Any,
+    capability: Capability,
+    taken: Taken | None,
+) -> None:
+    resources, key = parcel["resources"], parcel["key"]
+    write_back(client, resources, outbox, key, plain, capability=capability, taken=taken)
 
 
 def fork(job: dict[str, Any]) -> int:
