@@ -4,6 +4,7 @@ import threading
 import time
 from typing import Any
 
+from service.fhir.errors import FhirError
 from service.fhir.http import FhirClient
 from service.fhir.servers import ServerConfig
 from service.fhir.wire import Connections
@@ -25,9 +26,12 @@ class Awaited:
     def begin(self, server: ServerConfig, kept: Connections) -> None:
         """Ask a server what it can do. That is about nobody, so it need not wait until it is on the
         disk who asks for whom."""
-        self._client = FhirClient(server, cancel=self._over, kept=kept)
-        self._begun = time.monotonic()
-        self._client.begin()
+        try:
+            client = FhirClient(server, cancel=self._over, kept=kept)
+        except (FhirError, OSError):
+            return  # the server is not set up as it should be: the run meets the same, and says so
+        self._client, self._begun = client, time.monotonic()
+        client.begin()
 
     def client(self, cancel: threading.Event) -> FhirClient | None:
         """The client that has begun, for the first try that asks soon; from then on `cancel` is

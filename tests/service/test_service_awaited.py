@@ -2,11 +2,15 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from service.config.sections import ServerAuth
 from service.fhir.capability import read_capability
-from service.fhir.errors import Cancelled
+from service.fhir.errors import Cancelled, SetupError
+from service.fhir.http import FhirClient
 from service.fhir.servers import from_url
 from service.fhir.wire import Connections
 from service.pipeline import awaited as module
@@ -56,3 +60,21 @@ def test_so_does_a_run_that_had_to_wait(awaited: Awaited, monkeypatch: pytest.Mo
 
 def test_and_one_for_which_nothing_was_begun() -> None:
     assert Awaited().client(threading.Event()) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"auth": ServerAuth(kind="smart-backend", client_id="us", key_file="no-such-key.json")},
+        {"ca_file": "no-such-authority.pem"},
+    ],
+)
+def test_what_is_wrong_with_a_server_is_left_to_the_run_to_say(
+    kept: Connections, wrong: dict[str, Any]
+) -> None:
+    server = replace(from_url("https://ehr.example/fhir"), **wrong)
+    awaited = Awaited()
+    awaited.begin(server, kept)
+    assert awaited.client(threading.Event()) is None
+    with pytest.raises((SetupError, OSError)):
+        FhirClient(server, kept=kept)
