@@ -26,7 +26,7 @@ from mappings.from_fhir import map_groups, map_unique
 from mappings.vocabulary.facts import Mapped
 from privacy import gate, ledger
 from privacy.deidentify import Deidentifier, Refused, Session
-from privacy.forms import Form, Forms, Leaves, Values
+from privacy.forms import Form, Forms, Leaves
 from privacy.lines import Lines
 from privacy.policy import load_policy
 from privacy.pseudonyms import Pseudonyms, new_pseudonym
@@ -214,23 +214,15 @@ def _with_forms(
     session: Session, forms: Forms, lines: list[bytes]
 ) -> tuple[list[tuple[Form, list[Leaves]]], list[Json]]:
     """The leaves of those of each known form, the records of others."""
-    groups: dict[int, tuple[Form, list[Values], list[bytes]]] = {}
-    rest: list[bytes] = []
-    for line in lines:
-        found = forms.find(line)
-        if found is None:
-            rest.append(line)
-            continue
-        _, values, of_form = groups.setdefault(id(found[0]), (found[0], [], []))
-        values.append(found[1])
-        of_form.append(line)
+    groups, others = forms.groups(lines)
     alike: list[tuple[Form, list[Leaves]]] = []
-    for form, values, of_form in groups.values():
+    for form, values, places in groups:
         leaves = session.leaves_of(form, values)
         if leaves is None:
-            rest += of_form
+            others += places
         else:
             alike.append((form, leaves))
+    rest = [lines[at] for at in others]
     parsed = (session.of_parsed(line, orjson.loads(line)) for line in rest)
     return alike, [record for record in parsed if not isinstance(record, Refused)]
 

@@ -190,7 +190,8 @@ class Session:
             for at in others:  # or is its form known by now?
                 yield [self.of_line(some[at], parse)]
             for form, values, places in groups:
-                yield from self._alike(form, values, [some[at] for at in places], parse)
+                # Their lines are hardly ever looked at again.
+                yield from self._alike(form, values, map(some.__getitem__, places), parse)
 
     def alike_apart(
         self,
@@ -215,7 +216,7 @@ class Session:
         self,
         form: Form,
         values: Sequence[Values],
-        lines: Sequence[bytes],
+        lines: Iterable[bytes],
         parse: Callable[[bytes], Any],
     ) -> Iterable[list[Any]]:
         try:
