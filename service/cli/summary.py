@@ -9,6 +9,7 @@ from typing import Any
 
 from mappings.to_fhir.wording import unseen
 from service.cli.verify import expiries
+from service.fhir.lined import looked_at
 from service.fhir.record import PatientRecord
 from service.pages import words
 from service.pipeline.make import Made
@@ -101,7 +102,7 @@ def _ends(made: Made) -> dict[str, int]:
 
 def kinds_of(record: PatientRecord) -> Counter[str]:
     """All that is told of a record: who has this need not hold the record."""
-    return Counter(resource["resourceType"] for resource in record.resources)
+    return Counter(resource["resourceType"] for resource in looked_at(record.resources))
 
 
 def _kinds(references: Iterator[str]) -> Iterator[str]:

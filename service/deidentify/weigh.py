@@ -7,7 +7,7 @@ Counts, shares and differences come out; no value does.
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from math import isnan
@@ -174,6 +174,7 @@ def weigh(
     found = {name: Weighed(name) for name in policy_ids()}
     day = day or datetime.now(UTC).date()
     for record in records:
+        record = replace(record, resources=list(record.resources))
         steps = _steps(record)
         before = _seen(record, _as_it_is(), day, settings)
         if before is None:
