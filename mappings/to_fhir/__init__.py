@@ -1,6 +1,6 @@
 """From assessments to FHIR R4 resources."""
 
-from mappings.to_fhir.assessment import assessment_resources
+from mappings.to_fhir.assessment import assessment_resources, outline
 from mappings.to_fhir.bundle import transaction_bundle
 from mappings.to_fhir.companions import device_of
 from mappings.to_fhir.ladder import form_of
@@ -22,6 +22,7 @@ __all__ = [
     "is_open",
     "notice_of",
     "notice_type",
+    "outline",
     "refusal_of",
     "review_provenance",
     "reviewed",

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from typing import Any
 
-from mappings.to_fhir import Links, device_of, form_of, refusal_of, transaction_bundle
+from mappings.to_fhir import Links, device_of, form_of, outline, refusal_of, transaction_bundle
 from privacy.vault import Vault
 from service.fhir.capability import Capability, read_capability
 from service.fhir.http import FhirClient
@@ -94,6 +94,11 @@ class Deliverer:
         """The Device that goes with its results."""
         made_by = {"id": model.id, "version": model.version}
         return device_of(made_by, self.versions.card(made_by), self)
+
+    def outline(self, made: Made, assessment: Json) -> list[Json]:
+        """What is to be looked for of an assessment, in its usual form."""
+        identifier = (IDENTIFIER_SYSTEM, self.key(made, assessment))
+        return outline(assessment, self.versions.card(assessment["model"]), identifier)
 
     def key(self, made: Made, assessment: Json) -> str:
         """The same model, version, patient and inputs give the same key, here and in any later

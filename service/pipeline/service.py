@@ -50,7 +50,7 @@ from service.pipeline.meters import RunMeters, Stages
 from service.pipeline.pulling import Asked, ask, pull, pull_again, types_for
 from service.pipeline.runtime import Runtime, code_base
 from service.pipeline.sweeper import Sweeper
-from service.refresh.chart import Chart, Charted, look_for_device
+from service.refresh.chart import Chart, Charted, look_for_device, look_for_results
 from service.refresh.correct import Done
 from service.refresh.facade import past
 from service.review.chart import ChartWriter
@@ -781,13 +781,13 @@ class _Parcels(NamedTuple):
 
 class _Ready:
     """Asks the server for the Devices of the models that answer: it does so while they put their
-    answers together. Puts the results of a twin into words as soon as it has passed the gate, and
-    asks whether the server has them: it answers while the twin is signed and kept."""
+    answers together. Once a twin has passed the gate, asks whether the server has its results, and
+    puts them into words: it answers meanwhile, and while the twin is signed and kept."""
 
     def __init__(self, runtime: Runtime, client: FhirClient, wished: bool) -> None:
         self._runtime, self._client, self._wished = runtime, client, wished
         self._found: tuple[TwinVersion, _Parcels] | None = None
-        self._devices: FirstLook | None = None
+        self._asked: FirstLook | None = None
 
     @cached_property
     def _capability(self) -> Capability:
@@ -796,12 +796,16 @@ class _Ready:
     def answering(self, model: Model) -> None:
         if self._wished:
             client, able = self._client, self._capability
-            self._devices = look_for_device(self._runtime, client, able, model, self._devices)
+            self._asked = look_for_device(self._runtime, client, able, model, self._asked)
 
     def passed(self, made: Made) -> None:
-        ready, first = self._made_of(made), made.stored.about.parent is None
-        if ready.chart is not None and first:  # else the outbox may know the answer
-            ready.chart.look(self._devices)
+        first = self._wished and made.stored.about.parent is None
+        if first:  # else the outbox may know the answer
+            client, able = self._client, self._capability
+            self._asked = look_for_results(self._runtime, client, able, made, self._asked)
+        ready = self._made_of(made)
+        if ready.chart is not None and first:
+            ready.chart.look(self._asked)
         self._found = made.stored.about, ready
 
     def of(self, made: Made) -> _Parcels:

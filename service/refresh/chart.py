@@ -428,6 +428,25 @@ def look_for_device(
     return look_together(client, capability, [[device]], before) or before
 
 
+def look_for_results(
+    runtime: Runtime,
+    client: FhirClient,
+    capability: Capability,
+    made: Made,
+    before: FirstLook | None,
+) -> FirstLook | None:
+    """Ask the server whether it has what a twin that has passed the gate comes to, before it is put
+    into words: by keyed identifiers alone, as `Chart.look` does. It asks for the rest."""
+    given = to_write(made, refusals=False)
+    outlines = [runtime.deliverer.outline(made, one) for one in given]
+    start = Rung(client.server.write_as)
+    for one in outlines:
+        kinds = frozenset(resource["resourceType"] for resource in one)
+        if next(choices(capability, kinds, start)).rung is not Rung.RISK_ASSESSMENT:
+            return before
+    return look_together(client, capability, outlines, before) or before
+
+
 def update_chart(
     runtime: Runtime, made: Made, client: FhirClient, capability: Capability | None = None
 ) -> Charted:

@@ -11,7 +11,14 @@ from fhir.resources import R4B
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mappings.to_fhir import Links, LinksError, assessment_resources, transaction_bundle
+from mappings.to_fhir import (
+    Links,
+    LinksError,
+    assessment_resources,
+    device_of,
+    outline,
+    transaction_bundle,
+)
 from mappings.to_fhir.common import years_later
 from mappings.to_fhir.wording import percent
 
@@ -569,3 +576,33 @@ def test_links_that_cannot_be_used_name_the_field_and_not_the_value(field: str, 
     with pytest.raises(LinksError, match=field) as caught:
         links(**{field: value})
     assert "1001" not in str(caught.value)
+
+
+# -- by name alone ---------------------------------------------------------------------------------
+
+TWO: dict[str, Any] = CKD | {
+    "results": [*CKD["results"], {"outcome": "stage", "value": 2.0, "unit": "1"}]
+}
+MIXED = PREVENT | {"results": [*PREVENT["results"], *TWO["results"]]}
+MIXED_CARD = CARD | {
+    "outcomes": [
+        *CARD["outcomes"],
+        {"outcome": "egfr", "kind": "quantity"},
+        {"outcome": "stage", "kind": "score"},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("assessment", "card"),
+    [(PREVENT, CARD), (CKD, CKD_CARD), (TWO, CKD_CARD), (MIXED, MIXED_CARD)],
+)
+def test_what_is_looked_for_is_named_as_what_is_made(
+    assessment: dict[str, Any], card: dict[str, Any]
+) -> None:
+    given = links()
+    named = [one for one in assessment_resources(assessment, card, given) if "identifier" in one]
+    told = ("resourceType", "id", "identifier")
+    looked_for = outline(assessment, card, given.identifier)
+    assert looked_for == [{key: one[key] for key in told} for one in named[1:]]
+    assert device_of(assessment["model"], card, given) == named[0]

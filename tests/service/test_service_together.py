@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import delete
 from support.threads import at_once
 
+from service.fhir.capability import read_capability
 from service.fhir.http import FhirClient
 from service.fhir.record import PatientRecord
 from service.fhir.servers import from_url
@@ -18,6 +19,7 @@ from service.fhir.wanted import wanted_from
 from service.pipeline.make import Made, Wish
 from service.pipeline.runtime import Runtime, open_runtime
 from service.pipeline.service import _Ready
+from service.refresh.chart import look_for_results
 from service.sandbox.testing import RunningSandbox
 from service.stores.tables import TwinRow
 from service.stores.twins import TwinStore
@@ -129,8 +131,8 @@ def test_the_devices_of_models_that_answer_are_asked_for_ahead(
         ready = _Ready(runtime, client, True)
         for model in models:
             ready.answering(model)
-        assert ready._devices is not None
-        assert [ready._devices.take(device) for device in devices] == [[], []]
+        assert ready._asked is not None
+        assert [ready._asked.take(device) for device in devices] == [[], []]
         asked = [(one.kind, one.parameters) for one in sandbox.requests if one.kind != "metadata"]
         assert asked[-2:] == [("Device", ("identifier",))] * 2
 
@@ -143,5 +145,24 @@ def test_nobody_is_asked_for_results_that_go_nowhere(
         with FhirClient(one) as client:
             ready = _Ready(runtime, client, wished)
             ready.answering(get("prevent"))
-            assert ready._devices is None
+            assert ready._asked is None
     assert not any(request.kind == "Device" for request in sandbox.requests)
+
+
+def test_results_are_asked_for_by_identifier_before_they_are_put_into_words(
+    runtime: Runtime, sandbox: RunningSandbox
+) -> None:
+    """In the form that is tried first; where that is a lower one, with its words."""
+    server = from_url(sandbox.base_url)
+    made = runtime.maker.make(measured("p"), replace(WISH, models=(Request(get("ckd-epi-2021")),)))
+    (parcel,) = runtime.deliverer.parcels(made)
+    result = next(one for one in wanted_from(parcel.resources) if one.type == "Observation")
+    with FhirClient(server) as client:
+        able = read_capability(client)
+        seen = look_for_results(runtime, client, able, made, None)
+        assert seen is not None
+        assert seen.take(result) == []
+    with FhirClient(replace(server, write_as="document")) as client:
+        assert look_for_results(runtime, client, able, made, None) is None
+    searches = [(one.kind, one.parameters) for one in sandbox.requests if one.parameters]
+    assert searches == [("Observation", ("identifier",))]
