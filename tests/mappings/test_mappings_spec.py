@@ -14,7 +14,7 @@ FILES = sorted((Path(__file__).parent / "spec").glob("*.yaml"))
 CASES = [
     pytest.param(case, id=f"{path.stem}: {case['name']}")
     for path in FILES
-    for case in yaml.safe_load(path.read_text("utf-8"))
+    for case in yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)  # a tenth of the time
 ]
 
 
