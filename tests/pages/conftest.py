@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages_browser import Reader
+from pages_browser import Reader, closed_afterwards
 from pages_shots import IMAGES
 from pages_site import (
     AWKWARD,
@@ -107,9 +107,8 @@ def base(site: Site) -> Iterator[str]:
 
 @pytest.fixture
 def reader(site: Site, base: str, browser: Browser) -> Iterator[Reader]:
-    yield Reader(site, base, browser, [])
-    for context in browser.contexts:
-        context.close()
+    with closed_afterwards(browser):
+        yield Reader(site, base, browser, [])
 
 
 @pytest.fixture

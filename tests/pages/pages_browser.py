@@ -49,9 +49,17 @@ class Reader:
 @contextmanager
 def readers(site: Site, browser: Browser) -> Iterator[Reader]:
     """Somebody to read this site, on a real port; their windows are closed afterwards."""
-    with serving(site.app) as server:
+    with serving(site.app) as server, closed_afterwards(browser):
         yield Reader(site, f"http://127.0.0.1:{server.server_port}", browser, [])
-        for context in browser.contexts:
+
+
+@contextmanager
+def closed_afterwards(browser: Browser) -> Iterator[None]:
+    """The windows opened meanwhile; those of a whole file of tests stay."""
+    before = browser.contexts
+    yield
+    for context in browser.contexts:
+        if context not in before:
             context.close()
 
 
