@@ -88,7 +88,9 @@ def measured(name: str) -> PatientRecord:
         "valueQuantity": {"value": 1.1, "system": UCUM, "code": "mg/dL"},
         "effectiveDateTime": str(DAY - timedelta(days=9)),
     }
-    return replace(one, resources=[patient, pulse, creatinine])
+    asked = [{"type": "Condition", "verdict": "complete"}]  # else she could be pregnant
+    complete = {"basis": "server", "slices": asked}
+    return replace(one, resources=[patient, pulse, creatinine], completeness=complete)
 
 
 @dataclass
