@@ -48,9 +48,6 @@ class Odd(ValueError):  # noqa: N818 - an answer, not an error
     """Not as expected: for the rules to judge. Carries nothing."""
 
 
-NO_CODING = object()
-UNCODED = ({"system": NO_CODING, "code": NO_CODING},)  # in place of codings that are not there
-
 ODD = (Odd, TypeError, KeyError, ValueError, AttributeError)
 
 
@@ -169,16 +166,8 @@ class Planner:
                 found.append(self.slot(text.removesuffix(".text"), "drop:uncoded"))
             return found + ([self.slot(str(text), "drop")] if texted else [])
 
-        def uncoded(only_text: bool) -> list[int]:
-            """Text alone says nothing here, and is not counted by itself."""
-            if text is None or not only_text:
-                raise Odd
-            return [self.slot(text.removesuffix(".text"), "drop:uncoded")]
-
         def judge(key: Key) -> Judged:
             system, code, display, keys, texted, outer = key
-            if system is NO_CODING:
-                return None, uncoded(texted and outer == 1)
             known = self.compiler.known(system, code)
             if keys != 2 + display or outer != 1 + texted or (known and known.special):
                 raise Odd
@@ -304,7 +293,7 @@ class Writer:
         self.planner, self.path, self.owner, self.shape = planner, path, owner, shape
         self.whole = "." not in path
         self.lines: list[str] = []
-        self.names: dict[str, Any] = {"Odd": Odd, "UNCODED": UNCODED}
+        self.names: dict[str, Any] = {"Odd": Odd}
         self.slots: list[int] = []  # counted for every object of this shape
         self.record: dict[str, Any] = {}  # what is kept, in order; None for what differs
         self.parts: list[Part] = []  # what is kept of it is the same for the same key
@@ -466,7 +455,7 @@ class Writer:
     def concept(self, leaf: Leaf, name: str) -> None:
         self.require(leaf.path, "CodeableConcept", {"coding": "keep", "text": "drop"})
         self.only(leaf, name)
-        self.lines.append(f"[c{name}] = {name}.get('coding', UNCODED)")
+        self.lines.append(f"[c{name}] = {name}['coding']")
         text = f"{leaf.path}.text"
         outer = (f"'text' in {name}", f"len({name})")
         self.codes(leaf, f"{leaf.path}.coding", f"c{name}", text, outer)

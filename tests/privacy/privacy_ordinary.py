@@ -54,8 +54,6 @@ class Ordinary:
         inner = leaf.inner_owner
         if inner == "Coding":
             return coding(self.random)
-        if inner == "CodeableConcept" and self.random.random() < 0.1:
-            return {"text": "as written"}
         if inner == "CodeableConcept":
             return {"coding": [coding(self.random)]} | maybe(self.random, text="as written")
         if inner == "Quantity":
