@@ -1,8 +1,10 @@
 """Medians, taken interleaved with a floor, as ratios.
 
 The machine that runs this is shared and its clock speed moves. Taking the floor once at the start
-would charge that to the case, so each round times the floor and the case one after the other; and
-what only computes is charged the processor's time, not that of the others who use it.
+would charge that to the case, so each round times the floor and the case one after the other, and
+the figure is the median of the rounds' ratios: a change of speed between two rounds is in none of
+them, and one within a round in that one alone. What only computes is charged the processor's time,
+not that of the others who use it.
 """
 
 import gc
@@ -118,9 +120,8 @@ def measure(case: Case, rounds: int) -> Figure:
     clock = time.perf_counter if case.waits else time.process_time
     rounds = min(rounds, case.most_rounds or rounds)
     timed = [_interleaved(work, floor, rounds, clock) for work, floor in pairs]
-    works, floors = zip(*timed, strict=True)
-    ratio = statistics.median(work / floor for work, floor in timed)
-    return Figure(case, statistics.median(works), statistics.median(floors), ratio)
+    works, floors, ratios = map(statistics.median, zip(*timed, strict=True))
+    return Figure(case, works, floors, ratios)
 
 
 def _several(work: Work) -> Sequence[Callable[[], object]]:
@@ -132,12 +133,14 @@ def _interleaved(
     floor: Callable[[], object],
     rounds: int,
     clock: Callable[[], float],
-) -> tuple[float, float]:
+) -> tuple[float, float, float]:
+    """Medians of the work, of the floor, and of how many times the floor a round's work took."""
     works, floors = [], []
     for _ in range(rounds):
         floors.append(_seconds(floor, clock))
         works.append(_seconds(work, clock))
-    return statistics.median(works), statistics.median(floors)
+    ratios = [work / floor for work, floor in zip(works, floors, strict=True)]
+    return statistics.median(works), statistics.median(floors), statistics.median(ratios)
 
 
 def _seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
