@@ -24,6 +24,7 @@ Where Twinport was installed without a C compiler there is no `_apart`: each lin
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from privacy.elements import BASES, elements_of
@@ -57,6 +58,7 @@ Path = tuple[str | int, ...]
 Leaves = list[Any]  # what a record has of its own, in the order of a form's paths
 # The records of some lines of one form.
 Fill = Callable[[Iterable[Values], "Session", Record, tuple[int, ...]], list[Record]]
+Pick = Callable[[Values], Values]  # of all that was cut out of a line, what is looked at
 # The same without records.
 Judge = Callable[[Iterable[Values], "Session", tuple[int, ...]], list[Leaves]]
 Put = Callable[[Leaves, Record], Record]  # which this makes, where one is needed
@@ -89,10 +91,13 @@ class Form(NamedTuple):
     paths: tuple[Path, ...]
     judge: Judge
     place: Put
+    pick: Pick
 
-    def pick(self, values: Values) -> Values:
-        """Of all that was cut out of a line, what is looked at."""
-        return tuple([values[at] for at in self.wanted])
+
+def _picker(wanted: list[int]) -> Pick:
+    if len(wanted) > 1:
+        return itemgetter(*wanted)
+    return lambda values: tuple([values[at] for at in wanted])
 
 
 class Cut(NamedTuple):
@@ -214,6 +219,7 @@ class Forms:
             paths,
             functions.judge,
             functions.place,
+            _picker([at for at, _ in wanted]),
         )
         self._remember(residue, form)
         return record

@@ -281,6 +281,15 @@ def identifies(context: int, key: str, text: str) -> bool:
     return key == "reference" or bool(len(values))
 
 
+def names(context: int, key: str) -> bool:
+    """Whether of texts that stand so more is collected than the days in them."""
+    bare, named = key.lstrip("_"), context & NAMED
+    if bare in _HARMLESS or (named and bare == "url"):
+        return False
+    person = context & PERSON and bare == "display"
+    return bool(named or person or bare in _TEXTS or bare in _CODES)
+
+
 class _Below(dict[str, int]):
     """The same, worked out once for each key of a record."""
 
@@ -346,7 +355,7 @@ class _Walk:
 def _sort_in(context: int, key: str, texts: set[str], values: IdentifyingValues) -> None:
     key, named, person = key.lstrip("_"), context & NAMED, context & PERSON
     texts = _without_dates(texts, values)
-    if key in _HARMLESS or (named and key == "url"):
+    if not names(context, key):
         return
     if (named and key != "reference") or (person and key == "display"):
         _words(texts, values)

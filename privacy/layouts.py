@@ -22,7 +22,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
 
-from privacy.gate import NAMED, Texts, below, identifies, key_told
+from privacy.gate import NAMED, Texts, below, identifies, key_told, names
 
 try:
     from privacy import _apart
@@ -50,6 +50,11 @@ def split(bundle: bytes) -> list[bytes] | None:
 def apart(line: bytes) -> tuple[bytes, Values] | None:
     """The residue of a line, if it has one, and what was cut out."""
     return None if _apart is None else _apart.apart(line)
+
+
+def all_apart(lines: list[bytes]) -> list[tuple[bytes, Values] | None]:
+    """The same of many, without a call of ours for each."""
+    return [None] * len(lines) if _apart is None else list(map(_apart.apart, lines))
 
 
 class Finder(Generic[_Found]):
@@ -91,16 +96,17 @@ class Layout(NamedTuple):
     """What the gate has to know of lines of one residue."""
 
     slots: tuple[Slot, ...]
+    naming: tuple[Slot, ...]  # those of which more is collected than days
     about: tuple[int, ...]  # which values name the patient, if any does: `subject` before `patient`
 
     def said(self, lines: list[Values]) -> set[Values]:
         """What these lines, all of this layout, say whose they are."""
         return {tuple([line[at] for at in self.about]) for line in lines}
 
-    def add(self, lines: list[Values], texts: Texts) -> None:
-        """What stands in them, to what is collected of a patient."""
+    def add(self, lines: list[Values], texts: Texts, *, days: bool = True) -> None:
+        """What stands in them, to what is collected of a patient. `days`: also if it is no more."""
         values: list[Any] = list(zip(*lines, strict=True))
-        for at, context, key in self.slots:
+        for at, context, key in self.slots if days else self.naming:
             texts[context][key].update(values[at])
 
 
@@ -202,7 +208,8 @@ def laid_out(source: dict[str, Any], residue: bytes) -> Layout | None:
     # A name that was cut out, with space before its colon, has no slot.
     if len(slots) != residue.count(b"\x01") or not all(text.startswith(MARK) for text in about):
         return None
-    return Layout(tuple(slots), tuple(int(text[1:]) for text in about))
+    naming = [slot for slot in slots if slot.key == "reference" or names(slot.context, slot.key)]
+    return Layout(tuple(slots), tuple(naming), tuple(int(text[1:]) for text in about))
 
 
 def _about(source: dict[str, Any]) -> Iterator[str]:

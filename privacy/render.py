@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -160,16 +161,17 @@ class Renderer:
     def spelled(self, given: Container[str]) -> set[str]:
         """The ids, and what refers to them, that were made of these pseudonyms."""
         found = {made for name, made in self.ids.items() if name in given}
-        return found | {
-            made["reference"]
-            for text, made in self.references.items()
-            if text.partition("/")[2] in given
-        }
+        shown = ((text, made["reference"]) for text, made in self.references.items())
+        leading = chain(self._leads.items(), shown)
+        return found | {lead for text, lead in leading if text.partition("/")[2] in given}
 
-    def entry(self, kind: str, name: str, resource: bytes) -> bytes:
-        """Of the Bundle that the addresses are those of; `name`: the pseudonym of the resource."""
-        address = self.reference({"reference": f"{kind}/{name}"})["reference"].encode()
-        return b'{"fullUrl":"%b","resource":%b}' % (address, resource)
+    def entries(self, kind: str, names: Iterable[str], resources: Iterable[bytes]) -> list[bytes]:
+        """Of the Bundle that the addresses are those of; `names`: pseudonyms of the resources."""
+        leads, named = self._leads, zip(names, resources, strict=True)
+        return [
+            b'{"fullUrl":"%b","resource":%b}' % (leads[f"{kind}/{name}"].encode(), resource)
+            for name, resource in named
+        ]
 
     def resource(self, record: Json) -> Json:
         name = record["resourceType"]

@@ -293,8 +293,7 @@ class Batch:
         for same in kept:
             lines = self._lines_of(same)
             if bundled:
-                entry = same.work.renderer.entry
-                lines = list(map(entry, repeat(same.type), same.names, lines))
+                lines = same.work.renderer.entries(same.type, same.names, lines)
             found = zip(same.names, repeat(same.type), lines)  # as many as there are names
             made.update(zip(same.places, map(_given, found), strict=True))
         return made

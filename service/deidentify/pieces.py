@@ -12,7 +12,7 @@ import orjson
 
 from privacy.forms import Apart
 from privacy.gate import Texts, no_texts
-from privacy.layouts import Layout, Layouts, Values, apart, split
+from privacy.layouts import Layout, Layouts, Values, all_apart, split
 from service.deidentify.people import Owners
 
 MARK = "\x01"
@@ -50,7 +50,7 @@ class Laid:
     def __init__(self, lines: list[bytes]) -> None:
         self.texts: dict[str, Texts] = defaultdict(no_texts)  # by owner; nobody's under ""
         self._lines, self._owners = lines, Owners()
-        self._parts = list(map(apart, lines))
+        self._parts = all_apart(lines)
         self._others = [at for at, part in enumerate(self._parts) if part is None]
         for residue, places in _alike(self._parts).items():
             layout = _LAYOUTS.of(residue, repeats=len(places) > 1)
@@ -78,7 +78,7 @@ class Laid:
                 self._take(layout, [line])
             return
         owner = next(filter(None, map(self._owners.named, *said)), "")
-        layout.add(lines, self.texts[owner])
+        layout.add(lines, self.texts[owner], days=False)  # nobody looks for days in files
 
 
 def _alike(parts: Iterable[tuple[bytes, Values] | None]) -> dict[bytes, list[int]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from docs_pages import ROOT, read
 
+from bench import harness
 from bench.copies import copy_id
 from bench.harness import Aim, Case, Figure, measure, passthrough, table
 from bench.load import drive, runs_done
@@ -26,8 +27,14 @@ def figure() -> Figure:
 
 
 def test_a_figure_is_a_ratio_to_its_own_floor(figure: Figure) -> None:
-    assert figure.ratio == pytest.approx(figure.seconds / figure.floor_seconds)
+    assert figure.ratio > 0
     assert figure.met is None
+
+
+def test_a_change_of_the_machines_speed_is_in_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([10.0, 30.0, 1.0, 3.0, 2.0, 6.0])  # of the floor and the work, in turns
+    monkeypatch.setattr(harness, "_seconds", lambda *_: next(times))
+    assert measure(_case(None), rounds=3).ratio == 3
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_generator import MARKER, Generator
-from privacy_ordinary import POLICIES, SCOPE, Ordinary, line_of
+from privacy_ordinary import POLICIES, SCOPE, Ordinary, line_of, undated
 from support.depth import examples
 
 from privacy import layouts
@@ -39,6 +39,8 @@ def same(line: bytes) -> Layout | None:
         walked, laid = collect([source]), collect((), texts)
         assert laid.values == walked.values
         assert laid.references == walked.references
+        layout.add([parts[1]], named := no_texts(), days=False)
+        assert undated(collect((), named).values) == undated(walked.values)
         assert layout.said([parts[1]]) == {tuple(said_by(source))}
     return layout
 

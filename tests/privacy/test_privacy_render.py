@@ -234,7 +234,10 @@ def test_references_inside_a_bundle_lead_to_its_entries() -> None:
     named = [(one["resourceType"], one["id"]) for one in (patient, result)]
     renderer = Renderer(run, addresses(named))
     shown = [orjson.dumps(renderer.resource(record)) for record in (patient, result)]
-    entries = [renderer.entry(*name, text) for name, text in zip(named, shown, strict=True)]
+    entries = [
+        *renderer.entries("Patient", [patient["id"]], shown[:1]),
+        *renderer.entries("Observation", [result["id"]], shown[1:]),
+    ]
     made = bundle([orjson.loads(entry) for entry in entries])
     validate(made)
     first, second = made["entry"]
