@@ -251,7 +251,7 @@ def _deidentify_lines(people: list[PatientBundle], folder: Path) -> Case:
     patients = [orjson.dumps(_patient(person)) for person in people]
     file.write_bytes(b"\n".join([*patients, *lines]))
     return Case(
-        name=f"$de-identify, {len(lines):,} Observations as lines",
+        name=f"twinport deidentify, a file of {len(lines):,} Observations",
         work=partial(deidentified_lines, vault, file, POLICY, DAY),
         floor=passthrough_lines([*patients, *lines]),
         floor_name=FLOOR,
