@@ -8,8 +8,8 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from privacy_ordinary import undated
 from support.depth import examples
+from support.identifying import undated
 
 from privacy import layouts
 from privacy.forms import Apart

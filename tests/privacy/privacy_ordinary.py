@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -12,7 +11,6 @@ from privacy_support import CODES, GUARDS, LOINC, UCUM
 
 from privacy.deidentify import Deidentifier
 from privacy.elements import IN_SCOPE, elements_of
-from privacy.gate import IdentifyingValues
 from privacy.policy import Leaf, load_policy, policy_ids, require_verdict
 
 SCOPE = sorted(IN_SCOPE)
@@ -141,11 +139,6 @@ def ordinary_and_spoiled(seed: int, kind: str, policy: str) -> list[dict[str, An
 
 def line_of(resource: Any) -> bytes:
     return json.dumps(resource, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def undated(values: IdentifyingValues) -> IdentifyingValues:
-    """As far as files are searched for it."""
-    return replace(values, dates=set())
 
 
 def any_json(names: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:

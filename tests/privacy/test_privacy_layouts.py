@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_generator import MARKER, Generator
-from privacy_ordinary import POLICIES, SCOPE, Ordinary, line_of, undated
+from privacy_ordinary import POLICIES, SCOPE, Ordinary, line_of
 from support.depth import examples
+from support.identifying import undated
 
 from privacy import layouts
 from privacy.gate import collect, no_texts
